@@ -1,0 +1,105 @@
+package sip
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// splitHostPort reads "host [ COLON port ]" where host is a name, an IPv4 address or an IPv6
+// address in brackets, which stay in the host. A port of 0 counts as none.
+func splitHostPort(s string) (host string, port uint16, ok bool) {
+	if s == "" {
+		return "", 0, false
+	}
+	end := 0
+	if s[0] == '[' {
+		end = strings.IndexByte(s, ']') + 1
+		if end == 0 || !validIPv6(s[1:end-1]) {
+			return "", 0, false
+		}
+	} else {
+		end = spanClass(s, cHost)
+		if !validHost(s[:end]) {
+			return "", 0, false
+		}
+	}
+	host, s = s[:end], trimLeft(s[end:])
+	if s == "" {
+		return host, 0, true
+	}
+	if s[0] != ':' {
+		return "", 0, false
+	}
+	n, ok := parseUint(trim(s[1:]))
+	if !ok || n > 65535 {
+		return "", 0, false
+	}
+	return host, uint16(n), true
+}
+
+// validHost checks hostname and IPv4address (RFC 3261 §25.1). Underscores are let through: they are
+// in names of deployed machines. A last label of digits alone means that the whole must be an IPv4 address.
+func validHost(s string) bool {
+	if s == "" || len(s) > 255 {
+		return false
+	}
+	start, digits := 0, false
+	for i := 0; i <= len(s); i++ {
+		if i < len(s) && s[i] != '.' {
+			continue
+		}
+		label := s[start:i]
+		if label == "" {
+			// One dot at the end makes a name absolute.
+			return i == len(s) && start > 0 && !digits
+		}
+		if label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		digits = allDigits(label)
+		start = i + 1
+	}
+	return !digits || validIPv4(s)
+}
+
+func validIPv4(s string) bool {
+	for part := range 4 {
+		i := 0
+		for i < len(s) && i < 3 && isDigit(s[i]) {
+			i++
+		}
+		n, ok := parseUint(s[:i])
+		if !ok || n > 255 {
+			return false
+		}
+		s = s[i:]
+		if part == 3 {
+			return s == ""
+		}
+		if s == "" || s[0] != '.' {
+			return false
+		}
+		s = s[1:]
+	}
+	return false
+}
+
+// validIPv6 checks the inside of an IPv6reference; zones are not part of it.
+func validIPv6(s string) bool {
+	if strings.IndexByte(s, ':') < 0 || strings.IndexByte(s, '%') >= 0 {
+		return false
+	}
+	_, err := netip.ParseAddr(s)
+	return err == nil
+}
+
+// hostAddr is the address that a host stands for, if it is no name.
+func hostAddr(host string) (netip.Addr, bool) {
+	if len(host) > 2 && host[0] == '[' {
+		host = host[1 : len(host)-1]
+	} else if host == "" || !isDigit(host[len(host)-1]) {
+		return netip.Addr{}, false
+	}
+	a, err := netip.ParseAddr(host)
+	return a, err == nil
+}

@@ -1,0 +1,286 @@
+package sip
+
+// HeaderID names a header field that this package knows. The zero value is HOther: every other name.
+type HeaderID uint8
+
+// The header fields known by name; String gives the spelling used on the wire.
+const (
+	HOther HeaderID = iota
+	HVia
+	HFrom
+	HTo
+	HCallID
+	HCSeq
+	HContact
+	HMaxForwards
+	HRoute
+	HRecordRoute
+	HPath // RFC 3327
+	HContentType
+	HContentLength
+	HContentEncoding
+	HContentDisposition
+	HContentLanguage
+	HExpires
+	HMinExpires
+	HRequire
+	HProxyRequire
+	HSupported
+	HUnsupported
+	HAllow
+	HAllowEvents // RFC 6665
+	HAccept
+	HAcceptEncoding
+	HAcceptLanguage
+	HAuthorization
+	HProxyAuthorization
+	HWWWAuthenticate
+	HProxyAuthenticate
+	HAuthenticationInfo
+	HProxyAuthenticationInfo // RFC 7615
+	HEvent                   // RFC 6665
+	HSubscriptionState       // RFC 6665
+	HDate
+	HUserAgent
+	HServer
+	HRetryAfter
+	HWarning
+	HPAssertedIdentity  // RFC 3325
+	HPPreferredIdentity // RFC 3325
+	HPrivacy            // RFC 3323
+	HReferTo            // RFC 3515
+	HReferredBy         // RFC 3892
+	HReferSub           // RFC 4488
+	HReplaces           // RFC 3891
+	HJoin               // RFC 3911
+	HTargetDialog       // RFC 4538
+	HSessionExpires     // RFC 4028
+	HMinSE              // RFC 4028
+	HSubject
+	HPriority
+	HRSeq            // RFC 3262
+	HRAck            // RFC 3262
+	HReason          // RFC 3326
+	HMaxBreadth      // RFC 5393
+	HSIPETag         // RFC 3903
+	HSIPIfMatch      // RFC 3903
+	HSuppressIfMatch // RFC 5839
+	HFlowTimer       // RFC 5626
+	HServiceRoute    // RFC 3608
+	HTimestamp
+	HMIMEVersion
+	HAlertInfo
+	HCallInfo
+	HErrorInfo
+	HInReplyTo
+	HOrganization
+	HReplyTo
+	HAcceptContact      // RFC 3841
+	HRejectContact      // RFC 3841
+	HRequestDisposition // RFC 3841
+	HIdentity           // RFC 8224
+	HIdentityInfo       // RFC 4474
+	HHistoryInfo        // RFC 7044
+	HDiversion          // RFC 5806
+	HFeatureCaps        // RFC 6809
+	HInfoPackage        // RFC 6086
+	HRecvInfo           // RFC 6086
+	HGeolocation        // RFC 6442
+	HPAssociatedURI     // RFC 7315
+	HPCalledPartyID     // RFC 7315
+	HRemotePartyID      // draft-ietf-sip-privacy: an old twin of P-Asserted-Identity
+	HResourcePriority   // RFC 4412
+	HSessionID          // RFC 7989
+	HUserToUser         // RFC 7433
+	HAnswerMode         // RFC 5373
+	HTriggerConsent     // RFC 5360
+	HPermissionMissing  // RFC 5360
+	numHeaders
+)
+
+// headerNames holds, for each HeaderID, the name on the wire and its compact form (0: none).
+var headerNames = [numHeaders]struct {
+	name    string
+	compact byte
+}{
+	HVia:                     {"Via", 'v'},
+	HFrom:                    {"From", 'f'},
+	HTo:                      {"To", 't'},
+	HCallID:                  {"Call-ID", 'i'},
+	HCSeq:                    {"CSeq", 0},
+	HContact:                 {"Contact", 'm'},
+	HMaxForwards:             {"Max-Forwards", 0},
+	HRoute:                   {"Route", 0},
+	HRecordRoute:             {"Record-Route", 0},
+	HPath:                    {"Path", 0},
+	HContentType:             {"Content-Type", 'c'},
+	HContentLength:           {"Content-Length", 'l'},
+	HContentEncoding:         {"Content-Encoding", 'e'},
+	HContentDisposition:      {"Content-Disposition", 0},
+	HContentLanguage:         {"Content-Language", 0},
+	HExpires:                 {"Expires", 0},
+	HMinExpires:              {"Min-Expires", 0},
+	HRequire:                 {"Require", 0},
+	HProxyRequire:            {"Proxy-Require", 0},
+	HSupported:               {"Supported", 'k'},
+	HUnsupported:             {"Unsupported", 0},
+	HAllow:                   {"Allow", 0},
+	HAllowEvents:             {"Allow-Events", 'u'},
+	HAccept:                  {"Accept", 0},
+	HAcceptEncoding:          {"Accept-Encoding", 0},
+	HAcceptLanguage:          {"Accept-Language", 0},
+	HAuthorization:           {"Authorization", 0},
+	HProxyAuthorization:      {"Proxy-Authorization", 0},
+	HWWWAuthenticate:         {"WWW-Authenticate", 0},
+	HProxyAuthenticate:       {"Proxy-Authenticate", 0},
+	HAuthenticationInfo:      {"Authentication-Info", 0},
+	HProxyAuthenticationInfo: {"Proxy-Authentication-Info", 0},
+	HEvent:                   {"Event", 'o'},
+	HSubscriptionState:       {"Subscription-State", 0},
+	HDate:                    {"Date", 0},
+	HUserAgent:               {"User-Agent", 0},
+	HServer:                  {"Server", 0},
+	HRetryAfter:              {"Retry-After", 0},
+	HWarning:                 {"Warning", 0},
+	HPAssertedIdentity:       {"P-Asserted-Identity", 0},
+	HPPreferredIdentity:      {"P-Preferred-Identity", 0},
+	HPrivacy:                 {"Privacy", 0},
+	HReferTo:                 {"Refer-To", 'r'},
+	HReferredBy:              {"Referred-By", 'b'},
+	HReferSub:                {"Refer-Sub", 0},
+	HReplaces:                {"Replaces", 0},
+	HJoin:                    {"Join", 0},
+	HTargetDialog:            {"Target-Dialog", 0},
+	HSessionExpires:          {"Session-Expires", 'x'},
+	HMinSE:                   {"Min-SE", 0},
+	HSubject:                 {"Subject", 's'},
+	HPriority:                {"Priority", 0},
+	HRSeq:                    {"RSeq", 0},
+	HRAck:                    {"RAck", 0},
+	HReason:                  {"Reason", 0},
+	HMaxBreadth:              {"Max-Breadth", 0},
+	HSIPETag:                 {"SIP-ETag", 0},
+	HSIPIfMatch:              {"SIP-If-Match", 0},
+	HSuppressIfMatch:         {"Suppress-If-Match", 0},
+	HFlowTimer:               {"Flow-Timer", 0},
+	HServiceRoute:            {"Service-Route", 0},
+	HTimestamp:               {"Timestamp", 0},
+	HMIMEVersion:             {"MIME-Version", 0},
+	HAlertInfo:               {"Alert-Info", 0},
+	HCallInfo:                {"Call-Info", 0},
+	HErrorInfo:               {"Error-Info", 0},
+	HInReplyTo:               {"In-Reply-To", 0},
+	HOrganization:            {"Organization", 0},
+	HReplyTo:                 {"Reply-To", 0},
+	HAcceptContact:           {"Accept-Contact", 'a'},
+	HRejectContact:           {"Reject-Contact", 'j'},
+	HRequestDisposition:      {"Request-Disposition", 'd'},
+	HIdentity:                {"Identity", 'y'},
+	HIdentityInfo:            {"Identity-Info", 'n'},
+	HHistoryInfo:             {"History-Info", 0},
+	HDiversion:               {"Diversion", 0},
+	HFeatureCaps:             {"Feature-Caps", 0},
+	HInfoPackage:             {"Info-Package", 0},
+	HRecvInfo:                {"Recv-Info", 0},
+	HGeolocation:             {"Geolocation", 0},
+	HPAssociatedURI:          {"P-Associated-URI", 0},
+	HPCalledPartyID:          {"P-Called-Party-ID", 0},
+	HRemotePartyID:           {"Remote-Party-ID", 0},
+	HResourcePriority:        {"Resource-Priority", 0},
+	HSessionID:               {"Session-ID", 0},
+	HUserToUser:              {"User-to-User", 0},
+	HAnswerMode:              {"Answer-Mode", 0},
+	HTriggerConsent:          {"Trigger-Consent", 0},
+	HPermissionMissing:       {"Permission-Missing", 0},
+}
+
+// String is the header's long name as it is written on the wire; "" for HOther.
+func (id HeaderID) String() string {
+	if id >= numHeaders {
+		return ""
+	}
+	return headerNames[id].name
+}
+
+// nameSlots is an open-addressed table from nameHash to HeaderID; compactIDs is indexed by the
+// lower-case letter minus 'a'.
+var (
+	nameSlots  [512]HeaderID
+	compactIDs [26]HeaderID
+)
+
+func init() {
+	for id := HOther + 1; id < numHeaders; id++ {
+		h := nameHash(headerNames[id].name)
+		for nameSlots[h] != HOther {
+			h = (h + 1) % uint32(len(nameSlots))
+		}
+		nameSlots[h] = id
+		if c := headerNames[id].compact; c != 0 {
+			compactIDs[c-'a'] = id
+		}
+	}
+}
+
+// nameHash mixes the length and three letters, whatever their case. name is not empty.
+func nameHash(name string) uint32 {
+	n := len(name)
+	a, b, c := uint32(name[0]|0x20), uint32(name[n/2]|0x20), uint32(name[n-1]|0x20)
+	return (uint32(n)*37 ^ a*11 ^ b*101 ^ c*5) % uint32(len(nameSlots))
+}
+
+// LookupHeader finds a header by its long or compact name in any case (RFC 3261 §7.3.1, §7.3.3).
+// It returns HOther for names it does not know. Space around the name is not expected here: Parse
+// has taken it off.
+func LookupHeader(name string) HeaderID {
+	switch len(name) {
+	case 0:
+		return HOther
+	case 1:
+		if c := name[0] | 0x20; c >= 'a' && c <= 'z' && name[0] >= 'A' {
+			return compactIDs[c-'a']
+		}
+		return HOther
+	}
+	for h := nameHash(name); ; h = (h + 1) % uint32(len(nameSlots)) {
+		id := nameSlots[h]
+		if id == HOther {
+			return HOther
+		}
+		if known := headerNames[id].name; known == name || equalFold(known, name) {
+			return id
+		}
+	}
+}
+
+// isList tells whether several values of the header may share a row, separated by commas (RFC 3261 §7.3.1,
+// §20). Rows of any other header are one value each, commas included.
+func isList(id HeaderID) bool {
+	switch id {
+	case HVia, HContact, HRoute, HRecordRoute, HPath, HServiceRoute, HContentEncoding, HContentLanguage,
+		HRequire, HProxyRequire, HSupported, HUnsupported, HAllow, HAllowEvents,
+		HAccept, HAcceptEncoding, HAcceptLanguage, HWarning, HPAssertedIdentity, HPPreferredIdentity,
+		HReason, HAlertInfo, HCallInfo, HErrorInfo, HInReplyTo,
+		HAcceptContact, HRejectContact, HRequestDisposition, HHistoryInfo, HDiversion, HFeatureCaps,
+		HRecvInfo, HGeolocation, HPAssociatedURI, HRemotePartyID, HResourcePriority, HUserToUser,
+		HTriggerConsent, HPermissionMissing:
+		return true
+	}
+	return false
+}
+
+// isSingle tells whether the header may be there once only, with one value. A second row makes the
+// message ambiguous, and two elements that read different rows can be played against each other;
+// so it is refused with 400 (RFC 4475 §3.3.8).
+func isSingle(id HeaderID) bool {
+	switch id {
+	case HFrom, HTo, HCallID, HCSeq, HMaxForwards, HContentType, HContentLength, HContentDisposition,
+		HExpires, HMinExpires, HEvent, HSubscriptionState, HDate, HUserAgent, HServer, HRetryAfter,
+		HReferTo, HReferredBy, HReferSub, HReplaces, HJoin, HTargetDialog, HSessionExpires, HMinSE,
+		HSubject, HPriority, HRSeq, HRAck, HMaxBreadth, HSIPETag, HSIPIfMatch, HSuppressIfMatch,
+		HFlowTimer, HTimestamp, HMIMEVersion, HOrganization, HReplyTo, HInfoPackage, HPCalledPartyID,
+		HSessionID, HAnswerMode, HIdentityInfo, HPrivacy:
+		return true
+	}
+	return false
+}
