@@ -30,15 +30,16 @@ func ParseCredentials(value string) (Credentials, error) {
 	if !equalFold(c.Scheme, "Digest") {
 		return c, nil
 	}
-	for {
+	for seen := 0; ; {
 		name, raw, rest, more, ok := nextAuthParam(s)
 		if !ok {
 			return c, bad("Malformed Credentials", "")
 		}
-		if dst := c.fieldOf(name); dst != nil {
-			if *dst != "" {
-				return c, bad("Malformed Credentials", "repeated "+name)
+		if dst, bit := c.fieldOf(name); dst != nil {
+			if seen&bit != 0 {
+				return c, bad("Malformed Credentials", "repeated field")
 			}
+			seen |= bit
 			*dst = unquote(raw)
 		}
 		if !more {
@@ -81,28 +82,29 @@ func nextAuthParam(s string) (name, raw, rest string, more, ok bool) {
 	return name, raw, s[1:], true, s[0] == ','
 }
 
-func (c *Credentials) fieldOf(name string) *string {
-	switch toLower(name) {
-	case "username":
-		return &c.Username
-	case "realm":
-		return &c.Realm
-	case "nonce":
-		return &c.Nonce
-	case "uri":
-		return &c.URI
-	case "response":
-		return &c.Response
-	case "algorithm":
-		return &c.Algorithm
-	case "cnonce":
-		return &c.CNonce
-	case "opaque":
-		return &c.Opaque
-	case "qop":
-		return &c.QOP
-	case "nc":
-		return &c.NC
+// fieldOf finds the field with that name and a bit of its own.
+func (c *Credentials) fieldOf(name string) (dst *string, bit int) {
+	switch {
+	case equalFold(name, "username"):
+		return &c.Username, 1 << 0
+	case equalFold(name, "realm"):
+		return &c.Realm, 1 << 1
+	case equalFold(name, "nonce"):
+		return &c.Nonce, 1 << 2
+	case equalFold(name, "uri"):
+		return &c.URI, 1 << 3
+	case equalFold(name, "response"):
+		return &c.Response, 1 << 4
+	case equalFold(name, "algorithm"):
+		return &c.Algorithm, 1 << 5
+	case equalFold(name, "cnonce"):
+		return &c.CNonce, 1 << 6
+	case equalFold(name, "opaque"):
+		return &c.Opaque, 1 << 7
+	case equalFold(name, "qop"):
+		return &c.QOP, 1 << 8
+	case equalFold(name, "nc"):
+		return &c.NC, 1 << 9
 	}
-	return nil
+	return nil, 0
 }

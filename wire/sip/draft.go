@@ -323,7 +323,11 @@ func (d *Draft) appendStart(b []byte) []byte {
 		return append(b, d.base.buf[:d.base.rows]...)
 	}
 	if d.status == 0 {
-		b = append(b, d.method...)
+		for i := 0; i < len(d.method); i++ {
+			if class[d.method[i]]&cToken != 0 {
+				b = append(b, d.method[i])
+			}
+		}
 		b = append(b, ' ')
 		for i := 0; i < len(d.uri); i++ {
 			if c := d.uri[i]; c > ' ' && c != 0x7f {

@@ -104,9 +104,12 @@ func (m *Message) Values(id HeaderID) iter.Seq[string] {
 
 // HasToken tells whether the list (Supported, Require, Allow …) holds the token, whatever its case.
 func (m *Message) HasToken(id HeaderID, token string) bool {
-	for v := range m.Values(id) {
-		if equalFold(v, token) {
-			return true
+	for i := m.first[id]; i != 0; i = m.nextRow(i, id) {
+		for rest, more := m.value(m.fields[i-1]), true; more; {
+			var v string
+			if v, rest, more = cutValue(rest); equalFold(v, token) {
+				return true
+			}
 		}
 	}
 	return false

@@ -89,17 +89,32 @@ func validIPv6(s string) bool {
 	if strings.IndexByte(s, ':') < 0 || strings.IndexByte(s, '%') >= 0 {
 		return false
 	}
-	_, err := netip.ParseAddr(s)
-	return err == nil
+	_, ok := parseAddr(s)
+	return ok
+}
+
+// parseAddr reads an address without brackets. A grammar error of RFC 3261 allows a third colon
+// before the IPv4 part of an IPv6 address; it is tolerated (RFC 5118 §4.10).
+func parseAddr(s string) (netip.Addr, bool) {
+	a, err := netip.ParseAddr(s)
+	if err == nil {
+		return a, true
+	}
+	i := strings.Index(s, ":::")
+	if i < 0 || strings.IndexByte(s, '.') < 0 {
+		return netip.Addr{}, false
+	}
+	a, err = netip.ParseAddr(s[:i] + s[i+1:])
+	return a, err == nil
 }
 
 // hostAddr is the address that a host stands for, if it is no name.
 func hostAddr(host string) (netip.Addr, bool) {
 	if len(host) > 2 && host[0] == '[' {
-		host = host[1 : len(host)-1]
-	} else if host == "" || !isDigit(host[len(host)-1]) {
+		return parseAddr(host[1 : len(host)-1])
+	}
+	if host == "" || !isDigit(host[len(host)-1]) {
 		return netip.Addr{}, false
 	}
-	a, err := netip.ParseAddr(host)
-	return a, err == nil
+	return parseAddr(host)
 }

@@ -253,34 +253,42 @@ func LookupHeader(name string) HeaderID {
 	}
 }
 
-// isList tells whether several values of the header may share a row, separated by commas (RFC 3261 §7.3.1,
-// §20). Rows of any other header are one value each, commas included.
-func isList(id HeaderID) bool {
-	switch id {
-	case HVia, HContact, HRoute, HRecordRoute, HPath, HServiceRoute, HContentEncoding, HContentLanguage,
+// The traits of a header, bits of headerTraits.
+const (
+	traitList   = 1 << iota // see isList
+	traitSingle             // see isSingle
+)
+
+var headerTraits [numHeaders]uint8
+
+func init() {
+	for _, id := range []HeaderID{
+		HVia, HContact, HRoute, HRecordRoute, HPath, HServiceRoute, HContentEncoding, HContentLanguage,
 		HRequire, HProxyRequire, HSupported, HUnsupported, HAllow, HAllowEvents,
 		HAccept, HAcceptEncoding, HAcceptLanguage, HWarning, HPAssertedIdentity, HPPreferredIdentity,
 		HReason, HAlertInfo, HCallInfo, HErrorInfo, HInReplyTo,
 		HAcceptContact, HRejectContact, HRequestDisposition, HHistoryInfo, HDiversion, HFeatureCaps,
 		HRecvInfo, HGeolocation, HPAssociatedURI, HRemotePartyID, HResourcePriority, HUserToUser,
-		HTriggerConsent, HPermissionMissing:
-		return true
+		HTriggerConsent, HPermissionMissing,
+	} {
+		headerTraits[id] |= traitList
 	}
-	return false
+	for _, id := range []HeaderID{
+		HFrom, HTo, HCallID, HCSeq, HMaxForwards, HContentType, HContentLength, HContentDisposition,
+		HExpires, HMinExpires, HEvent, HSubscriptionState, HDate, HReferTo, HReferredBy, HReferSub,
+		HReplaces, HJoin, HTargetDialog, HSessionExpires, HMinSE, HSubject, HPriority, HRSeq, HRAck,
+		HMaxBreadth, HSIPETag, HSIPIfMatch, HSuppressIfMatch, HFlowTimer, HTimestamp, HMIMEVersion,
+		HReplyTo, HInfoPackage, HPCalledPartyID, HPrivacy,
+	} {
+		headerTraits[id] |= traitSingle
+	}
 }
+
+// isList tells whether several values of the header may share a row, separated by commas (RFC 3261 §7.3.1,
+// §20). Rows of any other header are one value each, commas included.
+func isList(id HeaderID) bool { return headerTraits[id]&traitList != 0 }
 
 // isSingle tells whether the header may be there once only, with one value. A second row makes the
 // message ambiguous, and two elements that read different rows can be played against each other;
-// so it is refused with 400 (RFC 4475 §3.3.8).
-func isSingle(id HeaderID) bool {
-	switch id {
-	case HFrom, HTo, HCallID, HCSeq, HMaxForwards, HContentType, HContentLength, HContentDisposition,
-		HExpires, HMinExpires, HEvent, HSubscriptionState, HDate, HUserAgent, HServer, HRetryAfter,
-		HReferTo, HReferredBy, HReferSub, HReplaces, HJoin, HTargetDialog, HSessionExpires, HMinSE,
-		HSubject, HPriority, HRSeq, HRAck, HMaxBreadth, HSIPETag, HSIPIfMatch, HSuppressIfMatch,
-		HFlowTimer, HTimestamp, HMIMEVersion, HOrganization, HReplyTo, HInfoPackage, HPCalledPartyID,
-		HSessionID, HAnswerMode, HIdentityInfo, HPrivacy:
-		return true
-	}
-	return false
-}
+// so it is refused with 400 (RFC 4475 §3.3.8). Headers that nothing depends on (Server, Organization …) are not among them.
+func isSingle(id HeaderID) bool { return headerTraits[id]&traitSingle != 0 }

@@ -149,8 +149,8 @@ func paramValue(v string) string {
 	return v
 }
 
-// valid checks generic-params (RFC 3261 §25.1): *( SEMI token [ EQUAL ( token / host / quoted-string ) ] ). A name that stands twice is refused,
-// because two readers might take different ones.
+// valid checks generic-params (RFC 3261 §25.1): *( SEMI token [ EQUAL ( token / host / quoted-string ) ] ). Whether a
+// name stands twice is looked at for those names that matter.
 func (p Params) valid() bool {
 	s := string(p)
 	for {

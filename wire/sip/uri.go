@@ -39,10 +39,33 @@ func ParseURI(s string) (URI, error) {
 			return URI{}, bad("Malformed URI", s)
 		}
 	}
-	if rest == "" || !inClassEscaped(rest, cURI) {
+	if rest == "" || !inClassEscaped(rest, cURI) || equalFold(scheme, "tel") && !validTel(rest) {
 		return URI{}, bad("Malformed URI", s)
 	}
 	return URI{Scheme: toLower(scheme), Opaque: rest}, nil
+}
+
+// validTel checks the subscriber of RFC 3966 §3: "+" and digits, or a local number, with visual separators, and parameters.
+func validTel(s string) bool {
+	number, params := s, ""
+	if i := strings.IndexByte(s, ';'); i >= 0 {
+		number, params = s[:i], s[i:]
+	}
+	local := true
+	if number != "" && number[0] == '+' {
+		local, number = false, number[1:]
+	}
+	digits := 0
+	for i := 0; i < len(number); i++ {
+		switch c := number[i]; {
+		case isDigit(c), local && (c == '*' || c == '#' || unhex(c) >= 0):
+			digits++
+		case c == '-', c == '.', c == '(', c == ')':
+		default:
+			return false
+		}
+	}
+	return digits > 0 && validURIParams(params)
 }
 
 func parseSIPURI(scheme, rest, whole string) (URI, error) {
@@ -69,20 +92,22 @@ func parseSIPURI(scheme, rest, whole string) (URI, error) {
 	if i := strings.IndexByte(rest, ';'); i >= 0 {
 		u.Params = Params(rest[i:])
 		rest = rest[:i]
-		if !validURIParams(rest, string(u.Params)) {
+		if !validURIParams(string(u.Params)) {
 			return URI{}, bad("Malformed URI", whole)
 		}
 	}
 	var ok bool
 	u.Host, u.Port, ok = splitHostPort(rest)
-	if !ok || strings.IndexByte(rest, ' ') >= 0 {
+	if !ok || strings.IndexByte(rest, ' ') >= 0 || strings.IndexByte(rest, '\t') >= 0 {
 		return URI{}, bad("Malformed URI", whole)
 	}
 	return u, nil
 }
 
-// validURIParams checks *( ";" pname [ "=" pvalue ] ).
-func validURIParams(_, s string) bool {
+// validURIParams checks *( ";" pname [ "=" pvalue ] ). The parameters that say where a request goes must not
+// stand twice (RFC 3261 §19.1.1: no parameter may).
+func validURIParams(s string) bool {
+	seen := 0
 	for s != "" {
 		s = s[1:]
 		end := strings.IndexByte(s, ';')
@@ -93,9 +118,32 @@ func validURIParams(_, s string) bool {
 		if name == "" || !inClassEscaped(name, cParam) || hasValue && (value == "" || !inClassEscaped(value, cParam)) {
 			return false
 		}
+		bit := uriParamBit(name)
+		if seen&bit != 0 {
+			return false
+		}
+		seen |= bit
 		s = s[end:]
 	}
 	return true
+}
+
+func uriParamBit(name string) int {
+	switch {
+	case equalFold(name, "lr"):
+		return 1
+	case equalFold(name, "transport"):
+		return 2
+	case equalFold(name, "maddr"):
+		return 4
+	case equalFold(name, "ttl"):
+		return 8
+	case equalFold(name, "user"):
+		return 16
+	case equalFold(name, "method"):
+		return 32
+	}
+	return 0
 }
 
 // validURIHeaders checks hname "=" hvalue *( "&" header ).

@@ -16,14 +16,24 @@ type Via struct {
 
 // ParseVia reads one Via value. The protocol must be SIP/2.0. The error is *Error with status 400.
 func ParseVia(s string) (Via, error) {
-	var v Via
-	rest, ok := viaProtocol(s)
-	if !ok {
-		return v, bad("Malformed Via Header", s)
+	v, protocol, ok := viaHead(s)
+	if !ok || !protocol || v.Params != "" && !v.Params.valid() {
+		return Via{}, bad("Malformed Via Header", s)
+	}
+	return v, nil
+}
+
+// viaHead reads a Via value without looking into its parameters. protocol tells whether it says SIP/2.0.
+func viaHead(s string) (v Via, protocol, ok bool) {
+	rest := s
+	if protocol = strings.HasPrefix(s, "SIP/2.0/"); protocol {
+		rest = trimLeft(s[len("SIP/2.0/"):])
+	} else if rest, protocol, ok = viaProtocol(s); !ok {
+		return v, false, false
 	}
 	n := spanClass(rest, cToken)
 	if n == 0 || n == len(rest) || !isSpace(rest[n]) {
-		return v, bad("Malformed Via Header", s)
+		return v, false, false
 	}
 	v.Transport = toUpper(rest[:n])
 	rest = trimLeft(rest[n:])
@@ -32,26 +42,26 @@ func ParseVia(s string) (Via, error) {
 		rest = rest[:i]
 	}
 	v.Host, v.Port, ok = splitHostPort(trimRight(rest))
-	if !ok || v.Params != "" && !v.Params.valid() {
-		return v, bad("Malformed Via Header", s)
-	}
-	return v, nil
+	return v, protocol, ok
 }
 
-// viaProtocol takes "SIP SLASH 2.0 SLASH" off the front.
-func viaProtocol(s string) (rest string, ok bool) {
-	const usual = "SIP/2.0/"
-	if strings.HasPrefix(s, usual) {
-		return trimLeft(s[len(usual):]), true
-	}
-	for _, word := range [...]string{"SIP", "/", "2.0", "/"} {
+// viaProtocol reads protocol-name SLASH protocol-version SLASH, with white space around each.
+func viaProtocol(s string) (rest string, protocol, ok bool) {
+	protocol = true
+	for _, want := range [...]string{"SIP", "2.0"} {
 		s = trimLeft(s)
-		if len(s) < len(word) || !equalFold(s[:len(word)], word) {
-			return "", false
+		n := spanClass(s, cToken)
+		if n == 0 {
+			return "", false, false
 		}
-		s = s[len(word):]
+		protocol = protocol && equalFold(s[:n], want)
+		s = trimLeft(s[n:])
+		if s == "" || s[0] != '/' {
+			return "", false, false
+		}
+		s = s[1:]
 	}
-	return trimLeft(s), true
+	return trimLeft(s), protocol, true
 }
 
 // Branch is the branch parameter; "" if there is none.
@@ -64,13 +74,7 @@ func (v Via) Branch() string {
 // IPv6 addresses are understood with and without brackets (RFC 5118 §4.5).
 func (v Via) Received() netip.Addr {
 	s, _ := v.Params.Get("received")
-	if len(s) > 2 && s[0] == '[' && s[len(s)-1] == ']' {
-		s = s[1 : len(s)-1]
-	}
-	a, err := netip.ParseAddr(s)
-	if err != nil {
-		return netip.Addr{}
-	}
+	a, _ := parseReceived(s)
 	return a
 }
 
