@@ -1,0 +1,185 @@
+package auth
+
+import (
+	"container/list"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Wrong passwords are counted in three ways, each in a bounded table:
+//
+//   - an account from one address: after pairFree wrong ones in a row the pair is
+//     locked for lockFirst, and twice as long after each further one;
+//   - an account from everywhere: after accountFree it is locked for addresses from
+//     which nobody signed in to it lately, so that guessing from many addresses does
+//     not lock out its owner;
+//   - an address for all accounts: after addressFree it is locked.
+//
+// Only answers to a nonce that was issued to that very address are counted, so nobody
+// can lock out an address or an account with forged packets. While locked an answer is
+// refused before it is looked at and not counted.
+const (
+	pairFree    = 5
+	accountFree = 50
+	addressFree = 100
+	lockFirst   = 10 * time.Second
+	lockLongest = 15 * time.Minute
+	guardMemory = 30 * time.Minute // without a wrong password for so long, all is forgotten
+)
+
+type pairKey struct {
+	aor  string
+	addr netip.Addr
+}
+
+// guard counts. It is safe for concurrent use.
+type guard struct {
+	mu       sync.Mutex // guards the tables
+	pairs    *counts[pairKey]
+	accounts *counts[string]
+	addrs    *counts[netip.Addr]
+	good     *counts[pairKey] // where an account was entered from lately
+}
+
+func newGuard(limit int) *guard {
+	return &guard{
+		pairs: newCounts[pairKey](limit), accounts: newCounts[string](limit),
+		addrs: newCounts[netip.Addr](limit), good: newCounts[pairKey](limit),
+	}
+}
+
+// locked tells for how long answers for aor from addr are refused; 0 if they are not.
+func (g *guard) locked(aor string, addr netip.Addr, now time.Time) time.Duration {
+	key := pairKey{aor, network(addr)}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	wait := max(g.pairs.wait(key, now), g.addrs.wait(key.addr, now))
+	if w := g.accounts.wait(aor, now); w > wait && !g.good.has(key, now) {
+		wait = w
+	}
+	return wait
+}
+
+// wrong counts a wrong password and returns for how long this locks.
+func (g *guard) wrong(aor string, addr netip.Addr, now time.Time) time.Duration {
+	key := pairKey{aor, network(addr)}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	wait := g.pairs.add(key, pairFree, now)
+	wait = max(wait, g.addrs.add(key.addr, addressFree, now))
+	if w := g.accounts.add(aor, accountFree, now); !g.good.has(key, now) {
+		wait = max(wait, w)
+	}
+	return wait
+}
+
+// right notes a right password: the pair starts anew.
+func (g *guard) right(aor string, addr netip.Addr, now time.Time) {
+	key := pairKey{aor, network(addr)}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.pairs.remove(key)
+	g.good.add(key, 1<<30, now)
+}
+
+// reset forgets everything about an account, for when its password was changed.
+func (g *guard) reset(aor string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.accounts.remove(aor)
+	g.pairs.removeIf(func(k pairKey) bool { return k.aor == aor })
+	g.good.removeIf(func(k pairKey) bool { return k.aor == aor })
+}
+
+// network is what counts as one address: an IPv4 address, or the /64 that one IPv6
+// subscriber owns.
+func network(a netip.Addr) netip.Addr {
+	a = a.Unmap().WithZone("")
+	if a.Is6() {
+		if p, err := a.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return a
+}
+
+// counts is a bounded table of counters; the one touched longest ago goes first.
+type counts[K comparable] struct {
+	limit int
+	m     map[K]*list.Element
+	lru   *list.List
+}
+
+type count[K comparable] struct {
+	key   K
+	n     int
+	last  time.Time
+	until time.Time
+}
+
+func newCounts[K comparable](limit int) *counts[K] {
+	return &counts[K]{limit: limit, m: make(map[K]*list.Element), lru: list.New()}
+}
+
+func (c *counts[K]) find(k K, now time.Time) *count[K] {
+	el := c.m[k]
+	if el == nil {
+		return nil
+	}
+	e := el.Value.(*count[K])
+	if now.Sub(e.last) > guardMemory {
+		c.remove(k)
+		return nil
+	}
+	return e
+}
+
+func (c *counts[K]) has(k K, now time.Time) bool { return c.find(k, now) != nil }
+
+func (c *counts[K]) wait(k K, now time.Time) time.Duration {
+	if e := c.find(k, now); e != nil && e.until.After(now) {
+		return e.until.Sub(now)
+	}
+	return 0
+}
+
+// add counts once; beyond free it locks, doubling.
+func (c *counts[K]) add(k K, free int, now time.Time) time.Duration {
+	e := c.find(k, now)
+	if e == nil {
+		e = &count[K]{key: k}
+		c.m[k] = c.lru.PushFront(e)
+		if c.lru.Len() > c.limit {
+			c.remove(c.lru.Back().Value.(*count[K]).key)
+		}
+	} else {
+		c.lru.MoveToFront(c.m[k])
+	}
+	e.n++
+	e.last = now
+	if e.n < free {
+		return 0
+	}
+	lock := lockLongest
+	if over := e.n - free; over < 10 {
+		lock = min(lockFirst<<over, lockLongest)
+	}
+	e.until = now.Add(lock)
+	return lock
+}
+
+func (c *counts[K]) remove(k K) {
+	if el := c.m[k]; el != nil {
+		c.lru.Remove(el)
+		delete(c.m, k)
+	}
+}
+
+func (c *counts[K]) removeIf(gone func(K) bool) {
+	for k := range c.m {
+		if gone(k) {
+			c.remove(k)
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package auth
+
+import (
+	"bytes"
+	"sync"
+	"time"
+)
+
+// maxTrusts is how many accounts one connection may be trusted for.
+const maxTrusts = 16
+
+// trusted is one account that a connection may speak for.
+type trusted struct {
+	id    Identity
+	until time.Time
+	// proof is the secret that was used: when the account no longer has it (the
+	// password changed, the device password was revoked) the trust is over.
+	proof []byte
+	alg   Algorithm
+}
+
+// trusts knows which connections speak for whom. It is safe for concurrent use.
+type trusts struct {
+	mu    sync.Mutex
+	conns map[uint64][]trusted
+	aors  map[string]map[uint64]struct{}
+	fresh map[uint64][]trusted // authenticated by digest on this connection, not yet trusted
+}
+
+func newTrusts() *trusts {
+	return &trusts{conns: make(map[uint64][]trusted), aors: make(map[string]map[uint64]struct{}), fresh: make(map[uint64][]trusted)}
+}
+
+// authenticated remembers by which secret a connection last proved to be id, for a
+// trust that may follow.
+func (t *trusts) authenticated(conn uint64, id Identity, alg Algorithm, proof []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.fresh[conn] = put(t.fresh[conn], trusted{id: id, alg: alg, proof: proof})
+}
+
+// put adds x, in the place of an earlier one for the same account.
+func put(list []trusted, x trusted) []trusted {
+	for i := range list {
+		if list[i].id.AOR == x.id.AOR {
+			list[i] = x
+			return list
+		}
+	}
+	if len(list) >= maxTrusts {
+		list = append(list[:0], list[1:]...)
+	}
+	return append(list, x)
+}
+
+// trust makes the connection speak for id until then; a time that has passed ends it.
+// Without a proof on this connection nothing happens.
+func (t *trusts) trust(conn uint64, id Identity, until, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !until.After(now) {
+		t.drop(conn, id.AOR)
+		return
+	}
+	for _, x := range t.fresh[conn] {
+		if x.id.AOR == id.AOR {
+			x.id, x.until = id, until
+			if len(t.conns[conn]) >= maxTrusts {
+				t.drop(conn, t.conns[conn][0].id.AOR)
+			}
+			t.conns[conn] = put(t.conns[conn], x)
+			if t.aors[id.AOR] == nil {
+				t.aors[id.AOR] = make(map[uint64]struct{})
+			}
+			t.aors[id.AOR][conn] = struct{}{}
+			return
+		}
+	}
+}
+
+// find returns the trust of a connection for an account.
+func (t *trusts) find(conn uint64, aor string, now time.Time) (trusted, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, x := range t.conns[conn] {
+		if x.id.AOR == aor {
+			if !x.until.After(now) {
+				t.drop(conn, aor)
+				return trusted{}, false
+			}
+			return x, true
+		}
+	}
+	return trusted{}, false
+}
+
+// has tells whether the connection is trusted for anybody.
+func (t *trusts) has(conn uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.conns[conn]) > 0
+}
+
+// drop ends the trust of one connection for one account. The caller holds mu.
+func (t *trusts) drop(conn uint64, aor string) {
+	list := t.conns[conn]
+	for i := range list {
+		if list[i].id.AOR == aor {
+			list = append(list[:i], list[i+1:]...)
+			break
+		}
+	}
+	if len(list) == 0 {
+		delete(t.conns, conn)
+	} else {
+		t.conns[conn] = list
+	}
+	delete(t.aors[aor], conn)
+	if len(t.aors[aor]) == 0 {
+		delete(t.aors, aor)
+	}
+}
+
+// closed forgets a connection.
+func (t *trusts) closed(conn uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.conns[conn]) > 0 {
+		t.drop(conn, t.conns[conn][0].id.AOR)
+	}
+	delete(t.fresh, conn)
+}
+
+// revoke ends all trust for an account and returns the connections that had it.
+func (t *trusts) revoke(aor string) []uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]uint64, 0, len(t.aors[aor]))
+	for c := range t.aors[aor] {
+		list = append(list, c)
+	}
+	for _, c := range list {
+		t.drop(c, aor)
+	}
+	return list
+}
+
+func (t *trusts) connsOf(aor string) []uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]uint64, 0, len(t.aors[aor]))
+	for c := range t.aors[aor] {
+		list = append(list, c)
+	}
+	return list
+}
+
+// holds tells whether the account still has the secret the trust was built on.
+func (x *trusted) holds(acc *account) bool {
+	if acc == nil || acc.user.Disabled {
+		return false
+	}
+	for i := range acc.credentials {
+		c := &acc.credentials[i]
+		if c.device == x.id.Device && (bytes.Equal(c.ha1(x.alg, false), x.proof) || bytes.Equal(c.ha1(x.alg, true), x.proof)) {
+			return true
+		}
+	}
+	return false
+}
