@@ -1,0 +1,220 @@
+package transaction
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	serverShards = 64 // powers of two
+	clientShards = 16
+	flowShards   = 16
+)
+
+// serverTable finds server transactions by their key. An INVITE from a client of RFC 2543 has a second key for its ACK.
+type serverTable struct {
+	shards [serverShards]struct {
+		mu sync.Mutex
+		m  map[key]*serverTx
+	}
+	count atomic.Int64 // transactions, not keys
+}
+
+func newServerTable() *serverTable {
+	t := &serverTable{}
+	for i := range t.shards {
+		t.shards[i].m = make(map[key]*serverTx)
+	}
+	return t
+}
+
+func (s *serverTable) get(k key) *serverTx {
+	shard := &s.shards[k.lo%serverShards]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	return shard.m[k]
+}
+
+// put adds t unless there is a transaction with that key, which it returns then.
+func (s *serverTable) put(k key, t *serverTx) *serverTx {
+	shard := &s.shards[k.lo%serverShards]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if old := shard.m[k]; old != nil {
+		return old
+	}
+	shard.m[k] = t
+	return nil
+}
+
+// remove takes t out, if it is t that is there.
+func (s *serverTable) remove(k key, t *serverTx) {
+	shard := &s.shards[k.lo%serverShards]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if shard.m[k] == t {
+		delete(shard.m, k)
+	}
+}
+
+// all is every transaction at this moment.
+func (s *serverTable) all() []*serverTx {
+	var list []*serverTx
+	for i := range s.shards {
+		shard := &s.shards[i]
+		shard.mu.Lock()
+		for _, t := range shard.m {
+			list = append(list, t)
+		}
+		shard.mu.Unlock()
+	}
+	return list
+}
+
+// clientTable finds client transactions by the place that their branch names, without hashing a string. Places are used
+// again; the table is as large as the greatest number of transactions there ever was at once, at 24 bytes each.
+type clientTable struct {
+	shards [clientShards]struct {
+		mu    sync.Mutex
+		slots []clientSlot
+		free  []uint32
+	}
+	turn  atomic.Uint32
+	count atomic.Int64
+}
+
+type clientSlot struct {
+	generation uint32
+	c          *Client
+}
+
+func (t *clientTable) put(c *Client) slotID {
+	number := t.turn.Add(1) % clientShards
+	shard := &t.shards[number]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	var at uint32
+	if n := len(shard.free); n > 0 {
+		at, shard.free = shard.free[n-1], shard.free[:n-1]
+	} else {
+		at = uint32(len(shard.slots))
+		shard.slots = append(shard.slots, clientSlot{generation: rand.Uint32()})
+	}
+	shard.slots[at].c = c
+	return slotID{at*clientShards + number, shard.slots[at].generation}
+}
+
+func (t *clientTable) get(id slotID) *Client {
+	shard := &t.shards[id.index%clientShards]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	at := id.index / clientShards
+	if int(at) >= len(shard.slots) || shard.slots[at].generation != id.generation {
+		return nil
+	}
+	return shard.slots[at].c
+}
+
+func (t *clientTable) remove(id slotID) {
+	shard := &t.shards[id.index%clientShards]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	at := id.index / clientShards
+	if int(at) >= len(shard.slots) || shard.slots[at].generation != id.generation {
+		return
+	}
+	shard.slots[at].generation++
+	shard.slots[at].c = nil
+	shard.free = append(shard.free, at)
+}
+
+func (t *clientTable) all() []*Client {
+	var list []*Client
+	for i := range t.shards {
+		shard := &t.shards[i]
+		shard.mu.Lock()
+		for _, slot := range shard.slots {
+			if slot.c != nil {
+				list = append(list, slot.c)
+			}
+		}
+		shard.mu.Unlock()
+	}
+	return list
+}
+
+// flowTable lists the client transactions that wait on each connection, so that the end of a connection is told to them
+// alone. Datagram flows do not end and are not listed.
+type flowTable struct {
+	shards [flowShards]struct {
+		mu sync.Mutex
+		m  map[uint64]*Client
+	}
+}
+
+func newFlowTable() *flowTable {
+	t := &flowTable{}
+	for i := range t.shards {
+		t.shards[i].m = make(map[uint64]*Client)
+	}
+	return t
+}
+
+func (t *flowTable) add(id uint64, c *Client) {
+	shard := &t.shards[id%flowShards]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	first := shard.m[id]
+	c.onFlow, c.flowPrev, c.flowNext = id, nil, first
+	if first != nil {
+		first.flowPrev = c
+	}
+	shard.m[id] = c
+}
+
+// remove takes c off the list it is on. id is c.onFlow as the owner of c knows it; 0 means that it is on none.
+func (t *flowTable) remove(id uint64, c *Client) {
+	if id == 0 {
+		return
+	}
+	shard := &t.shards[id%flowShards]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if c.onFlow != id {
+		return
+	}
+	if c.flowPrev != nil {
+		c.flowPrev.flowNext = c.flowNext
+	} else if c.flowNext != nil {
+		shard.m[id] = c.flowNext
+	} else {
+		delete(shard.m, id)
+	}
+	if c.flowNext != nil {
+		c.flowNext.flowPrev = c.flowPrev
+	}
+	c.onFlow, c.flowPrev, c.flowNext = 0, nil, nil
+}
+
+// waiting is the list for one connection at this moment.
+func (t *flowTable) waiting(id uint64) []*Client {
+	shard := &t.shards[id%flowShards]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	var list []*Client
+	for c := shard.m[id]; c != nil; c = c.flowNext {
+		list = append(list, c)
+	}
+	return list
+}
+
+func (t *flowTable) len() int {
+	n := 0
+	for i := range t.shards {
+		t.shards[i].mu.Lock()
+		n += len(t.shards[i].m)
+		t.shards[i].mu.Unlock()
+	}
+	return n
+}
