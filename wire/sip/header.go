@@ -157,7 +157,12 @@ type CSeq struct {
 }
 
 // CSeq parses the CSeq header.
-func (m *Message) CSeq() (CSeq, error) { return ParseCSeq(m.Get(HCSeq)) }
+func (m *Message) CSeq() (CSeq, error) {
+	if m.cseq.Method != "" {
+		return m.cseq, nil
+	}
+	return ParseCSeq(m.Get(HCSeq))
+}
 
 // ParseCSeq reads "1*DIGIT LWS Method". The number is below 2^31 (RFC 3261 §8.1.1.5).
 func ParseCSeq(s string) (CSeq, error) {

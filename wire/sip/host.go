@@ -19,7 +19,7 @@ func splitHostPort(s string) (host string, port uint16, ok bool) {
 		}
 	} else {
 		end = spanClass(s, cHost)
-		if !validHost(s[:end]) {
+		if !(isDigit(s[0]) && validIPv4(s[:end])) && !validHost(s[:end]) {
 			return "", 0, false
 		}
 	}
@@ -63,25 +63,21 @@ func validHost(s string) bool {
 }
 
 func validIPv4(s string) bool {
-	for part := range 4 {
-		i := 0
-		for i < len(s) && i < 3 && isDigit(s[i]) {
-			i++
-		}
-		n, ok := parseUint(s[:i])
-		if !ok || n > 255 {
+	part, digits, n := 0, 0, 0
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9':
+			if n = n*10 + int(c-'0'); digits == 3 || n > 255 {
+				return false
+			}
+			digits++
+		case c == '.' && digits > 0 && part < 3:
+			part, digits, n = part+1, 0, 0
+		default:
 			return false
 		}
-		s = s[i:]
-		if part == 3 {
-			return s == ""
-		}
-		if s == "" || s[0] != '.' {
-			return false
-		}
-		s = s[1:]
 	}
-	return false
+	return part == 3 && digits > 0
 }
 
 // validIPv6 checks the inside of an IPv6reference; zones are not part of it.

@@ -22,8 +22,9 @@ type Message struct {
 	reason string
 	status int
 
-	hdr    int // length of the start line, header rows and empty line
-	rows   int // offset of the first header row
+	cseq   CSeq // zero when malformed or not looked at
+	hdr    int  // length of the start line, header rows and empty line
+	rows   int  // offset of the first header row
 	err    *Error
 	fields []field            // starts out as inline
 	first  [numHeaders]uint16 // index+1 in fields of the first row with that id

@@ -7,16 +7,16 @@ import (
 
 // typical is the 660-byte MESSAGE of the benchmark.
 var typical = strings.ReplaceAll(`MESSAGE sip:bob@example.com;transport=tcp SIP/2.0
-Via: SIP/2.0/TCP 192.0.2.17:50412;branch=z9hG4bK.Zk2Xb9vQe;rport;alias
+Via: SIP/2.0/TCP 192.0.2.17:50412;branch=z9hG4bK.Zk2Xb9vQe;rport
 From: "Alice Example" <sip:alice@example.com>;tag=q7Bn3kLm2
 To: <sip:bob@example.com>
 CSeq: 21 MESSAGE
 Call-ID: 8mZ4kVq1xT-3fG9hJ2kL5nP7rS
 Max-Forwards: 70
-Supported: replaces, outbound, gruu, path
+Supported: replaces, outbound, gruu
 Route: <sip:proxy.example.com;transport=tcp;lr>
 Date: Sat, 13 Nov 2010 23:29:00 GMT
-User-Agent: Example-Client/5.2.0 (Desktop; Linux x86_64)
+User-Agent: Example-Client/5.2.0
 Contact: <sip:alice@192.0.2.17:50412;transport=tcp>;+sip.instance="<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>"
 Content-Type: text/plain;charset=UTF-8
 Content-Length: 50

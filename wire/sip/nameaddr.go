@@ -112,24 +112,24 @@ func (n NameAddr) String() string {
 
 // tagOf finds the tag of a From or To value without looking at the rest.
 func tagOf(s string) string {
-	if strings.HasPrefix(s, "\"") {
-		end := skipQuoted(s)
-		if end < 0 {
-			return ""
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case ';':
+			tag, _ := Params(s[i:]).Get("tag")
+			return tag
+		case '"':
+			n := skipQuoted(s[i:])
+			if n < 0 {
+				return ""
+			}
+			i += n - 1
+		case '<':
+			n := strings.IndexByte(s[i:], '>')
+			if n < 0 {
+				return ""
+			}
+			i += n
 		}
-		s = s[end:]
 	}
-	if i := strings.IndexByte(s, '<'); i >= 0 {
-		end := strings.IndexByte(s[i:], '>')
-		if end < 0 {
-			return ""
-		}
-		s = s[i+end+1:]
-	}
-	i := strings.IndexByte(s, ';')
-	if i < 0 {
-		return ""
-	}
-	tag, _ := Params(s[i:]).Get("tag")
-	return tag
+	return ""
 }

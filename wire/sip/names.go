@@ -202,30 +202,34 @@ func (id HeaderID) String() string {
 	return headerNames[id].name
 }
 
-// nameSlots is an open-addressed table from nameHash to HeaderID; compactIDs is indexed by the
-// lower-case letter minus 'a'.
+// nameSlots is an open-addressed table from nameHash to the name and its HeaderID; compactIDs is indexed by the
+// letter with its case bit off.
 var (
-	nameSlots  [512]HeaderID
-	compactIDs [26]HeaderID
+	nameSlots [512]struct {
+		name string
+		id   HeaderID
+	}
+	compactIDs [256]HeaderID
 )
 
 func init() {
 	for id := HOther + 1; id < numHeaders; id++ {
-		h := nameHash(headerNames[id].name)
-		for nameSlots[h] != HOther {
+		name := headerNames[id].name
+		h := nameHash(name)
+		for nameSlots[h].id != HOther {
 			h = (h + 1) % uint32(len(nameSlots))
 		}
-		nameSlots[h] = id
+		nameSlots[h].name, nameSlots[h].id = name, id
 		if c := headerNames[id].compact; c != 0 {
-			compactIDs[c-'a'] = id
+			compactIDs[c], compactIDs[c-'a'+'A'] = id, id
 		}
 	}
 }
 
-// nameHash mixes the length and three letters, whatever their case. name is not empty.
+// nameHash mixes the length and three letters, whatever their case. name has at least two letters.
 func nameHash(name string) uint32 {
 	n := len(name)
-	a, b, c := uint32(name[0]|0x20), uint32(name[n/2]|0x20), uint32(name[n-1]|0x20)
+	a, b, c := uint32(name[0]|0x20), uint32(name[n>>1]|0x20), uint32(name[n-1]|0x20)
 	return (uint32(n)*37 ^ a*11 ^ b*101 ^ c*5) % uint32(len(nameSlots))
 }
 
@@ -233,22 +237,16 @@ func nameHash(name string) uint32 {
 // It returns HOther for names it does not know. Space around the name is not expected here: Parse
 // has taken it off.
 func LookupHeader(name string) HeaderID {
-	switch len(name) {
-	case 0:
-		return HOther
-	case 1:
-		if c := name[0] | 0x20; c >= 'a' && c <= 'z' && name[0] >= 'A' {
-			return compactIDs[c-'a']
-		}
-		return HOther
-	}
-	for h := nameHash(name); ; h = (h + 1) % uint32(len(nameSlots)) {
-		id := nameSlots[h]
-		if id == HOther {
+	if len(name) < 2 {
+		if name == "" {
 			return HOther
 		}
-		if known := headerNames[id].name; known == name || equalFold(known, name) {
-			return id
+		return compactIDs[name[0]]
+	}
+	for h := nameHash(name); ; h = (h + 1) % uint32(len(nameSlots)) {
+		slot := &nameSlots[h]
+		if slot.id == HOther || slot.name == name || equalFold(slot.name, name) {
+			return slot.id
 		}
 	}
 }

@@ -18,7 +18,7 @@ func Parse(data []byte) (*Message, error) {
 
 // Parse reads data into m, whose earlier content is forgotten; strings taken from m before stay
 // valid as long as their buffer is left alone. It allocates nothing for messages of up to 40 header rows.
-func (m *Message) Parse(data []byte) error { return m.ParseLimits(data, DefaultLimits()) }
+func (m *Message) Parse(data []byte) error { return m.parse(data, DefaultLimits()) }
 
 // ParseLimits is Parse with other limits.
 //
@@ -26,15 +26,16 @@ func (m *Message) Parse(data []byte) error { return m.ParseLimits(data, DefaultL
 // have a name (400), one each of From, To, Call-ID and a well-formed CSeq and at least one Via (400), no second
 // row of a header that may be there once (400), a Content-Length that is a number and is covered by
 // data (400), the limits (400, 413). Bytes behind the body are dropped (RFC 3261 §18.3). Check looks at the rest.
-func (m *Message) ParseLimits(data []byte, lim Limits) error {
-	lim = lim.filled()
+func (m *Message) ParseLimits(data []byte, lim Limits) error { return m.parse(data, lim.filled()) }
+
+func (m *Message) parse(data []byte, lim Limits) error {
 	if cap(m.fields) == 0 {
 		m.fields = m.inline[:0]
 	}
 	m.fields = m.fields[:0]
 	m.first = [numHeaders]uint16{}
 	m.method, m.uri, m.reason, m.status, m.err = "", "", "", 0, nil
-	m.hdr, m.rows = 0, 0
+	m.hdr, m.rows, m.cseq = 0, 0, CSeq{}
 	m.setData(data)
 
 	if next := m.startLine(lim); next > 0 {
@@ -228,30 +229,33 @@ func (m *Message) noHeaderEnd(pos int, lim Limits) {
 // row notes the header row at [pos, stop).
 func (m *Message) row(pos, stop int) {
 	line := m.buf[pos:stop]
-	colon := strings.IndexByte(line, ':')
-	if colon <= 0 {
+	colon := 0
+	for colon < len(line) && line[colon] != ':' {
+		colon++
+	}
+	if colon == 0 || colon == len(line) {
 		m.fail(bad("Header Without Name or Colon", line))
 		return
 	}
 	// RFC 3261 §25.1 HCOLON: white space may stand before the colon, and the name is the same.
-	n := colon
-	for n > 0 && (line[n-1] == ' ' || line[n-1] == '\t') {
-		n--
+	name := line[:colon]
+	for len(name) > 0 && (name[len(name)-1] == ' ' || name[len(name)-1] == '\t') {
+		name = name[:len(name)-1]
 	}
-	id := LookupHeader(line[:n])
-	if id == HOther && !isToken(line[:n]) {
-		m.fail(bad("Malformed Header Name", line[:n]))
+	id := LookupHeader(name)
+	if id == HOther && !isToken(name) {
+		m.fail(bad("Malformed Header Name", name))
 	}
-	value, end := colon+1, len(line)
-	for value < end && (line[value] == ' ' || line[value] == '\t') {
+	value := colon + 1
+	for value < len(line) && (line[value] == ' ' || line[value] == '\t') {
 		value++
 	}
-	for end > value && (line[end-1] == ' ' || line[end-1] == '\t') {
-		end--
+	for len(line) > value && (line[len(line)-1] == ' ' || line[len(line)-1] == '\t') {
+		line = line[:len(line)-1]
 	}
 	m.fields = append(m.fields, field{
-		start: uint16(pos), nameEnd: uint16(pos + n),
-		value: uint16(pos + value), end: uint16(pos + end), id: id,
+		start: uint16(pos), nameEnd: uint16(pos + len(name)),
+		value: uint16(pos + value), end: uint16(pos + len(line)), id: id,
 	})
 	if m.first[id] == 0 {
 		m.first[id] = uint16(len(m.fields))
@@ -321,9 +325,11 @@ func (m *Message) require() {
 			return
 		}
 	}
-	if _, err := m.CSeq(); err != nil {
+	c, err := ParseCSeq(m.Get(HCSeq))
+	if err != nil {
 		m.fail(asError(err))
 	}
+	m.cseq = c
 }
 
 // cutBody gives the message the length that Content-Length says (RFC 3261 §18.3, §20.14).
