@@ -1,0 +1,367 @@
+package dialog
+
+import (
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/parley-im/parley/transaction"
+	"github.com/parley-im/parley/transport"
+	"github.com/parley-im/parley/wire/sip"
+)
+
+// Source is an event package: who may subscribe, and what there is to see.
+type Source interface {
+	// Authorize decides about a new subscription and calls done once, now or
+	// later. It must not block.
+	Authorize(s *Subscription, done func(Decision))
+	// State is the full state of the subscription's resource as its watcher may
+	// see it; an empty body makes a NOTIFY without one. It must not block.
+	State(s *Subscription) (contentType string, body []byte)
+}
+
+// Decision is a Source's answer.
+type Decision struct {
+	// Status refuses when it is not 0: 403, 404 …
+	Status  int
+	Reason  string // reason phrase, "" for the standard one
+	Warning string // a sentence for a person, or ""
+	// State is Active, or Pending while somebody has to be asked. 0 is Active.
+	State State
+}
+
+// Transactions is what a Notifier needs of *transaction.Layer.
+type Transactions interface {
+	Send(h transaction.Hop, d *sip.Draft, ch transaction.ClientHandler) *transaction.Client
+	After(d time.Duration, f func()) *transaction.Timer
+}
+
+// Options are what a Notifier is made of.
+type Options struct {
+	Event        string   // package name, "reg"
+	Types        []string // media types of its bodies, the default one first
+	Source       Source
+	Transactions Transactions
+	// Contact is our Contact URI for a peer on a flow: it must lead refreshes
+	// back to this server.
+	Contact func(f transport.Flow) string
+	// NextHop finds the way to a watcher: contact is its Contact URI, routes
+	// the route set, flow where its last SUBSCRIBE came from. It calls done
+	// once, now or later. nil: the flow, while it lives.
+	NextHop func(contact string, routes []string, flow transport.Flow, done func(transaction.Hop, error))
+
+	Default, Min, Max time.Duration // of a subscription; 1 h, 60 s, 24 h
+	Interval          time.Duration // least time between NOTIFYs of a subscription; 0: none
+	PerWatcher, Total int           // limits; 200 for one AOR, 200,000 in all
+	Log               *slog.Logger
+	Registerer        prometheus.Registerer
+}
+
+// Notifier runs the subscriptions of one event package: RFC 6665 §4.2. Each
+// has at most one NOTIFY out; what changes meanwhile is told afterwards, the
+// latest state alone.
+type Notifier struct {
+	o       Options
+	metrics *metrics
+
+	mu       sync.Mutex
+	byTag    map[string]*Subscription // our tag, which is unique
+	byRes    map[string][]*Subscription
+	byAOR    map[string]int
+	reserved int // subscriptions whose Source has not decided
+}
+
+// NewNotifier makes a Notifier; it starts nothing.
+func NewNotifier(o Options) *Notifier {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&o.Default, time.Hour)
+	def(&o.Min, time.Minute)
+	def(&o.Max, 24*time.Hour)
+	if o.PerWatcher == 0 {
+		o.PerWatcher = 200
+	}
+	if o.Total == 0 {
+		o.Total = 200_000
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.NextHop == nil {
+		o.NextHop = func(_ string, _ []string, f transport.Flow, done func(transaction.Hop, error)) {
+			if !f.Alive() {
+				done(transaction.Hop{}, transport.ErrClosed)
+				return
+			}
+			done(transaction.Hop{Flow: f, Sticky: true}, nil)
+		}
+	}
+	n := &Notifier{o: o, byTag: map[string]*Subscription{}, byRes: map[string][]*Subscription{}, byAOR: map[string]int{}}
+	n.metrics = newMetrics(o.Registerer, o.Event, n.Len)
+	return n
+}
+
+// Len is the number of subscriptions.
+func (n *Notifier) Len() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.byTag)
+}
+
+// HandleSubscribe answers a SUBSCRIBE of this package: a new subscription, a
+// refresh, an end, or a fetch. RFC 6665 §4.2.1. m is tx's request, or an
+// edited copy of it. The resource of a new one is the Request-URI's AOR.
+func (n *Notifier) HandleSubscribe(tx *transaction.Server, m *sip.Message, w Watcher) {
+	expires, status := n.expiry(m)
+	switch {
+	case status == 423:
+		d := sip.NewResponse(m, 423, "")
+		tx.Respond(d.Add(sip.HMinExpires, strconv.Itoa(int(n.o.Min/time.Second))))
+	case status != 0:
+		tx.Reply(status, "")
+	case m.ToTag() != "":
+		n.refresh(tx, m, w, expires)
+	default:
+		n.create(tx, m, w, expires)
+	}
+}
+
+// expiry reads Expires. RFC 6665 §4.2.1.1: 423 only for what is shorter than
+// an hour and not 0; longer than the maximum is shortened.
+func (n *Notifier) expiry(m *sip.Message) (time.Duration, int) {
+	if !m.Has(sip.HExpires) {
+		return n.o.Default, 0
+	}
+	v, ok := m.Int(sip.HExpires)
+	if !ok {
+		return 0, 400
+	}
+	d := time.Duration(v) * time.Second
+	if d > 0 && d < n.o.Min && d < time.Hour {
+		return 0, 423
+	}
+	return min(d, n.o.Max), 0
+}
+
+// create makes a new subscription once its Source agrees.
+func (n *Notifier) create(tx *transaction.Server, m *sip.Message, w Watcher, expires time.Duration) {
+	d, err := FromRequest(m, NewTag())
+	if err != nil {
+		warn(tx, m, 400, "a SUBSCRIBE needs one Contact")
+		return
+	}
+	u, err := m.URI()
+	if err != nil {
+		tx.Reply(400, "")
+		return
+	}
+	row := acceptRow(m)
+	if row != "" && len(n.o.Types) > 0 && !n.anyAccepted(row) {
+		resp := sip.NewResponse(m, 406, "")
+		tx.Respond(resp.Add(sip.HAccept, strings.Join(n.o.Types, ", ")))
+		return
+	}
+	s := &Subscription{
+		n: n, watcher: w, resource: u.AOR(), eventID: eventID(m), mediaRow: row, fetch: expires == 0,
+		d: d, flow: tx.Flow(), expires: tx.Received().Add(expires),
+	}
+	if s.resource == "" {
+		s.resource = strings.ToLower(u.Host)
+	}
+	list := []*string{&s.resource, &s.eventID, &s.mediaRow, &s.d.CallID, &s.d.Remote, &s.d.LocalURI, &s.d.RemoteURI, &s.d.Target}
+	for i := range s.d.Routes {
+		list = append(list, &s.d.Routes[i])
+	}
+	compact(list...)
+	if !n.reserve(w.AOR) {
+		n.metrics.refused.Inc()
+		warn(tx, m, 403, "too many subscriptions; end some of them first")
+		return
+	}
+	n.o.Source.Authorize(s, func(v Decision) { n.decided(tx, m, s, v) })
+}
+
+func (n *Notifier) anyAccepted(row string) bool {
+	for _, t := range n.o.Types {
+		if accepts(row, t, nil) {
+			return true
+		}
+	}
+	return false
+}
+
+// reserve counts a subscription against the limits before it is decided. Dead
+// ones of the same watcher make room.
+func (n *Notifier) reserve(aor string) bool {
+	n.mu.Lock()
+	full := n.byAOR[aor] >= n.o.PerWatcher
+	n.mu.Unlock()
+	if full {
+		n.sweep(aor)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.byAOR[aor] >= n.o.PerWatcher || len(n.byTag)+n.reserved >= n.o.Total {
+		return false
+	}
+	n.byAOR[aor]++
+	n.reserved++
+	return true
+}
+
+// sweep drops the subscriptions of a watcher whose connection is gone.
+func (n *Notifier) sweep(aor string) {
+	for _, s := range n.find(func(s *Subscription) bool { return s.watcher.AOR == aor }) {
+		s.mu.Lock()
+		dead := !s.flow.Alive()
+		s.mu.Unlock()
+		if dead {
+			s.remove()
+		}
+	}
+}
+
+// find lists the subscriptions that match.
+func (n *Notifier) find(match func(*Subscription) bool) []*Subscription {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var list []*Subscription
+	for _, s := range n.byTag {
+		if match(s) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// decided answers the SUBSCRIBE and sends the first NOTIFY.
+func (n *Notifier) decided(tx *transaction.Server, m *sip.Message, s *Subscription, v Decision) {
+	if v.Status != 0 {
+		n.mu.Lock()
+		n.release(s.watcher.AOR)
+		n.reserved--
+		n.mu.Unlock()
+		resp := sip.NewResponse(m, v.Status, v.Reason)
+		if v.Warning != "" {
+			resp.Add(sip.HWarning, `399 parley "`+v.Warning+`"`)
+		}
+		tx.Respond(resp)
+		return
+	}
+	s.state = Active
+	if v.State == Pending {
+		s.state = Pending
+	}
+	n.mu.Lock()
+	n.reserved--
+	n.byTag[s.d.Local] = s
+	n.byRes[s.resource] = append(n.byRes[s.resource], s)
+	n.mu.Unlock()
+	left := max(0, s.expires.Sub(tx.Received()))
+	tx.Respond(n.accepted(m, s, left))
+	n.metrics.created.Inc()
+	if left == 0 {
+		s.end("timeout", 0)
+		return
+	}
+	s.arm(left)
+	s.Notify()
+}
+
+// release gives back one subscription of a watcher; n.mu is held.
+func (n *Notifier) release(aor string) {
+	if n.byAOR[aor]--; n.byAOR[aor] <= 0 {
+		delete(n.byAOR, aor)
+	}
+}
+
+// accepted is the 200 to a SUBSCRIBE. RFC 6665 §4.2.1.1: never 202 any more.
+// RFC 3261 §12.1.1: Record-Route is copied.
+func (n *Notifier) accepted(m *sip.Message, s *Subscription, left time.Duration) *sip.Draft {
+	d := sip.NewResponse(m, 200, "")
+	d.SetToTag(s.d.Local)
+	for v := range m.Each(sip.HRecordRoute) {
+		d.Add(sip.HRecordRoute, v)
+	}
+	d.Add(sip.HContact, "<"+n.o.Contact(s.flow)+">")
+	d.Add(sip.HExpires, strconv.Itoa(int(left/time.Second)))
+	return d
+}
+
+// refresh takes a SUBSCRIBE inside a dialog. RFC 6665 §4.2.1.3.
+func (n *Notifier) refresh(tx *transaction.Server, m *sip.Message, w Watcher, expires time.Duration) {
+	n.mu.Lock()
+	s := n.byTag[m.ToTag()]
+	n.mu.Unlock()
+	if s == nil || s.d.ID != ServerID(m) || s.eventID != eventID(m) || s.watcher.AOR != w.AOR {
+		tx.Reply(481, "")
+		return
+	}
+	s.mu.Lock()
+	if s.gone || s.state == Terminated {
+		s.mu.Unlock()
+		tx.Reply(481, "")
+		return
+	}
+	if !s.d.CheckSeq(m) {
+		s.mu.Unlock()
+		warn(tx, m, 500, "CSeq is older than that of an earlier request")
+		return
+	}
+	if err := s.d.Refresh(m); err != nil {
+		s.mu.Unlock()
+		warn(tx, m, 400, "Contact cannot be used")
+		return
+	}
+	s.d.Target = strings.Clone(s.d.Target)
+	s.flow = tx.Flow()
+	s.expires = tx.Received().Add(expires)
+	s.mu.Unlock()
+	tx.Respond(n.accepted(m, s, expires))
+	if expires == 0 {
+		s.end("timeout", 0)
+		return
+	}
+	s.arm(expires)
+	s.Notify()
+}
+
+// Notify tells all watchers of a resource that its state has changed.
+func (n *Notifier) Notify(resource string) {
+	for _, s := range n.Watching(resource) {
+		s.Notify()
+	}
+}
+
+// Watching lists the subscriptions to a resource.
+func (n *Notifier) Watching(resource string) []*Subscription {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]*Subscription(nil), n.byRes[resource]...)
+}
+
+// Terminate ends the subscriptions that match, with a reason of RFC 6665
+// §4.1.3: deactivated, probation, rejected, timeout, giveup, noresource,
+// invariant. A disabled user's are "rejected".
+func (n *Notifier) Terminate(match func(*Subscription) bool, reason string) {
+	for _, s := range n.find(match) {
+		s.end(reason, 0)
+	}
+}
+
+func eventID(m *sip.Message) string {
+	_, params, _ := strings.Cut(m.Get(sip.HEvent), ";")
+	v, _ := sip.Params(";" + params).Get("id")
+	return v
+}
+
+func warn(tx *transaction.Server, m *sip.Message, status int, text string) {
+	tx.Respond(sip.NewResponse(m, status, "").Add(sip.HWarning, `399 parley "`+text+`"`))
+}

@@ -1,0 +1,154 @@
+package dialog
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/parley-im/parley/transaction"
+	"github.com/parley-im/parley/transport"
+	"github.com/parley-im/parley/wire/sip"
+)
+
+// State is the state of a subscription. RFC 6665 §4.1.2.
+type State uint8
+
+// The states a subscription can be in.
+const (
+	Pending State = iota + 1 // accepted, not yet allowed to see
+	Active
+	Terminated
+)
+
+// String is the word for Subscription-State.
+func (s State) String() string {
+	switch s {
+	case Pending:
+		return "pending"
+	case Active:
+		return "active"
+	}
+	return "terminated"
+}
+
+// Watcher is who subscribes.
+type Watcher struct {
+	AOR    string // "" for nobody signed in
+	Device string
+	Admin  bool
+}
+
+// Subscription is one watcher's interest in one resource. What its accessors
+// return never changes after the SUBSCRIBE was accepted.
+type Subscription struct {
+	n        *Notifier
+	watcher  Watcher
+	resource string
+	eventID  string // id parameter of Event, "" for none
+	mediaRow string // Accept of the SUBSCRIBE, "" for the package's default
+	fetch    bool   // Expires was 0 from the start
+
+	mu       sync.Mutex
+	d        Dialog
+	flow     transport.Flow // where the last SUBSCRIBE came from
+	expires  time.Time
+	timer    *transaction.Timer // expiry
+	pause    *transaction.Timer // the rest of the least interval
+	last     time.Time          // when the last NOTIFY left
+	sent     uint32             // NOTIFYs so far
+	state    State
+	reason   string // why terminated
+	retry    uint32 // retry-after of a termination, seconds
+	inFlight bool   // a NOTIFY is out
+	dirty    bool   // there is something newer to say
+	closing  bool   // the NOTIFY that is out says "terminated"
+	gone     bool   // taken off the tables
+}
+
+// Watcher is who subscribed.
+func (s *Subscription) Watcher() Watcher { return s.watcher }
+
+// Resource is what is watched, an AOR as a rule.
+func (s *Subscription) Resource() string { return s.resource }
+
+// Event is the event package's name.
+func (s *Subscription) Event() string { return s.n.o.Event }
+
+// Fetch tells whether the watcher only wanted the state once (Expires: 0).
+func (s *Subscription) Fetch() bool { return s.fetch }
+
+// Accepts tells whether the watcher takes a media type: its Accept header
+// lists it, or it sent none and the type is the package's default, the first
+// of Options.Types. RFC 6665 §3.1.3.
+func (s *Subscription) Accepts(mediaType string) bool {
+	return accepts(s.mediaRow, mediaType, s.n.o.Types)
+}
+
+// Version counts the NOTIFYs of this subscription; inside Source.State it is
+// the number of the one being made, the first is 0.
+func (s *Subscription) Version() uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent
+}
+
+// State is the present state.
+func (s *Subscription) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
+// ID is the identity of the subscription's dialog.
+func (s *Subscription) ID() ID { return s.d.ID }
+
+// accepts looks for a media type in an Accept value. RFC 3261 §20.1.
+func accepts(row, mediaType string, types []string) bool {
+	if row == "" {
+		return len(types) == 0 || strings.EqualFold(types[0], mediaType)
+	}
+	kind, _, _ := strings.Cut(mediaType, "/")
+	for v := range strings.SplitSeq(row, ",") {
+		v, params, _ := strings.Cut(v, ";")
+		v = strings.TrimSpace(v)
+		if q := strings.ReplaceAll(params, " ", ""); q == "q=0" || q == "q=0.0" {
+			continue
+		}
+		if strings.EqualFold(v, mediaType) || v == "*/*" || strings.EqualFold(v, kind+"/*") {
+			return true
+		}
+	}
+	return false
+}
+
+// acceptRow joins the Accept rows of a request.
+func acceptRow(m *sip.Message) string {
+	row := ""
+	for v := range m.Each(sip.HAccept) {
+		if row != "" {
+			row += ","
+		}
+		row += v
+	}
+	return row
+}
+
+// compact copies strings that are views on a message into one allocation of
+// their own, so that a subscription does not keep the message alive.
+func compact(list ...*string) {
+	n := 0
+	for _, s := range list {
+		n += len(*s)
+	}
+	var b strings.Builder
+	b.Grow(n)
+	for _, s := range list {
+		b.WriteString(*s)
+	}
+	all, at := b.String(), 0
+	for _, s := range list {
+		end := at + len(*s)
+		*s = all[at:end]
+		at = end
+	}
+}
