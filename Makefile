@@ -1,0 +1,42 @@
+# The verbs of this repository; `make` lists them. Go is enough for build and test.
+.POSIX:
+.PHONY: help build test check fuzz clients bench
+
+# How long each fuzz target runs.
+FUZZTIME = 10s
+
+help: ## list the verbs
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+
+build: ## build bin/parley
+	CGO_ENABLED=0 go build -trimpath -o bin/parley ./cmd/parley
+
+test: ## run the tests, on PostgreSQL too if it is installed
+	test/postgres/run go test ./...
+
+check: ## format, vet, staticcheck, generated files, go.mod, and the tests under the race detector
+	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w on:" $$unformatted; exit 1; fi
+	go vet ./...
+	go -C tools vet ./...
+	go tool -modfile=tools/go.mod staticcheck ./...
+	go run -C tools ./protogen -check
+	go mod tidy -diff
+	go -C tools mod tidy -diff
+	go mod verify
+	@if command -v "$$(go env CC)" >/dev/null; then \
+		echo test/postgres/run go test -race ./...; CGO_ENABLED=1 test/postgres/run go test -race ./...; \
+	else echo "race detector: left out, it needs a C compiler (apt-get install gcc libc6-dev)"; test/postgres/run go test ./...; fi
+
+fuzz: ## run each fuzz target for FUZZTIME (make fuzz FUZZTIME=1m)
+	@set -e; for dir in $$(git grep -lE '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go); do \
+			echo "$$dir $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$dir; \
+		done; done
+
+clients: ## drive real SIP clients against the server and print the matrix
+	@if [ ! -d test/clients/node_modules/playwright-core ]; then npm ci --no-audit --no-fund --prefix test/clients; fi
+	go run ./test/clients
+
+bench: ## run the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
