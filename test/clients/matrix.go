@@ -1,0 +1,367 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// matrix is one run: the clients, what they said, and the table.
+type matrix struct {
+	lab    *lab
+	server *target
+	parley *parley // nil when the server is not ours
+	report *report
+
+	baresips  []*baresip
+	linphones []*linphone
+	purples   []*purple
+	sipps     []*sipp
+	pages     []*page // two users over WS; the first of them comes back over WSS
+	secure    *page
+	browser   *browser
+
+	id       string          // in every text of the run, so that no other run's text is taken for ours
+	signedIn map[client]bool // written only between steps
+	messages []sent
+}
+
+// sent is a message of the run.
+type sent struct {
+	word     string // in no other message
+	text     string
+	from, to string // users
+}
+
+// The tones that clients play in calls, in Hz. Neither is a harmonic of the other.
+const (
+	baresipTone  = 525
+	linphoneTone = 850
+)
+
+func newMatrix(l *lab, server *target, own *parley, bin string, b *browser) (*matrix, error) {
+	m := &matrix{lab: l, server: server, parley: own, report: &report{}, browser: b,
+		id: strings.ToLower(rand.Text()[:6]), signedIn: map[client]bool{}}
+	for file, tone := range map[string]float64{"baresip.wav": baresipTone, "linphone.wav": linphoneTone} {
+		if err := writeTone(filepath.Join(l.dir, file), tone, 60); err != nil {
+			return nil, err
+		}
+	}
+	named := func(label string) account { return account{lab: l, server: server, name: label} }
+	for _, transport := range []string{"udp", "tcp", "tls"} {
+		m.baresips = append(m.baresips, &baresip{account: named("baresip/" + transport), play: filepath.Join(l.dir, "baresip.wav")})
+		m.linphones = append(m.linphones, &linphone{native: native{account: named("linphone/" + transport)}, program: filepath.Join(bin, "linphone")})
+	}
+	for _, transport := range []string{"udp", "tcp"} {
+		m.purples = append(m.purples, &purple{native: native{account: named("purple/" + transport)}, program: filepath.Join(bin, "purple")})
+		m.sipps = append(m.sipps, &sipp{account: named("sipp/" + transport)})
+	}
+	for _, person := range []string{"jssip", "jssip2"} {
+		m.pages = append(m.pages, &page{account: named(person + "/ws"), person: person, instance: uuid(), browser: b})
+	}
+	m.secure = &page{account: named("jssip/wss"), person: "jssip", instance: m.pages[0].instance, browser: b}
+	for _, c := range m.baresips {
+		for _, peer := range m.clients() {
+			c.peers = append(c.peers, address(peer))
+		}
+	}
+	return m, nil
+}
+
+// clients are all that are signed in together.
+func (m *matrix) clients() []client {
+	var all []client
+	for _, c := range m.baresips {
+		all = append(all, c)
+	}
+	for _, c := range m.linphones {
+		all = append(all, c)
+	}
+	for _, c := range m.purples {
+		all = append(all, c)
+	}
+	for _, c := range m.sipps {
+		all = append(all, c)
+	}
+	for _, c := range m.pages {
+		all = append(all, c)
+	}
+	return all
+}
+
+// run takes all steps in order. An error means that going on makes no sense; a failed row is no error.
+func (m *matrix) run(ctx context.Context) error {
+	m.signIn(ctx, m.clients()...)
+	m.exchange(ctx)
+	m.receipts(ctx)
+	m.typing(ctx)
+	m.callWithTones(ctx, "baresip/udp calls linphone/tcp", m.baresips[0], m.linphones[1], true)
+	m.callWithTones(ctx, "linphone/tls calls baresip/tcp", m.baresips[1], m.linphones[2], false)
+	m.callBetweenPages(ctx)
+	if m.parley == nil {
+		m.signIn(ctx, m.secure)
+		return nil
+	}
+	if err := m.absence(ctx); err != nil {
+		return err
+	}
+	m.archive(ctx)
+	return nil
+}
+
+// signIn starts clients, all at once, and makes a row for each.
+func (m *matrix) signIn(ctx context.Context, clients ...client) {
+	passed := make([]bool, len(clients))
+	var group sync.WaitGroup
+	for i, c := range clients {
+		group.Go(func() {
+			_, transport, _ := strings.Cut(c.label(), "/")
+			what := fmt.Sprintf("%s over %s", kind(c), strings.ToUpper(transport))
+			passed[i] = m.report.check("sign-in", what, func() (string, error) { return "registered", c.signIn(ctx) })
+		})
+	}
+	group.Wait()
+	for i, c := range clients {
+		m.signedIn[c] = passed[i]
+	}
+}
+
+// ready is nil when all of the clients are signed in; it keeps later rows from waiting for clients that are not there.
+func (m *matrix) ready(clients ...client) error {
+	for _, c := range clients {
+		if !m.signedIn[c] {
+			return fmt.Errorf("clients: %s is not signed in", c.label())
+		}
+	}
+	return nil
+}
+
+// compose makes the next message: umlauts, other scripts, signs that mean something in HTML, JSON and SIP, three lines.
+func (m *matrix) compose(from, to client) sent {
+	word := fmt.Sprintf("w%02d%s", len(m.messages), m.id)
+	text := word + " Grüße aus Zürich: äöüß, 5 €, 漢字\n" +
+		"zweite Zeile: <b>kein HTML</b> & \"Anführung\"; 100 %\n" +
+		"Ende von " + from.user()
+	s := sent{word: word, text: text, from: from.user(), to: to.user()}
+	m.messages = append(m.messages, s)
+	return s
+}
+
+// exchange lets every kind of client write to every other kind. Over the pairs each client takes turns over its
+// transports, so that every transport sends and receives.
+func (m *matrix) exchange(ctx context.Context) {
+	kinds := map[string][]client{}
+	var order []string
+	for _, c := range m.clients() {
+		if strings.HasPrefix(kind(c), "jssip") && c != client(m.pages[0]) {
+			continue
+		}
+		if kinds[kind(c)] == nil {
+			order = append(order, kind(c))
+		}
+		kinds[kind(c)] = append(kinds[kind(c)], c)
+	}
+	sends, receives := map[string]int{}, map[string]int{}
+	for _, a := range order {
+		for _, b := range order {
+			if a == b {
+				continue
+			}
+			from, to := kinds[a][sends[a]%len(kinds[a])], kinds[b][receives[b]%len(kinds[b])]
+			sends[a]++
+			receives[b]++
+			m.report.check("message", from.label()+" → "+to.label(), func() (string, error) {
+				if err := m.ready(from, to); err != nil {
+					return "", err
+				}
+				message := m.compose(from, to)
+				if err := from.send(ctx, address(to), message.text); err != nil {
+					return "", err
+				}
+				_, err := to.received(ctx, from.user(), message.text)
+				return "three lines, word for word", err
+			})
+		}
+	}
+}
+
+// receipts: a message in CPIM (RFC 3862) asks for delivered and displayed receipts (RFC 5438), which come back.
+func (m *matrix) receipts(ctx context.Context) {
+	from, to := m.linphones[0], m.linphones[2]
+	m.report.check("receipts", from.label()+" → "+to.label(), func() (string, error) {
+		if err := m.ready(from, to); err != nil {
+			return "", err
+		}
+		for _, c := range []*linphone{from, to} {
+			if err := c.setCPIM(true); err != nil {
+				return "", err
+			}
+			defer func() { _ = c.setCPIM(false) }()
+		}
+		message := m.compose(from, to)
+		if err := from.send(ctx, address(to), message.text); err != nil {
+			return "", err
+		}
+		if _, err := to.received(ctx, from.user(), message.text); err != nil {
+			return "", err
+		}
+		if err := from.awaitSent(ctx, message.text, "DeliveredToUser"); err != nil {
+			return "", err
+		}
+		if err := to.read(address(from)); err != nil {
+			return "", err
+		}
+		return "CPIM; delivered and displayed came back", from.awaitSent(ctx, message.text, "Displayed")
+	})
+}
+
+// typing: is-composing (RFC 3994) passes between liblinphone and libpurple.
+func (m *matrix) typing(ctx context.Context) {
+	type composer interface {
+		client
+		typing(to string) error
+		composing(ctx context.Context, mark int, from string) error
+	}
+	check := func(from, to composer, target string, mark int) {
+		m.report.check("typing", from.label()+" → "+to.label(), func() (string, error) {
+			if err := m.ready(from, to); err != nil {
+				return "", err
+			}
+			if err := from.typing(target); err != nil {
+				return "", err
+			}
+			return "seen", to.composing(ctx, mark, from.user())
+		})
+	}
+	linphone, purple := m.linphones[1], m.purples[0]
+	if m.ready(linphone, purple) != nil {
+		check(linphone, purple, "", 0)
+		return
+	}
+	check(linphone, purple, address(purple), purple.journal.mark())
+	check(purple, linphone, linphone.user()+"@"+domain, linphone.journal.mark())
+}
+
+// absence: one of each kind leaves, others write to it, the server is stopped and started again, and each finds its
+// message when it comes back; the server says when it was written.
+func (m *matrix) absence(ctx context.Context) error {
+	returning := []client{m.baresips[1], m.linphones[2], m.purples[0], m.sipps[0], m.pages[0]}
+	writers := []client{m.linphones[0], m.baresips[0], m.sipps[1], m.baresips[2], m.purples[1]}
+	var group sync.WaitGroup
+	for _, c := range returning {
+		group.Go(c.signOut)
+		m.signedIn[c] = false
+	}
+	group.Wait()
+
+	left := make([]sent, len(returning))
+	for i, to := range returning {
+		from := writers[i]
+		m.report.check("absent", from.label()+" leaves a message for "+kind(to), func() (string, error) {
+			if err := m.ready(from); err != nil {
+				return "", err
+			}
+			left[i] = m.compose(from, to)
+			return "taken", from.send(ctx, address(to), left[i].text)
+		})
+	}
+	when := time.Now()
+	if err := m.restart(ctx, "auto"); err != nil {
+		return err
+	}
+	// The time that is shown must be told apart from the time of arrival.
+	const gap = 4 * time.Second
+	select {
+	case <-time.After(time.Until(when.Add(gap))):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	returning[len(returning)-1] = m.secure
+	m.signIn(ctx, returning...)
+	for i, c := range returning {
+		m.report.check("absent", c.label()+" finds it when it returns", func() (string, error) {
+			if err := m.ready(c); err != nil {
+				return "", err
+			}
+			shown, err := c.received(ctx, left[i].from, left[i].text)
+			if err != nil {
+				return "", err
+			}
+			return originalTime(c, shown, when, gap)
+		})
+	}
+	reply := m.baresips[1]
+	m.report.check("message", m.secure.label()+" → "+reply.label(), func() (string, error) {
+		if err := m.ready(m.secure, reply); err != nil {
+			return "", err
+		}
+		message := m.compose(m.secure, reply)
+		if err := m.secure.send(ctx, address(reply), message.text); err != nil {
+			return "", err
+		}
+		_, err := reply.received(ctx, m.secure.user(), message.text)
+		return "three lines, word for word", err
+	})
+	return nil
+}
+
+// originalTime judges the time that a client shows for a message that was written at when, and delivered gap later.
+func originalTime(c client, shown, when time.Time, gap time.Duration) (string, error) {
+	switch kind(c) {
+	case "baresip", "purple":
+		return "this client shows no time", nil
+	}
+	if shown.IsZero() {
+		return "", fmt.Errorf("clients: it came without a Date")
+	}
+	// Date has whole seconds, and the messages were written one after the other.
+	if off := when.Sub(shown).Abs(); off > gap-time.Second {
+		return "", fmt.Errorf("clients: shown as written at %s, but it was at %s", shown.UTC().Format(time.TimeOnly), when.UTC().Format(time.TimeOnly))
+	}
+	return "with its original time", nil
+}
+
+// restart stops the server while clients are signed in, and starts it with another setting of http.tls.
+func (m *matrix) restart(ctx context.Context, web string) error {
+	const limit = 5 * time.Second
+	m.report.check("server", "stops while clients are signed in", func() (string, error) {
+		took, err := m.parley.stop()
+		if err == nil && took > limit {
+			err = fmt.Errorf("clients: it took %v, more than %v", took, limit)
+		}
+		return "", err
+	})
+	if err := m.parley.configure(web); err != nil {
+		return err
+	}
+	var err error
+	m.report.check("server", "starts again", func() (string, error) {
+		err = m.parley.serve(ctx)
+		return "ready", err
+	})
+	return err
+}
+
+// archive looks for every message of the run.
+func (m *matrix) archive(ctx context.Context) {
+	m.report.check("archive", fmt.Sprintf("all %d messages are on record", len(m.messages)), func() (string, error) {
+		for _, message := range m.messages {
+			if err := m.parley.archived(ctx, message.word, message); err != nil {
+				return "", err
+			}
+		}
+		return "found with text, sender and recipient", nil
+	})
+}
+
+// uuid makes a random UUID (RFC 9562 §5.4).
+func uuid() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
