@@ -11,9 +11,10 @@ import (
 // it with a cursor. Voided records are never returned by any method.
 type Log interface {
 	// Append queues r and returns at once; it never blocks and never calls done itself. Done runs exactly once, on the
-	// log's callback goroutine, in the order of the calls of Append; it must not block. It gets nil when r is durable, and
-	// r.Seq is set by then; else ErrBusy, ErrUnavailable, ErrClosed, or an error of kind Invalid when r is beyond the
-	// limits or holds text that is not UTF-8. It has run within a second, whatever the database does.
+	// log's callback goroutine, in the order of the calls of Append (only refusals without a try, like ErrBusy, may
+	// overtake); it must not block. It gets nil when r is durable, and r.Seq is set by then; else ErrBusy, ErrUnavailable,
+	// ErrClosed, or an error of kind Invalid when r is beyond the limits or holds text that is not UTF-8. It has run
+	// within a second, whatever the database does.
 	//
 	// Append sets ID and At when they are zero, cuts At to microseconds and sets Hash. The record belongs to the log until
 	// done runs, and must not be changed after.
@@ -65,7 +66,7 @@ type Index interface {
 	// WaitFor calls done once, from the indexer's goroutine or at once from the caller's, when everything up to seq is
 	// indexed, or when the store stops. Done must not block.
 	WaitFor(seq int64, done func())
-	// Mailbox returns up to limit (1 … 1,000) messages to the AOR after the given Seq, ascending.
+	// Mailbox returns up to limit (1 … 1,000) messages and receipts to the AOR after the given Seq, ascending.
 	Mailbox(ctx context.Context, aor string, after int64, limit int) ([]Record, error)
 	// Conversation returns up to limit messages and calls between two AORs before the given Seq (0: the end), newest first.
 	Conversation(ctx context.Context, a, b string, before int64, limit int) ([]Record, error)

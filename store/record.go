@@ -41,6 +41,8 @@ const (
 	MetaQuery     = "query"      // what a search record looked for
 	MetaCount     = "count"      // how many things were concerned, decimal
 	MetaVia       = "via"        // the door: "sip", "api", "cli"
+	MetaDisplay   = "display"    // display name in From
+	MetaSeq       = "seq"        // Seq of the message that an outcome is about, decimal
 )
 
 // Outcomes of a delivery (MetaOutcome).

@@ -1,0 +1,84 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"sync/atomic"
+
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// Sizes of the WAL of the log.
+const (
+	checkpointBytes = 4 << 20 // copy into the database file whenever this much is new
+	walFrames       = 8192    // above this many frames (32 MB) the writer itself takes part, so that the file stays bounded
+)
+
+// checkpointer copies the WAL of the log into the database file while the writer goes on: it holds no lock the writer
+// needs. Under constant load it never quite catches up, and the WAL could not begin again at its start; then the
+// writer, which knows that nothing is being written, does the short rest itself.
+type checkpointer struct {
+	db     *sql.DB
+	log    *slog.Logger
+	m      *metrics
+	bytes  atomic.Int64
+	wake   chan struct{}
+	behind atomic.Bool
+	failed chan struct{} // an input/output error: the writer must verify before it acknowledges
+}
+
+func newCheckpointer(db *sql.DB, log *slog.Logger, m *metrics) *checkpointer {
+	return &checkpointer{db: db, log: log, m: m, wake: make(chan struct{}, 1), failed: make(chan struct{}, 1)}
+}
+
+// written counts what went into the WAL.
+func (c *checkpointer) written(bytes int) {
+	if c.bytes.Add(int64(bytes)) >= checkpointBytes {
+		notify(c.wake)
+	}
+}
+
+// serve makes checkpoints until ctx ends.
+func (c *checkpointer) serve(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.wake:
+		}
+		if c.bytes.Load() < checkpointBytes {
+			continue
+		}
+		c.bytes.Store(0)
+		if frames, done := c.checkpoint(c.db); frames > walFrames && done < frames {
+			c.behind.Store(true)
+		}
+	}
+}
+
+// finish is called by the writer after a commit.
+func (c *checkpointer) finish(conn *sql.Conn) {
+	if c.behind.CompareAndSwap(true, false) {
+		c.checkpoint(conn)
+	}
+}
+
+// checkpoint copies what it can without waiting for anyone, and returns the number of frames in the WAL and of those in the
+// database file.
+func (c *checkpointer) checkpoint(q querier) (frames, done int64) {
+	var busy int64
+	err := q.QueryRowContext(context.Background(), "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &frames, &done)
+	if err == nil {
+		return frames, done
+	}
+	switch code, _ := sqliteCode(err); code {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL:
+		c.log.Warn("the log could not be checkpointed, trying again later", "err", err)
+	default:
+		c.m.failures.WithLabelValues("checkpoint").Inc()
+		c.log.Error("a checkpoint of the log failed", "err", err)
+		notify(c.failed)
+	}
+	return 0, 0
+}

@@ -1,0 +1,476 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/store"
+)
+
+// Limits of the committer.
+const (
+	maxQueueRecords = 65536     // records between Append and their callback
+	maxQueueBytes   = 256 << 20 // memory they may hold
+	maxBatchRecords = 4096      // records in one transaction
+	maxBatchBytes   = 16 << 20  // bytes in one transaction; a larger single record goes alone
+
+	// patience is how long a record waits for the disk before it is refused. With noteTimeout it stays under the 800 ms
+	// which the store promises.
+	patience    = 700 * time.Millisecond
+	noteTimeout = 80 * time.Millisecond
+)
+
+// entry is one record on its way into the log.
+type entry struct {
+	rec  *store.Record
+	done func(error)
+	born time.Time
+	size int
+}
+
+// phase of the batch that was taken from the queue.
+type phase uint8
+
+const (
+	idle       phase = iota // no batch
+	writing                 // before the point of no return: can still be dropped
+	committing              // it may land, whatever we are told
+)
+
+// committer is the one writer of the log. Three goroutines work for it: run takes everything that waits, writes it in one
+// transaction and syncs once; watch refuses what waited too long, also while run hangs in the database; call runs the
+// callbacks, in order, so that a slow one does not hold up the next commit.
+type committer struct {
+	w     writer
+	notes *doomedNotes
+	log   *slog.Logger
+	m     *metrics
+
+	head   atomic.Int64 // highest seq that readers may see
+	wake   chan struct{}
+	called chan struct{} // wakes call
+
+	mu       sync.Mutex
+	queue    []entry // waits, oldest first
+	flying   []entry // handed to the database, older than all of queue
+	phase    phase
+	doomed   bool          // flying is refused to its senders
+	refusing chan struct{} // closed when their refusals are in calls; nil unless that is being prepared
+	noted    bool          // the doomed batch is in the notes
+	single   int           // so many of queue go into transactions of their own
+	pending  int           // entries whose callback has not run
+	bytes    int
+	closed   bool // Append refuses
+	finished bool // the goroutine for callbacks is gone
+	calls    []call
+	watchers map[int]func(int64)
+	nextID   int
+}
+
+// call is one callback to run: done(err), or the news of a head.
+type call struct {
+	done func(error)
+	err  error
+	size int // to give back; 0: was never queued
+	head int64
+	born time.Time
+}
+
+func newCommitter(w writer, notes *doomedNotes, head int64, log *slog.Logger, m *metrics) *committer {
+	c := &committer{w: w, notes: notes, log: log, m: m, wake: make(chan struct{}, 1), called: make(chan struct{}, 1),
+		watchers: make(map[int]func(int64))}
+	c.head.Store(head)
+	m.head.Set(float64(head))
+	return c
+}
+
+// Append is store.Log.Append.
+func (c *committer) Append(r *store.Record, done func(error)) {
+	e := entry{rec: r, done: done, born: time.Now(), size: size(r)}
+	err := prepare(r)
+	c.mu.Lock()
+	switch {
+	case err != nil:
+	case c.closed:
+		err = store.ErrClosed
+	case c.pending >= maxQueueRecords || c.bytes >= maxQueueBytes:
+		err = store.ErrBusy
+	}
+	if err == nil {
+		c.queue = append(c.queue, e)
+		c.pending++
+		c.bytes += e.size
+		c.mu.Unlock()
+		notify(c.wake)
+		return
+	}
+	finished := c.finished
+	if !finished {
+		// The list of callbacks is bounded by what the callers hold: each of these is somebody's open request.
+		c.calls = append(c.calls, call{done: done, err: err, born: e.born})
+	}
+	c.mu.Unlock()
+	if finished {
+		go done(err) // after Serve, when nobody else is left to call it
+		return
+	}
+	notify(c.called)
+}
+
+// notify wakes the one receiver of a channel with room for one.
+func notify(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// Serve runs the committer until ctx ends and what was queued is settled. It returns store.ErrLogLost (wrapped) when the
+// state of the log is unknown; everything that waited has been refused then.
+func (c *committer) Serve(ctx context.Context) error {
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	over := make(chan struct{})
+	wg.Go(func() { c.watch(stop) })
+	var calls sync.WaitGroup
+	calls.Go(func() { c.call(over) })
+
+	err := c.run(ctx)
+
+	close(stop)
+	wg.Wait()
+	c.giveUp()
+	close(over)
+	calls.Wait()
+	return err
+}
+
+// giveUp refuses what is left when run has ended. After a failure that is also a batch whose end nobody knows.
+func (c *committer) giveUp() {
+	c.mu.Lock()
+	c.closed = true
+	if c.phase == committing && !c.doomed {
+		c.mu.Unlock()
+		c.notes.write(c.head.Load(), c.flying, noteTimeout)
+		c.mu.Lock()
+	}
+	if !c.doomed {
+		c.refuse(c.flying, store.ErrUnavailable)
+	}
+	c.refuse(c.queue, store.ErrUnavailable)
+	c.flying, c.queue = nil, nil
+	c.mu.Unlock()
+}
+
+// refuse moves entries to the callbacks. c.mu is held.
+func (c *committer) refuse(list []entry, err error) {
+	for _, e := range list {
+		c.calls = append(c.calls, call{done: e.done, err: err, size: e.size, born: e.born})
+	}
+	notify(c.called)
+}
+
+// take waits for records and takes what fits into one transaction. It returns nil when ctx has ended and nothing waits.
+func (c *committer) take(ctx context.Context) []entry {
+	for {
+		c.mu.Lock()
+		if n := len(c.queue); n > 0 {
+			take, bytes, most := 0, 0, maxBatchRecords
+			if c.single > 0 {
+				c.single--
+				most = 1
+			}
+			for take < n && take < most && (take == 0 || bytes+c.queue[take].size <= maxBatchBytes) {
+				bytes += c.queue[take].size
+				take++
+			}
+			c.flying = c.queue[:take:take]
+			if c.queue = c.queue[take:]; len(c.queue) == 0 {
+				c.queue = nil
+			}
+			c.phase, c.doomed = writing, false
+			c.mu.Unlock()
+			return c.flying
+		}
+		if ctx.Err() != nil {
+			c.closed = true
+			c.mu.Unlock()
+			return nil
+		}
+		c.mu.Unlock()
+		select {
+		case <-c.wake:
+		case <-ctx.Done():
+		case <-c.w.suspect():
+			return []entry{} // nothing to write, but the log must be verified before the next commit
+		}
+	}
+}
+
+// pointOfNoReturn is called by the writer before the statement that may make the batch durable. False means that its
+// senders have been refused meanwhile and it must be dropped.
+func (c *committer) pointOfNoReturn() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.doomed {
+		return false
+	}
+	c.phase = committing
+	return true
+}
+
+// back returns to the state before the point of no return: the last try certainly did not land. It says whether the batch
+// is still wanted.
+func (c *committer) back() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.phase = writing
+	return !c.doomed
+}
+
+// landed settles a batch that is durable. It reports false when the batch was refused meanwhile, so that it must be voided.
+func (c *committer) landed(batch []entry, head int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.phase = idle
+	if c.doomed {
+		return false
+	}
+	c.flying = nil
+	c.advance(head)
+	for _, e := range batch {
+		c.calls = append(c.calls, call{done: e.done, size: e.size, born: e.born})
+	}
+	c.calls = append(c.calls, call{head: head})
+	notify(c.called)
+	return true
+}
+
+// advance makes records up to head visible to readers. c.mu is held.
+func (c *committer) advance(head int64) {
+	if head > c.head.Load() {
+		c.head.Store(head)
+		c.m.head.Set(float64(head))
+	}
+}
+
+// observe takes a head that other nodes may have moved, unless a batch of ours may lie below it that readers must not see
+// yet.
+func (c *committer) observe(head int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase == committing || c.doomed || head <= c.head.Load() {
+		return
+	}
+	c.advance(head)
+	c.calls = append(c.calls, call{head: head})
+	notify(c.called)
+}
+
+// dropped settles a batch that did not land and never will. Its senders get err unless they were refused already.
+func (c *committer) dropped(err error) {
+	c.awaitRefusal()
+	c.mu.Lock()
+	if !c.doomed {
+		c.refuse(c.flying, err)
+	}
+	noted := c.noted
+	c.flying, c.phase, c.doomed, c.noted = nil, idle, false, false
+	c.mu.Unlock()
+	if noted {
+		c.notes.clear()
+	}
+}
+
+// requeue puts a batch that cannot be written as a whole back, to be written one by one.
+func (c *committer) requeue(batch []entry) {
+	c.awaitRefusal()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.doomed {
+		c.queue = append(append(make([]entry, 0, len(batch)+len(c.queue)), batch...), c.queue...)
+		c.single = len(batch)
+	}
+	c.flying, c.phase, c.doomed = nil, idle, false
+}
+
+// voided ends the time of a batch that had landed against our word: its void records are durable up to head.
+func (c *committer) voided(head int64) {
+	c.mu.Lock()
+	c.flying, c.doomed, c.noted = nil, false, false
+	c.advance(head)
+	c.calls = append(c.calls, call{head: head})
+	c.mu.Unlock()
+	notify(c.called)
+	c.notes.clear()
+}
+
+// awaitRefusal waits until the watchdog, if it is about to refuse the batch, has done so: refusals keep their place in the
+// order of callbacks, and notes are not written after they were cleared.
+func (c *committer) awaitRefusal() {
+	c.mu.Lock()
+	ch := c.refusing
+	c.mu.Unlock()
+	if ch != nil {
+		<-ch
+	}
+}
+
+// watch refuses what has waited too long. Entries expire in the order in which they were appended; a batch is as old as
+// its first entry and is refused as a whole.
+func (c *committer) watch(stop chan struct{}) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-timer.C:
+		}
+		timer.Reset(c.expire(time.Now()))
+	}
+}
+
+// expire refuses what is too old at now and returns when to look again.
+func (c *committer) expire(now time.Time) time.Duration {
+	c.mu.Lock()
+	if c.phase != idle && !c.doomed && len(c.flying) > 0 && now.Sub(c.flying[0].born) >= patience {
+		batch := c.flying
+		c.doomed = true
+		if c.phase == committing {
+			// It may land although we are about to say that it did not: note that where a kill cannot lose it, then say it.
+			base, ready := c.head.Load(), make(chan struct{})
+			c.refusing, c.noted = ready, true
+			c.mu.Unlock()
+			c.notes.write(base, batch, noteTimeout)
+			c.mu.Lock()
+			c.refusing = nil
+			defer close(ready)
+		}
+		c.refuse(batch, store.ErrUnavailable)
+	}
+	defer c.mu.Unlock()
+	late := 0
+	if len(c.flying) == 0 || c.doomed {
+		for late < len(c.queue) && now.Sub(c.queue[late].born) >= patience {
+			late++
+		}
+	}
+	if late > 0 {
+		c.refuse(c.queue[:late], store.ErrUnavailable)
+		c.queue = c.queue[late:]
+	}
+	next := patience
+	switch {
+	case len(c.flying) > 0 && !c.doomed:
+		next = patience - now.Sub(c.flying[0].born)
+	case len(c.queue) > 0:
+		next = patience - now.Sub(c.queue[0].born)
+	}
+	return max(next, 5*time.Millisecond)
+}
+
+// call runs callbacks until over is closed and none are left.
+func (c *committer) call(over chan struct{}) {
+	for {
+		c.mu.Lock()
+		calls := c.calls
+		c.calls = nil
+		var watchers []func(int64)
+		for _, f := range c.watchers {
+			watchers = append(watchers, f)
+		}
+		records, bytes := c.pending, c.bytes
+		c.mu.Unlock()
+		c.m.queueRecords.Set(float64(records))
+		c.m.queueBytes.Set(float64(bytes))
+		if len(calls) == 0 {
+			select {
+			case <-c.called:
+				continue
+			case <-over:
+			}
+			c.mu.Lock()
+			c.finished = len(c.calls) == 0
+			finished := c.finished
+			c.mu.Unlock()
+			if finished {
+				return
+			}
+			continue
+		}
+		c.runCalls(calls, watchers)
+	}
+}
+
+func (c *committer) runCalls(calls []call, watchers []func(int64)) {
+	now := time.Now()
+	entries, bytes, ok := 0, 0, 0
+	for i := range calls {
+		x := &calls[i]
+		if x.done == nil {
+			for _, f := range watchers {
+				f(x.head)
+			}
+			continue
+		}
+		if x.err == nil {
+			ok++
+		} else {
+			c.m.appends.WithLabelValues(result(x.err)).Inc()
+		}
+		c.m.appendSeconds.Observe(now.Sub(x.born).Seconds())
+		x.done(x.err)
+		if x.size > 0 {
+			entries++
+			bytes += x.size
+		}
+		if entries == 256 { // give room back while a long list runs
+			c.release(entries, bytes)
+			entries, bytes = 0, 0
+		}
+	}
+	c.m.appends.WithLabelValues("ok").Add(float64(ok))
+	c.release(entries, bytes)
+}
+
+func (c *committer) release(entries, bytes int) {
+	c.mu.Lock()
+	c.pending -= entries
+	c.bytes -= bytes
+	c.mu.Unlock()
+}
+
+func result(err error) string {
+	switch errs.KindOf(err) {
+	case errs.TooMany:
+		return "busy"
+	case errs.Invalid:
+		return "invalid"
+	}
+	return "unavailable"
+}
+
+// Head is store.Log.Head.
+func (c *committer) Head() int64 { return c.head.Load() }
+
+// Subscribe is store.Log.Subscribe.
+func (c *committer) Subscribe(fn func(head int64)) (cancel func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.nextID
+	c.nextID++
+	c.watchers[n] = fn
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.watchers, n)
+	}
+}
+
+var errDropped = errors.New("sqlstore: the batch is not wanted any more")

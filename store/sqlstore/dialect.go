@@ -1,0 +1,183 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// dialect is where the two databases differ in text. All statements use $1, $2 …, which both understand; how a batch is
+// committed and what must be done when that fails is in sqlite.go and postgres.go.
+type dialect struct {
+	name string
+	// types replaces the @words in the schema files.
+	types *strings.Replacer
+
+	// addWords writes the words of record $1; $2 is what wordsArg makes.
+	addWords string
+	// wordsArg makes the argument of addWords from the words.
+	wordsArg func(words []string) any
+	// findWords selects the seqs of records with all words; %s stands for further conditions. $1 is what queryArg makes.
+	findWords string
+	// queryArg makes the argument of findWords; a word that ends in * is a prefix.
+	queryArg func(words []string) any
+}
+
+var sqliteDialect = &dialect{
+	name: "sqlite3",
+	types: strings.NewReplacer(
+		"@seq", "INTEGER", // the row id itself
+		"@bytes", "BLOB",
+		"@clustered", "WITHOUT ROWID",
+		// No positions and no text are kept: the index answers which records, the log answers what is in them.
+		"@words", "CREATE VIRTUAL TABLE words USING fts5(text, content='', detail=none, columnsize=0, tokenize='ascii');",
+	),
+	addWords:  `INSERT INTO words (rowid, text) VALUES ($1, $2)`,
+	wordsArg:  func(words []string) any { return strings.Join(words, " ") },
+	findWords: `SELECT rowid AS seq FROM words WHERE words MATCH $1%s`,
+	queryArg: func(words []string) any {
+		// Each word stands in quotes, so that AND, NEAR, ^ and what else the query language knows is only text.
+		q := make([]string, len(words))
+		for i, w := range words {
+			if p, ok := strings.CutSuffix(w, "*"); ok {
+				q[i] = `"` + p + `"*`
+			} else {
+				q[i] = `"` + w + `"`
+			}
+		}
+		return strings.Join(q, " AND ")
+	},
+}
+
+var postgresDialect = &dialect{
+	name: "postgres",
+	types: strings.NewReplacer(
+		"@seq", "BIGINT",
+		"@bytes", "BYTEA",
+		"@clustered", "",
+		"@words", "CREATE TABLE words (seq BIGINT PRIMARY KEY, text TSVECTOR NOT NULL);\nCREATE INDEX words_text ON words USING gin (text);",
+	),
+	addWords:  `INSERT INTO words (seq, text) VALUES ($1, array_to_tsvector($2::text[]))`,
+	wordsArg:  func(words []string) any { return words },
+	findWords: `SELECT seq FROM words WHERE text @@ $1::tsquery%s`,
+	queryArg: func(words []string) any {
+		q := make([]string, len(words))
+		for i, w := range words {
+			p, prefix := strings.CutSuffix(w, "*")
+			q[i] = "'" + strings.ReplaceAll(strings.ReplaceAll(p, `\`, `\\`), "'", "''") + "'"
+			if prefix {
+				q[i] += ":*"
+			}
+		}
+		return strings.Join(q, " & ")
+	},
+}
+
+// values is "($1,$2),($3,$4)": rows of columns placeholders.
+func values(rows, columns int) string {
+	var b strings.Builder
+	for r := range rows {
+		if r > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('(')
+		for c := range columns {
+			if c > 0 {
+				b.WriteByte(',')
+			}
+			fmt.Fprintf(&b, "$%d", r*columns+c+1)
+		}
+		b.WriteByte(')')
+	}
+	return b.String()
+}
+
+// sqliteCode is the primary result code of a SQLite error and the extended one; 0 if err is none.
+func sqliteCode(err error) (primary, extended int) {
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		return e.Code() & 0xff, e.Code()
+	}
+	return 0, 0
+}
+
+// corrupt says that the database file is broken (as opposed to the disk not answering).
+func corrupt(err error) bool {
+	code, _ := sqliteCode(err)
+	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
+}
+
+// duplicate says that a row with this key exists.
+func duplicate(err error) bool {
+	if code, _ := sqliteCode(err); code == sqlite3.SQLITE_CONSTRAINT {
+		return true
+	}
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "23505"
+}
+
+// sqlitePool opens a pool on a file. Options are pragmas as "name(value)".
+func sqlitePool(path string, conns int, vfs string, pragmas ...string) *sql.DB {
+	q := url.Values{"_txlock": {"immediate"}, "_dqs": {"0"}, "_error_rc": {"1"}}
+	q["_pragma"] = append([]string{"busy_timeout(5000)", "journal_mode(WAL)"}, pragmas...)
+	if vfs != "" {
+		q.Set("vfs", vfs)
+	}
+	dsn := (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
+	db := sql.OpenDB(sqliteConnector{dsn})
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	return db
+}
+
+// sqliteConnector opens connections without the global name table of database/sql.
+type sqliteConnector struct{ dsn string }
+
+func (c sqliteConnector) Connect(context.Context) (driver.Conn, error) {
+	return c.Driver().Open(c.dsn)
+}
+func (c sqliteConnector) Driver() driver.Driver { return new(sqlite.Driver) }
+
+// postgresConfig reads the URL and sets what every session of ours needs.
+func postgresConfig(rawURL string) (*pgx.ConnConfig, error) {
+	cfg, err := pgx.ParseConfig(rawURL)
+	if err != nil {
+		// The text of the error hides the password, as pgx promises.
+		return nil, fmt.Errorf("sqlstore: store.url: %w", err)
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = 2 * time.Second
+	}
+	p := cfg.RuntimeParams
+	if p["application_name"] == "" {
+		p["application_name"] = "parley"
+	}
+	p["synchronous_commit"] = "on" // whatever the role's default: a commit is on the disk
+	p["idle_in_transaction_session_timeout"] = "30s"
+	p["timezone"] = "UTC"
+	return cfg, nil
+}
+
+// postgresPool opens a pool whose statements end after the timeout.
+func postgresPool(cfg *pgx.ConnConfig, conns int, timeout time.Duration) *sql.DB {
+	c := cfg.Copy()
+	ms := fmt.Sprint(timeout.Milliseconds())
+	c.RuntimeParams["statement_timeout"] = ms
+	c.RuntimeParams["lock_timeout"] = ms
+	db := stdlib.OpenDB(*c)
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	return db
+}

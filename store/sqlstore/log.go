@@ -1,0 +1,185 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/base/id"
+	"github.com/parley-im/parley/store"
+)
+
+// clockSlack is how far the clock may have been wrong without a search by time missing records.
+const clockSlack = 2 * time.Hour
+
+// log reads the log; the committer writes it.
+type log struct {
+	*committer
+	db *sql.DB // read only
+}
+
+var _ store.Log = (*log)(nil)
+
+// visible is the condition on every read: durable, settled, and not void.
+const visible = `seq <= $1 AND NOT EXISTS (SELECT 1 FROM voided WHERE voided.seq = log.seq)`
+
+// page puts a limit into the range that the interfaces promise.
+func page(limit int) (int, error) {
+	if limit < 1 || limit > 1000 {
+		return 0, errs.New(errs.Invalid, "sqlstore: limit %d is not between 1 and 1000", limit)
+	}
+	return limit, nil
+}
+
+// Read is store.Log.Read.
+func (l *log) Read(ctx context.Context, after int64, limit int) ([]store.Record, error) {
+	limit, err := page(limit)
+	if err != nil {
+		return nil, err
+	}
+	head := l.Head()
+	if after >= head {
+		return nil, nil
+	}
+	return l.query(ctx, limit, `SELECT `+logColumns+` FROM log WHERE `+visible+` AND seq > $2 ORDER BY seq LIMIT $3`,
+		head, after, limit)
+}
+
+// Get is store.Log.Get.
+func (l *log) Get(ctx context.Context, seqs ...int64) ([]store.Record, error) {
+	var all []store.Record
+	for part := range slices.Chunk(slices.Compact(slices.Sorted(slices.Values(seqs))), 500) {
+		args := make([]any, len(part)+1)
+		args[0] = l.Head()
+		var in strings.Builder
+		for i, s := range part {
+			args[i+1] = s
+			fmt.Fprintf(&in, ",$%d", i+2)
+		}
+		records, err := l.query(ctx, len(part), `SELECT `+logColumns+` FROM log WHERE `+visible+` AND seq IN (`+in.String()[1:]+`) ORDER BY seq`,
+			args...)
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, records...); len(part) == len(seqs) {
+			all = records
+		}
+	}
+	return all, nil
+}
+
+func (l *log) query(ctx context.Context, room int, text string, args ...any) ([]store.Record, error) {
+	rows, err := l.db.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, unavailable(err, "sqlstore: reading the log")
+	}
+	defer rows.Close()
+	list := make([]store.Record, 0, min(room, 64))
+	for rows.Next() {
+		list = append(list, store.Record{})
+		if err := scanRecord(rows, &list[len(list)-1]); err != nil {
+			return nil, unavailable(err, "sqlstore: reading the log")
+		}
+	}
+	return list, unavailable(rows.Err(), "sqlstore: reading the log")
+}
+
+// unavailable gives an error of the database its kind: the reader can try again later.
+func unavailable(err error, doing string) error {
+	if err == nil {
+		return nil
+	}
+	return errs.Wrap(errs.Unavailable, err, doing)
+}
+
+// Find is store.Log.Find. Ids are ordered by time and so, nearly, is the log.
+func (l *log) Find(ctx context.Context, rid id.ID) (*store.Record, error) {
+	at := rid.Time()
+	first, err := l.seek(ctx, at.Add(-time.Minute))
+	if err != nil {
+		return nil, err
+	}
+	last, err := l.seek(ctx, at.Add(time.Minute))
+	if err != nil {
+		return nil, err
+	}
+	// Near its time, then anywhere: a clock that was wrong by hours is rare, a record that is there and not found is worse.
+	for _, r := range [][2]int64{{first, last}, {1, l.Head()}} {
+		list, err := l.query(ctx, 1, `SELECT `+logColumns+` FROM log WHERE `+visible+` AND seq BETWEEN $2 AND $3 AND id = $4`,
+			l.Head(), r[0], r[1], rid[:])
+		if err != nil {
+			return nil, err
+		}
+		if len(list) > 0 {
+			return &list[0], nil
+		}
+	}
+	return nil, fmt.Errorf("sqlstore: record %s: %w", rid, store.ErrNotFound)
+}
+
+// seek returns a seq with which records at or after t begin: the log is ordered by time as far as the clock was right. It
+// takes about log2(head) point reads.
+func (l *log) seek(ctx context.Context, t time.Time) (int64, error) {
+	low, high := int64(1), l.Head()+1
+	us := t.UnixMicro()
+	for low < high {
+		mid := low + (high-low)/2
+		var seq, at int64
+		err := l.db.QueryRowContext(ctx, `SELECT seq, at FROM log WHERE seq >= $1 AND seq < $2 ORDER BY seq LIMIT 1`, mid, high).Scan(&seq, &at)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			high = mid
+		case err != nil:
+			return 0, unavailable(err, "sqlstore: reading the log")
+		case at < us:
+			low = seq + 1
+		default:
+			high = mid
+		}
+	}
+	return low, nil
+}
+
+// Tail is store.Log.Tail.
+func (l *log) Tail(ctx context.Context, since time.Time, fn func(*store.Record) error) error {
+	first := int64(1)
+	if !since.IsZero() {
+		var err error
+		if first, err = l.seek(ctx, since.Add(-clockSlack)); err != nil {
+			return err
+		}
+	}
+	rows, err := l.db.QueryContext(ctx, `SELECT seq, id, at, kind, sender, recipient, device, ref, meta FROM log WHERE `+visible+
+		` AND seq >= $2 AND kind = 'message' AND at >= $3 ORDER BY seq DESC`, l.Head(), first, since.UnixMicro())
+	if err != nil {
+		return unavailable(err, "sqlstore: reading the log")
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r store.Record
+		var at int64
+		var rid, ref []byte
+		var meta *string
+		if err := rows.Scan(&r.Seq, &rid, &at, &r.Kind, &r.From, &r.To, &r.Device, &ref, &meta); err != nil {
+			return unavailable(err, "sqlstore: reading the log")
+		}
+		copy(r.ID[:], rid)
+		copy(r.Ref[:], ref)
+		r.At = time.UnixMicro(at).UTC()
+		if err := scanMeta(meta, &r); err != nil {
+			return err
+		}
+		if err := fn(&r); err != nil {
+			if errors.Is(err, store.ErrStop) {
+				return nil
+			}
+			return err
+		}
+	}
+	return unavailable(rows.Err(), "sqlstore: reading the log")
+}

@@ -1,0 +1,185 @@
+package sqlstore
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/base/id"
+	"github.com/parley-im/parley/store"
+)
+
+// columns of the log in the order in which rows are written and read.
+const (
+	logColumns     = "seq, id, at, kind, sender, recipient, device, ref, meta, content_type, hash, body"
+	logColumnCount = 12
+)
+
+// prepare completes a record before it is queued and refuses what a database might refuse later, because there it would
+// take the whole batch with it.
+func prepare(r *store.Record) error {
+	for _, s := range [...]string{r.Kind, r.From, r.To, r.Device, r.ContentType} {
+		if len(s) > store.MaxText || !clean(s) {
+			return errs.New(errs.Invalid, "sqlstore: a field of the record is too long or not text")
+		}
+	}
+	if r.Kind == "" {
+		return errs.New(errs.Invalid, "sqlstore: a record needs a kind")
+	}
+	if len(r.Body) > store.MaxBody {
+		return errs.New(errs.Invalid, "sqlstore: the body of the record is %d bytes, the limit is %d", len(r.Body), store.MaxBody)
+	}
+	size := 0
+	for k, v := range r.Meta {
+		size += len(k) + len(v)
+		if !clean(k) {
+			return errs.New(errs.Invalid, "sqlstore: a key of Meta is not text")
+		}
+		if !clean(v) { // a header of a peer may hold anything; that is no reason to lose the message
+			r.Meta[k] = strings.ReplaceAll(strings.ToValidUTF8(v, "\uFFFD"), "\x00", "\uFFFD")
+		}
+	}
+	if size > store.MaxMeta {
+		return errs.New(errs.Invalid, "sqlstore: Meta is %d bytes, the limit is %d", size, store.MaxMeta)
+	}
+	if r.ID.IsZero() {
+		r.ID = id.New()
+	}
+	if r.At.IsZero() {
+		r.At = time.Now()
+	}
+	r.At = time.UnixMicro(r.At.UnixMicro()).UTC()
+	r.Hash = r.Sum()
+	return nil
+}
+
+// clean says that s can be a text value in both databases.
+func clean(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+
+// size is what a queued record costs in memory, about.
+func size(r *store.Record) int { return len(r.Body) + 512 }
+
+// scanner is *sql.Row or *sql.Rows.
+type scanner interface{ Scan(dest ...any) error }
+
+// scanRecord reads logColumns.
+func scanRecord(row scanner, r *store.Record) error {
+	var at int64
+	var rid, ref, hash, body []byte
+	var meta *string
+	if err := row.Scan(&r.Seq, &rid, &at, &r.Kind, &r.From, &r.To, &r.Device, &ref, &meta, &r.ContentType, &hash, &body); err != nil {
+		return err
+	}
+	copy(r.ID[:], rid)
+	copy(r.Ref[:], ref)
+	copy(r.Hash[:], hash)
+	r.At = time.UnixMicro(at).UTC()
+	r.Body = body
+	return scanMeta(meta, r)
+}
+
+func scanMeta(meta *string, r *store.Record) error {
+	r.Meta = nil
+	if meta == nil {
+		return nil
+	}
+	m, err := decodeMeta(*meta)
+	if err != nil {
+		return fmt.Errorf("sqlstore: meta of record %d: %w", r.Seq, err)
+	}
+	r.Meta = m
+	return nil
+}
+
+// appendMeta appends a flat JSON object with sorted keys.
+func appendMeta(b []byte, m map[string]string) []byte {
+	var room [16]string
+	keys := room[:0]
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	b = append(b, '{')
+	for i, k := range keys {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendJSON(b, k)
+		b = append(b, ':')
+		b = appendJSON(b, m[k])
+	}
+	return append(b, '}')
+}
+
+// appendJSON appends a JSON string. The text is valid UTF-8, so only quotes, backslashes and controls need escapes.
+func appendJSON(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	start := 0
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c >= 0x20 && c != '"' && c != '\\' {
+			continue
+		}
+		b = append(b, s[start:i]...)
+		if c == '"' || c == '\\' {
+			b = append(b, '\\', c)
+		} else {
+			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		}
+		start = i + 1
+	}
+	return append(append(b, s[start:]...), '"')
+}
+
+// decodeMeta reads what appendMeta wrote: by hand, because it is on the path of every reader of the log, and with the
+// library where there are escapes.
+func decodeMeta(s string) (map[string]string, error) {
+	if strings.IndexByte(s, '\\') < 0 {
+		if m, ok := decodePlain(s); ok {
+			return m, nil
+		}
+	}
+	var m map[string]string
+	err := json.Unmarshal([]byte(s), &m)
+	return m, err
+}
+
+func decodePlain(s string) (map[string]string, bool) {
+	if len(s) < 2 || s[0] != '{' || s[len(s)-1] != '}' {
+		return nil, false
+	}
+	m := make(map[string]string, 6)
+	for s = s[1 : len(s)-1]; s != ""; {
+		k, rest, ok := cutString(s)
+		if !ok || rest == "" || rest[0] != ':' {
+			return nil, false
+		}
+		v, rest, ok := cutString(rest[1:])
+		if !ok {
+			return nil, false
+		}
+		m[k] = v
+		if rest == "" {
+			return m, true
+		}
+		if rest[0] != ',' || len(rest) == 1 {
+			return nil, false
+		}
+		s = rest[1:]
+	}
+	return m, true
+}
+
+// cutString takes a JSON string without escapes off the front.
+func cutString(s string) (text, rest string, ok bool) {
+	if s == "" || s[0] != '"' {
+		return "", "", false
+	}
+	text, rest, ok = strings.Cut(s[1:], `"`)
+	return text, rest, ok
+}

@@ -1,0 +1,221 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/store"
+)
+
+var _ store.Index = (*index)(nil)
+
+// searchKinds are what Search returns when it is not told.
+var searchKinds = []string{store.KindMessage, store.KindCallStart, store.KindCallEnd, store.KindAdmin, store.KindSearch}
+
+// seqs runs a query for seqs on the index.
+func (x *index) seqs(ctx context.Context, text string, args ...any) ([]int64, error) {
+	rows, err := x.dbs.Load().read.QueryContext(ctx, text, args...)
+	list, err := collect(rows, err, "reading the index", func(row scanner) (seq int64, err error) {
+		err = row.Scan(&seq)
+		return seq, err
+	})
+	if corrupt(err) {
+		notify(x.broken)
+	}
+	return list, err
+}
+
+// records is seqs with the records they stand for.
+func (x *index) records(ctx context.Context, text string, args ...any) ([]store.Record, error) {
+	list, err := x.seqs(ctx, text, args...)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return x.log.Get(ctx, list...)
+}
+
+// Mailbox is store.Index.Mailbox.
+func (x *index) Mailbox(ctx context.Context, aor string, after int64, limit int) ([]store.Record, error) {
+	limit, err := page(limit)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		list, err := x.seqs(ctx, `SELECT seq FROM party WHERE aor = $1 AND role = $2 AND seq > $3 ORDER BY seq LIMIT $4`,
+			aor, roleMailbox, after, limit)
+		if err != nil || len(list) == 0 {
+			return nil, err
+		}
+		records, err := x.log.Get(ctx, list...)
+		if err != nil || len(records) > 0 {
+			return records, err
+		}
+		after = list[len(list)-1] // a page of void records is not the end
+	}
+}
+
+// Conversation is store.Index.Conversation.
+func (x *index) Conversation(ctx context.Context, a, b string, before int64, limit int) ([]store.Record, error) {
+	limit, err := page(limit)
+	if err != nil {
+		return nil, err
+	}
+	if before <= 0 {
+		before = 1<<63 - 1
+	}
+	list, err := x.records(ctx, `SELECT seq FROM conversation WHERE pair = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3`, pair(a, b), before, limit)
+	slices.Reverse(list)
+	return list, err
+}
+
+// Message is store.Index.Message.
+func (x *index) Message(ctx context.Context, from, messageID string) (*store.Record, error) {
+	list, err := x.records(ctx, `SELECT seq FROM named WHERE key = $1 ORDER BY seq DESC LIMIT 100`, nameKey(from, messageID))
+	if err != nil {
+		return nil, err
+	}
+	for i := len(list) - 1; i >= 0; i-- {
+		if r := &list[i]; r.From == from && r.Meta[store.MetaMessageID] == messageID {
+			return r, nil
+		}
+	}
+	return nil, fmt.Errorf("sqlstore: message %q of %s: %w", messageID, from, store.ErrNotFound)
+}
+
+// OpenCalls is store.Index.OpenCalls.
+func (x *index) OpenCalls(ctx context.Context) ([]store.Record, error) {
+	return x.records(ctx, `SELECT seq FROM open_calls ORDER BY seq`)
+}
+
+// Search is store.Index.Search. The index gives candidates, in order; the records decide.
+func (x *index) Search(ctx context.Context, q store.Query) ([]store.Record, error) {
+	if q.Limit == 0 {
+		q.Limit = 100
+	}
+	if _, err := page(q.Limit); err != nil {
+		return nil, err
+	}
+	words := queryWords(q.Words)
+	if len(words) == 0 && strings.TrimSpace(q.Words) != "" {
+		return nil, errs.New(errs.Invalid, "sqlstore: there is no word in %q", q.Words)
+	}
+	if q.With != "" && q.Person == "" {
+		return nil, errs.New(errs.Invalid, "sqlstore: a search between two people needs both")
+	}
+	kinds := q.Kinds
+	if len(kinds) == 0 {
+		kinds = searchKinds
+	}
+	low, high := q.After, int64(1<<63-1)
+	if q.Before > 0 {
+		high = q.Before
+	}
+	if !q.Since.IsZero() {
+		first, err := x.log.seek(ctx, q.Since.Add(-clockSlack))
+		if err != nil {
+			return nil, err
+		}
+		low = max(low, first-1)
+	}
+	if !q.Until.IsZero() {
+		last, err := x.log.seek(ctx, q.Until.Add(clockSlack))
+		if err != nil {
+			return nil, err
+		}
+		high = min(high, last)
+	}
+	fits := func(r *store.Record) bool {
+		return slices.Contains(kinds, r.Kind) &&
+			(q.Person == "" || r.From == q.Person || r.To == q.Person) &&
+			(q.With == "" || r.From == q.With || r.To == q.With) &&
+			(q.Since.IsZero() || !r.At.Before(q.Since)) && (q.Until.IsZero() || r.At.Before(q.Until))
+	}
+	var found []store.Record
+	for low < high-1 {
+		list, err := x.candidates(ctx, q, words, kinds, low, high)
+		if err != nil {
+			return nil, err
+		}
+		if len(list) == 0 {
+			break
+		}
+		records, err := x.log.Get(ctx, list...)
+		if err != nil {
+			return nil, err
+		}
+		if q.Newest {
+			slices.Reverse(records)
+		}
+		for i := range records {
+			if fits(&records[i]) {
+				if found = append(found, records[i]); len(found) == q.Limit {
+					return found, nil
+				}
+			}
+		}
+		if q.Newest {
+			high = list[len(list)-1]
+		} else {
+			low = list[len(list)-1]
+		}
+	}
+	return found, nil
+}
+
+// candidates returns the next seqs between low and high (both excluded) in the order of the query: by words, else by
+// conversation, else by person, else simply those of the log with the kinds.
+func (x *index) candidates(ctx context.Context, q store.Query, words, kinds []string, low, high int64) ([]int64, error) {
+	const some = 500
+	order := "ORDER BY seq"
+	if q.Newest {
+		order = "ORDER BY seq DESC"
+	}
+	indexed := !slices.ContainsFunc(kinds, func(k string) bool { return !slices.Contains(searchKinds, k) })
+	switch {
+	case len(words) > 0:
+		column := "seq"
+		if x.d == sqliteDialect {
+			column = "rowid"
+			order = strings.Replace(order, "seq", "rowid", 1)
+		}
+		text := fmt.Sprintf(x.d.findWords, fmt.Sprintf(` AND %s > $2 AND %s < $3 %s LIMIT $4`, column, column, order))
+		return x.seqs(ctx, text, x.d.queryArg(words), low, high, some)
+	case q.With != "" && indexed && onlyConversation(kinds):
+		return x.seqs(ctx, `SELECT seq FROM conversation WHERE pair = $1 AND seq > $2 AND seq < $3 `+order+` LIMIT $4`,
+			pair(q.Person, q.With), low, high, some)
+	case q.Person != "" && indexed:
+		// Both roles, each in order; the union is merged and cut by the database.
+		return x.seqs(ctx, `SELECT seq FROM party WHERE aor = $1 AND role IN (1, 2) AND seq > $2 AND seq < $3 `+order+` LIMIT $4`,
+			q.Person, low, high, some)
+	}
+	args := []any{x.log.Head(), low, high}
+	in := make([]string, len(kinds))
+	for i, k := range kinds {
+		args = append(args, k)
+		in[i] = fmt.Sprintf("$%d", len(args))
+	}
+	people := ""
+	if q.Person != "" {
+		args = append(args, q.Person)
+		people = fmt.Sprintf(" AND (sender = $%d OR recipient = $%d)", len(args), len(args))
+	}
+	rows, err := x.log.db.QueryContext(ctx, `SELECT seq FROM log WHERE `+visible+` AND seq > $2 AND seq < $3 AND kind IN (`+
+		strings.Join(in, ",")+`)`+people+` `+order+fmt.Sprintf(` LIMIT %d`, some), args...)
+	return collect(rows, err, "reading the log", func(row scanner) (seq int64, err error) {
+		err = row.Scan(&seq)
+		return seq, err
+	})
+}
+
+// onlyConversation says that all these kinds are in the table of conversations.
+func onlyConversation(kinds []string) bool {
+	for _, k := range kinds {
+		if k != store.KindMessage && k != store.KindCallStart {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,169 @@
+package sqlstore
+
+import (
+	"bytes"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/parley-im/parley/store"
+)
+
+// Limits of what is indexed of one text.
+const (
+	maxWords   = 10_000
+	maxWordLen = 64 // bytes; longer words are cut, in the text as in the query
+)
+
+// PlainText is the text of a record by which people search for it, without knowing any format but the outlines of CPIM:
+// the body of text/*, and of message/cpim what follows its headers. It is the default of Options.Text.
+func PlainText(r *store.Record) string {
+	kind, _, _ := strings.Cut(r.ContentType, ";")
+	kind = strings.ToLower(strings.TrimSpace(kind))
+	body := r.Body
+	if kind == "message/cpim" {
+		// RFC 3862 §2: message headers, an empty line, content headers, an empty line, content.
+		kind = ""
+		for range 2 {
+			head, rest, ok := cutHeaders(body)
+			if !ok {
+				return ""
+			}
+			kind, body = contentType(head), rest
+		}
+	}
+	if !strings.HasPrefix(kind, "text/") {
+		return ""
+	}
+	if kind == "text/html" || kind == "text/xml" {
+		return dropTags(body)
+	}
+	return string(body)
+}
+
+// cutHeaders cuts at the first empty line.
+func cutHeaders(b []byte) (head, rest []byte, ok bool) {
+	if head, rest, ok = bytes.Cut(b, []byte("\r\n\r\n")); ok {
+		return head, rest, true
+	}
+	return bytes.Cut(b, []byte("\n\n"))
+}
+
+func contentType(head []byte) string {
+	for line := range bytes.Lines(head) {
+		if name, value, ok := strings.Cut(string(line), ":"); ok && strings.EqualFold(strings.TrimSpace(name), "content-type") {
+			value, _, _ = strings.Cut(value, ";")
+			return strings.ToLower(strings.TrimSpace(value))
+		}
+	}
+	return "text/plain" // RFC 2045 §5.2
+}
+
+// dropTags leaves the text between tags; good enough to find words, and never shown to anyone.
+func dropTags(b []byte) string {
+	var out strings.Builder
+	for len(b) > 0 {
+		i := bytes.IndexByte(b, '<')
+		if i < 0 {
+			break
+		}
+		out.Write(b[:i])
+		out.WriteByte(' ')
+		j := bytes.IndexByte(b[i:], '>')
+		if j < 0 {
+			return out.String()
+		}
+		b = b[i+j+1:]
+	}
+	out.Write(b)
+	return out.String()
+}
+
+// cutWords returns the words of a text, each once: runs of letters, marks and digits, in lower case, compatibility forms
+// and diacritics folded ("Ärger" is "arger"). Scripts that do not put spaces between words are cut into single
+// characters. What it returns contains no ASCII but [0-9a-z], so that it stays one word in every database.
+func cutWords(text string) []string {
+	var words []string
+	seen := make(map[string]bool)
+	for i := 0; i < len(text) && len(words) < maxWords; {
+		r, n := utf8.DecodeRuneInString(text[i:])
+		if !wordRune(r) {
+			i += n
+			continue
+		}
+		start := i
+		ascii := true
+		for i < len(text) {
+			r, n = utf8.DecodeRuneInString(text[i:])
+			if !wordRune(r) {
+				break
+			}
+			ascii = ascii && r < utf8.RuneSelf
+			i += n
+		}
+		if ascii {
+			words = addWord(words, seen, strings.ToLower(text[start:i]))
+			continue
+		}
+		words = foldWords(words, seen, text[start:i])
+	}
+	return words
+}
+
+func wordRune(r rune) bool {
+	if r < utf8.RuneSelf {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+	}
+	return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsNumber(r) || unicode.IsMark(r))
+}
+
+// foldWords is for a run with characters beyond ASCII.
+func foldWords(words []string, seen map[string]bool, run string) []string {
+	var b strings.Builder
+	flush := func() {
+		if b.Len() > 0 {
+			words = addWord(words, seen, b.String())
+			b.Reset()
+		}
+	}
+	for _, r := range norm.NFKD.String(run) {
+		switch {
+		case unicode.Is(unicode.Mn, r):
+		case !wordRune(r): // a compatibility form may hold punctuation: "⑴" is "(1)"
+			flush()
+		case unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar):
+			flush()
+			words = addWord(words, seen, string(r))
+		default:
+			b.WriteRune(unicode.ToLower(r))
+		}
+	}
+	flush()
+	return words
+}
+
+func addWord(words []string, seen map[string]bool, w string) []string {
+	if len(w) > maxWordLen {
+		w = strings.ToValidUTF8(w[:maxWordLen], "")
+	}
+	if w == "" || seen[w] {
+		return words
+	}
+	seen[w] = true
+	return append(words, w)
+}
+
+// queryWords cuts what a person typed; a word directly followed by * is a prefix.
+func queryWords(text string) []string {
+	var words []string
+	for _, field := range strings.Fields(text) {
+		list := cutWords(field)
+		if n := len(list); n > 0 && strings.HasSuffix(field, "*") {
+			list[n-1] += "*"
+		}
+		words = append(words, list...)
+	}
+	return words
+}
