@@ -12,6 +12,7 @@ import (
 // browser is one Chromium with a page for each JsSIP user, driven by browser/drive.mjs.
 type browser struct {
 	lab     *lab
+	origin  string // of the pages; the server must let it open WebSockets
 	process *process
 	journal *journal
 }
@@ -21,8 +22,12 @@ func startBrowser(ctx context.Context, l *lab) (*browser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("clients: %w", err)
 	}
-	b := &browser{lab: l, journal: &journal{}}
-	cmd := exec.Command("node", filepath.Join(l.root, "test", "clients", "browser", "drive.mjs"))
+	port, err := l.ports(1)
+	if err != nil {
+		return nil, err
+	}
+	b := &browser{lab: l, origin: fmt.Sprintf("http://127.0.0.1:%d", port), journal: &journal{}}
+	cmd := exec.Command("node", filepath.Join(l.root, "test", "clients", "browser", "drive.mjs"), fmt.Sprint(port))
 	cmd.Env = append(os.Environ(), "CHROMIUM="+program, "TMPDIR="+l.dir)
 	if b.process, err = l.start("browser", cmd, b.journal, nil); err != nil {
 		return nil, err

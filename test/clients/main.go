@@ -111,6 +111,10 @@ func runClients(ctx context.Context, root string, o options) (err error) {
 		return err
 	}
 	if own != nil {
+		own.origin = b.origin
+		if err := own.configure("off"); err != nil {
+			return err
+		}
 		for _, c := range m.clients() {
 			if err := own.addUser(ctx, c.user()); err != nil {
 				return err

@@ -45,6 +45,7 @@ type parley struct {
 	data    string // folder
 	http    string // HOST:PORT of the web listener
 	metrics string // HOST:PORT
+	origin  string // of the pages in which JsSIP runs
 	process *process
 }
 
@@ -65,7 +66,7 @@ func buildParley(ctx context.Context, l *lab) (*parley, error) {
 	p.udp, p.tcp, p.tls, p.http, p.metrics = at(0), at(0), at(1), at(2), at(3)
 	p.ws, p.wss = "ws://"+p.http+"/sip", "wss://"+p.http+"/sip"
 	p.password = rand.Text()
-	return p, p.configure("off")
+	return p, nil
 }
 
 // configure writes the configuration; web is http.tls: "off" for WS, "auto" for WSS.
@@ -83,10 +84,11 @@ digest = ["MD5"]
 [http]
 listen = %q
 tls = %q
+origins = [%q]
 
 [metrics]
 listen = %q
-`, p.data, domain, p.udp, p.tcp, p.tls, p.http, web, p.metrics)
+`, p.data, domain, p.udp, p.tcp, p.tls, p.http, web, p.origin, p.metrics)
 	if err := os.WriteFile(p.config, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("clients: %w", err)
 	}

@@ -1,5 +1,6 @@
-// Drives JsSIP in Chromium: one browser, a page for each user. Commands come in on standard input, fields separated by
-// tabs in which \\, \n and \t stand for themselves; events leave on standard output as one JSON object a line.
+// Drives JsSIP in Chromium: one browser, a page for each user, served from the given port of 127.0.0.1. Commands come
+// in on standard input, fields separated by tabs in which \\, \n and \t stand for themselves; events leave on standard
+// output as one JSON object a line.
 //
 //   open NAME SERVER USER@DOMAIN PASSWORD INSTANCE    message NAME URI TEXT    dial NAME URI
 //   hangUp NAME    stats NAME    close NAME    quit
@@ -18,7 +19,7 @@ const flags = [
 const tell = (event) => process.stdout.write(`${JSON.stringify(event)}\n`);
 
 // serve gives the pages to the browser, from loopback: a secure context, so that the microphone is allowed.
-async function serve() {
+async function serve(port) {
   const local = (name) => readFileSync(new URL(name, import.meta.url), 'utf8');
   const pages = {
     '/': ['text/html', local('page.html')],
@@ -30,11 +31,11 @@ async function serve() {
     response.writeHead(body ? 200 : 404, { 'Content-Type': `${type ?? 'text/plain'}; charset=utf-8` });
     response.end(body);
   });
-  await new Promise((done) => server.listen(0, '127.0.0.1', done));
-  return `http://127.0.0.1:${server.address().port}/`;
+  await new Promise((done) => server.listen(port, '127.0.0.1', done));
+  return `http://127.0.0.1:${port}/`;
 }
 
-const address = await serve();
+const address = await serve(Number(process.argv[2]));
 const server = await chromium.launchServer({ executablePath: process.env.CHROMIUM, args: flags });
 const browser = await chromium.connect(server.wsEndpoint());
 const pages = new Map();
