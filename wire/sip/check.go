@@ -56,7 +56,7 @@ var headerChecks = [numHeaders]func(v string) bool{
 	HReplyTo:                 checkAddress,
 	HReferTo:                 checkAddress,
 	HReferredBy:              checkAddress,
-	HContentType:             checkMediaType,
+	HContentType:             checkContentType,
 	HContentEncoding:         checkTokens,
 	HContentDisposition:      checkTokenParams,
 	HContentLanguage:         checkTokens,
@@ -78,7 +78,7 @@ var headerChecks = [numHeaders]func(v string) bool{
 	HAuthenticationInfo:      checkAuthInfo,
 	HProxyAuthenticationInfo: checkAuthInfo,
 	HEvent:                   checkTokenParams,
-	HSubscriptionState:       checkTokenParams,
+	HSubscriptionState:       checkSubscriptionState,
 	HRetryAfter:              checkRetryAfter,
 	HWarning:                 checkWarnings,
 	HReplaces:                checkDialogID,
@@ -104,7 +104,7 @@ var headerChecks = [numHeaders]func(v string) bool{
 	HRejectContact:           checkCallerPrefs,
 	HRequestDisposition:      checkTokens,
 	HInfoPackage:             checkTokenParams,
-	HRecvInfo:                checkTokenParamsListOrEmpty,
+	HRecvInfo:                checkTokenParamsList,
 }
 
 // checkRequestURI parses the Request-URI. Escaped headers may not be in it (RFC 3261 §19.1.1 table 1, RFC 4475 §3.1.2.11).

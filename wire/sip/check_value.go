@@ -67,13 +67,39 @@ func checkTokenParams(s string) bool {
 
 func checkTokenParamsList(v string) bool { return v == "" || eachValue(v, checkTokenParams) }
 
-func checkTokenParamsListOrEmpty(v string) bool { return v == "" || checkTokenParamsList(v) }
-
-// checkMediaType: m-type SLASH m-subtype *(SEMI m-parameter), RFC 3261 §20.15.
+// checkMediaType: m-type SLASH m-subtype *(SEMI param), RFC 3261 §20.1, §20.15.
 func checkMediaType(s string) bool {
 	head, params := cutParams(s)
 	slash := strings.IndexByte(head, '/')
 	return slash > 0 && isToken(trimRight(head[:slash])) && isToken(trimLeft(head[slash+1:])) && params.valid()
+}
+
+// checkContentType: a media-type, whose parameters all have values.
+func checkContentType(s string) bool {
+	if !checkMediaType(s) {
+		return false
+	}
+	for _, p := cutParams(s); ; {
+		_, _, hasValue, rest, ok := p.next()
+		if !ok || !hasValue {
+			return !ok
+		}
+		p = rest
+	}
+}
+
+// checkSubscriptionState: RFC 6665 §8.4.
+func checkSubscriptionState(s string) bool {
+	if !checkTokenParams(s) {
+		return false
+	}
+	_, params := cutParams(s)
+	for _, name := range [...]string{"expires", "retry-after"} {
+		if v, ok := params.raw(name); ok && !checkNumber(v) {
+			return false
+		}
+	}
+	return true
 }
 
 // checkAccept: media-range is media-type with "*" (a token) for either part. It may be empty (RFC 3261 §20.1).

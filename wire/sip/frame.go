@@ -17,12 +17,14 @@ import (
 //	handler.Malformed(m, err, flow) // answers if m.Answerable()
 //
 // works, with Frame's error, not that of Parse (which would speak of the body that is cut off). So it is for a body above
-// lim.Body (413), of which no byte is waited for; a header block above lim.HeaderBytes; a line end without
+// lim.Body (413), of which no byte is waited for; a header block above lim.HeaderBytes; a first line that is not SIP's; a line end without
 // CR; a Content-Length that is missing, repeated or no number (all 400).
 func Frame(buf []byte, lim Limits) (n int, err error) {
 	lim = lim.filled()
+	if len(buf) > 0 && class[buf[0]]&cToken == 0 {
+		return 0, bad("Not SIP", "")
+	}
 	head := buf[:min(len(buf), lim.HeaderBytes)]
-	length, found := int64(-1), 0
 	for pos := 0; ; {
 		nl := bytes.IndexByte(head[pos:], '\n')
 		if nl < 0 {
@@ -32,20 +34,20 @@ func Frame(buf []byte, lim Limits) (n int, err error) {
 			return 0, nil
 		}
 		line := head[pos : pos+nl]
+		if pos == 0 && !hasVersion(line) {
+			return nl + 1, bad("Not SIP", "")
+		}
 		pos += nl + 1
 		if len(line) == 0 || line[len(line)-1] != '\r' {
 			return pos, bad("Line Ends Without CR", "")
 		}
-		if len(line) > 1 {
-			continue
+		if len(line) == 1 {
+			head = head[:pos]
+			break
 		}
-		if pos == 2 {
-			return pos, bad("Missing Start Line", "")
-		}
-		head = head[:pos]
-		break
 	}
-	if length, found = contentLength(head); found != 1 || length < 0 {
+	length, found := contentLength(head)
+	if found != 1 || length < 0 {
 		reason := "Malformed Content-Length"
 		switch found {
 		case 0:
@@ -64,6 +66,18 @@ func Frame(buf []byte, lim Limits) (n int, err error) {
 		return 0, nil
 	}
 	return n, nil
+}
+
+// hasVersion tells whether a start line looks like one of SIP, of whatever version, so that garbage and other protocols
+// are known by their first line.
+func hasVersion(line []byte) bool {
+	const word = "SIP/"
+	for i := 0; i+len(word) <= len(line); i++ {
+		if line[i]|0x20 == 's' && equalFold(string(line[i:i+len(word)]), word) {
+			return true
+		}
+	}
+	return false
 }
 
 // contentLength looks for the header in a whole header block, folded lines included. length is -1 when it is no

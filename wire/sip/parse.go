@@ -282,7 +282,7 @@ func (m *Message) countVias(lim Limits) {
 func (m *Message) unfold(pos int, lim Limits) {
 	d := m.data
 	end := min(len(d), lim.HeaderBytes)
-	w, r := pos, pos
+	ended, w, r := false, pos, pos
 	for r < end {
 		c := d[r]
 		d[w] = c
@@ -292,7 +292,8 @@ func (m *Message) unfold(pos int, lim Limits) {
 		}
 		if d[r] != ' ' && d[r] != '\t' {
 			// The empty line ends the header block.
-			if d[r] == '\n' || d[r] == '\r' && r+1 < len(d) && d[r+1] == '\n' {
+			if d[r] == '\n' || d[r] == '\r' && r+1 < end && d[r+1] == '\n' {
+				ended = true
 				break
 			}
 			continue
@@ -311,6 +312,9 @@ func (m *Message) unfold(pos int, lim Limits) {
 		}
 		d[w] = ' '
 		w++
+	}
+	if !ended && end < len(d) {
+		m.fail(bad("Header Too Large", ""))
 	}
 	w += copy(d[w:], d[r:])
 	m.setData(d[:w:w])
