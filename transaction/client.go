@@ -193,6 +193,13 @@ func (c *Client) fail(err error) {
 	}
 }
 
+// cancelClient is the transaction of the CANCEL that was sent, or nil.
+func (c *Client) cancelClient() *Client {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cancel
+}
+
 // closedFlow is the end of a connection.
 func (c *Client) closedFlow(f transport.Flow, err error) {
 	c.mu.Lock()
@@ -353,9 +360,7 @@ func (l *Layer) response(m *sip.Message, f transport.Flow) {
 	c := l.clients.get(id)
 	method := m.Method() // of CSeq
 	if c != nil && method == sip.CANCEL {
-		c.mu.Lock()
-		c = c.cancel
-		c.mu.Unlock()
+		c = c.cancelClient()
 	}
 	if c == nil {
 		l.metrics.dropped.late.Inc()
@@ -368,9 +373,11 @@ func (l *Layer) response(m *sip.Message, f transport.Flow) {
 		l.metrics.dropped.mismatched.Inc()
 		return
 	}
-	if f == c.flow && f.Kind() == transport.UDP && c.state != terminated {
-		l.transport.Prove(f) // only who received our request knows the branch
-	}
+	// Only who received our request knows the branch.
+	proof := f.Kind() == transport.UDP && f.Remote() == c.flow.Remote()
 	c.step(event{kind: responseEvent(m.Status()), msg: m})
 	c.release(c)
+	if proof {
+		l.prove(f)
+	}
 }

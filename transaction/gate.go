@@ -57,3 +57,10 @@ func (l *Layer) admit(f transport.Flow, g *gate, response []byte) bool {
 	}
 	return false
 }
+
+// prove notes that the peer of a UDP flow receives what we send there.
+func (l *Layer) prove(f transport.Flow) {
+	if f.Kind() == transport.UDP && !l.transport.Proven(f) {
+		l.transport.Prove(f)
+	}
+}

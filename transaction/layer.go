@@ -125,10 +125,7 @@ func (l *Layer) Serve(ctx context.Context) error {
 	l.closed.Store(true)
 	for _, c := range l.clients.all() {
 		c.input(event{kind: evClosed, err: ErrClosed})
-		c.mu.Lock()
-		cancel := c.cancel
-		c.mu.Unlock()
-		if cancel != nil {
+		if cancel := c.cancelClient(); cancel != nil {
 			cancel.input(event{kind: evClosed, err: ErrClosed})
 		}
 	}
@@ -262,8 +259,8 @@ func (l *Layer) ack(in *incoming, f transport.Flow) {
 	}
 	k := l.keyer.key(in, method)
 	if t := l.servers.get(k); t != nil {
-		if t.from == f && in.m.ToTag() == l.sealer.toTag(t.key) && f.Kind() == transport.UDP {
-			l.transport.Prove(f) // it has seen our response
+		if f.Remote() == t.from.Remote() && in.m.ToTag() == l.sealer.toTag(t.key) {
+			l.prove(f) // it has seen our response
 		}
 		t.input(event{kind: evAck, msg: stamp(in.m, in.via, f), flow: &f})
 		return
