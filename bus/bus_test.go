@@ -1,0 +1,68 @@
+package bus
+
+import (
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestPublishSubscribe(t *testing.T) {
+	b, err := Open(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	got := make(chan UserChanged, 4)
+	cancel, err := Subscribe(b, func(e UserChanged) { got <- e })
+	if err != nil {
+		t.Fatal(err)
+	}
+	Publish(b, UserChanged{AOR: "alice@example.com", Kind: "disabled"})
+	Publish(b, UserChanged{AOR: "bob@example.com", Kind: "removed"})
+	for _, want := range []string{"alice@example.com", "bob@example.com"} {
+		select {
+		case e := <-got:
+			if e.AOR != want {
+				t.Errorf("got %+v, want %s", e, want)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatal("no event")
+		}
+	}
+	cancel()
+	Publish(b, UserChanged{AOR: "carol@example.com"})
+	if err := b.conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 0 {
+		t.Errorf("an event came after cancel: %+v", <-got)
+	}
+}
+
+// A malformed event, from a node of another version, must not reach the handler nor stop it.
+func TestMalformedEvent(t *testing.T) {
+	b, err := Open(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	got := make(chan UserChanged, 1)
+	if _, err := Subscribe(b, func(e UserChanged) { got <- e }); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.conn.Publish(subject(UserChanged{}), []byte("{")); err != nil {
+		t.Fatal(err)
+	}
+	Publish(b, UserChanged{AOR: "alice@example.com"})
+	select {
+	case e := <-got:
+		if e.AOR != "alice@example.com" {
+			t.Errorf("got %+v", e)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("the handler stopped")
+	}
+}
