@@ -28,7 +28,7 @@ func TestInviteClient(t *testing.T) {
 			r.want("0s tcp INVITE", "32s failed timeout")
 		}},
 		{"Calling: Transport Err., inform TU", func(r *rig) {
-			r.broken["udp"] = transport.ErrQueueFull
+			r.breaks("udp", transport.ErrQueueFull)
 			r.send(r.udp, "INVITE")
 			r.want("0s broken udp INVITE", "0s failed transport")
 		}},
@@ -51,8 +51,8 @@ func TestInviteClient(t *testing.T) {
 			r.respond(r.udp, "INVITE", 200)
 			r.wait(time.Second)
 			r.want("0s udp INVITE", "0s up 200") // no ACK, no timer A
-			if c.state != accepted {
-				r.t.Errorf("state %s", c.state)
+			if c.current() != accepted {
+				r.t.Errorf("state %s", c.current())
 			}
 		}},
 		{"Calling: 300-699, ACK sent, resp. to TU, Completed", func(r *rig) {
@@ -60,8 +60,8 @@ func TestInviteClient(t *testing.T) {
 			r.respond(r.udp, "INVITE", 486)
 			r.wait(time.Second)
 			r.want("0s udp INVITE", "0s udp ACK", "0s up 486")
-			if c.state != completed {
-				r.t.Errorf("state %s", c.state)
+			if c.current() != completed {
+				r.t.Errorf("state %s", c.current())
 			}
 		}},
 		{"Proceeding: 1xx, 1xx to TU", func(r *rig) {
@@ -77,8 +77,8 @@ func TestInviteClient(t *testing.T) {
 			r.respond(r.udp, "INVITE", 180)
 			r.respond(r.udp, "INVITE", 202)
 			r.want("0s udp INVITE", "0s up 180", "0s up 202")
-			if c.state != accepted {
-				r.t.Errorf("state %s", c.state)
+			if c.current() != accepted {
+				r.t.Errorf("state %s", c.current())
 			}
 		}},
 		{"Proceeding: 300-699, ACK sent, resp. to TU, Completed", func(r *rig) {
@@ -86,8 +86,8 @@ func TestInviteClient(t *testing.T) {
 			r.respond(r.udp, "INVITE", 180)
 			r.respond(r.udp, "INVITE", 302)
 			r.want("0s udp INVITE", "0s up 180", "0s udp ACK", "0s up 302")
-			if c.state != completed {
-				r.t.Errorf("state %s", c.state)
+			if c.current() != completed {
+				r.t.Errorf("state %s", c.current())
 			}
 		}},
 		{"Proceeding: the connection ends, inform TU", func(r *rig) {
@@ -111,11 +111,11 @@ func TestInviteClient(t *testing.T) {
 		}},
 		{"Completed: Transport Err., Terminated", func(r *rig) {
 			c := r.send(r.udp, "INVITE")
-			r.broken["udp"] = transport.ErrQueueFull
+			r.breaks("udp", transport.ErrQueueFull)
 			r.respond(r.udp, "INVITE", 486)
 			r.want("0s udp INVITE", "0s broken udp ACK", "0s up 486")
-			if c.state != terminated {
-				r.t.Errorf("state %s", c.state)
+			if c.current() != terminated {
+				r.t.Errorf("state %s", c.current())
 			}
 		}},
 		{"Completed: Timer D, Terminated", func(r *rig) {
@@ -123,12 +123,12 @@ func TestInviteClient(t *testing.T) {
 			r.respond(r.udp, "INVITE", 486)
 			late := r.response("INVITE", 486)
 			r.wait(31990 * ms)
-			if c.state != completed {
-				r.t.Errorf("state %s before timer D", c.state)
+			if c.current() != completed {
+				r.t.Errorf("state %s before timer D", c.current())
 			}
 			r.wait(10 * ms)
-			if c.state != terminated {
-				r.t.Errorf("state %s after timer D", c.state)
+			if c.current() != terminated {
+				r.t.Errorf("state %s after timer D", c.current())
 			}
 			r.l.Message(late, r.udp)
 			r.want("0s udp INVITE", "0s udp ACK", "0s up 486", "32s up stray 486")
@@ -137,8 +137,8 @@ func TestInviteClient(t *testing.T) {
 			c := r.send(r.tcp, "INVITE")
 			r.respond(r.tcp, "INVITE", 486)
 			r.want("0s tcp INVITE", "0s tcp ACK", "0s up 486")
-			if c.state != terminated {
-				r.t.Errorf("state %s", c.state)
+			if c.current() != terminated {
+				r.t.Errorf("state %s", c.current())
 			}
 		}},
 		{"Accepted: 2xx, 2xx to TU", func(r *rig) {
@@ -195,13 +195,13 @@ func TestClient(t *testing.T) {
 			r.want("0s tcp MESSAGE", "32s failed timeout")
 		}},
 		{"Trying: Transport Err., inform TU", func(r *rig) {
-			r.broken["udp"] = transport.ErrTooLarge
+			r.breaks("udp", transport.ErrTooLarge)
 			r.send(r.udp, "MESSAGE")
 			r.want("0s broken udp MESSAGE", "0s failed transport")
 		}},
 		{"Trying: Transport Err. of a retransmission, inform TU", func(r *rig) {
 			r.send(r.udp, "MESSAGE")
-			r.broken["udp"] = transport.ErrClosed
+			r.breaks("udp", transport.ErrClosed)
 			r.wait(time.Second)
 			r.want("0s udp MESSAGE", "500ms broken udp MESSAGE", "500ms failed transport")
 		}},
@@ -215,8 +215,8 @@ func TestClient(t *testing.T) {
 			c := r.send(r.udp, "MESSAGE")
 			r.respond(r.udp, "MESSAGE", 100)
 			r.want("0s udp MESSAGE", "0s up 100")
-			if c.state != proceeding {
-				r.t.Errorf("state %s", c.state)
+			if c.current() != proceeding {
+				r.t.Errorf("state %s", c.current())
 			}
 		}},
 		{"Trying: 200-699, resp. to TU, Completed", func(r *rig) {
@@ -224,8 +224,8 @@ func TestClient(t *testing.T) {
 			r.respond(r.udp, "MESSAGE", 404)
 			r.wait(time.Second)
 			r.want("0s udp MESSAGE", "0s up 404") // no ACK
-			if c.state != completed {
-				r.t.Errorf("state %s", c.state)
+			if c.current() != completed {
+				r.t.Errorf("state %s", c.current())
 			}
 		}},
 		{"Proceeding: Timer E, send request each T2", func(r *rig) {
@@ -261,8 +261,8 @@ func TestClient(t *testing.T) {
 			r.respond(r.udp, "MESSAGE", 200)
 			r.wait(4 * time.Second)
 			r.want("0s udp MESSAGE", "0s up 100", "0s up 200")
-			if c.state != completed {
-				r.t.Errorf("state %s", c.state)
+			if c.current() != completed {
+				r.t.Errorf("state %s", c.current())
 			}
 		}},
 		{"Completed: responses, nothing", func(r *rig) {
@@ -278,8 +278,8 @@ func TestClient(t *testing.T) {
 			r.respond(r.udp, "MESSAGE", 200)
 			late := r.response("MESSAGE", 200)
 			r.wait(4990 * ms)
-			if c.state != completed {
-				r.t.Errorf("state %s before timer K", c.state)
+			if c.current() != completed {
+				r.t.Errorf("state %s before timer K", c.current())
 			}
 			r.wait(10 * ms)
 			r.l.Message(late, r.udp)
@@ -289,8 +289,8 @@ func TestClient(t *testing.T) {
 			c := r.send(r.tcp, "MESSAGE")
 			r.respond(r.tcp, "MESSAGE", 200)
 			r.want("0s tcp MESSAGE", "0s up 200")
-			if c.state != terminated {
-				r.t.Errorf("state %s", c.state)
+			if c.current() != terminated {
+				r.t.Errorf("state %s", c.current())
 			}
 		}},
 	})

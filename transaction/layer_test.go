@@ -98,8 +98,8 @@ func TestMatchLegacy(t *testing.T) {
 				r.receive(r.udp, toTag(request("ACK"), tag))
 				r.wait(4 * time.Second)
 				r.want() // absorbed, and no timer G
-				if s.tx.state != confirmed {
-					t.Errorf("state %s", s.tx.state)
+				if s.tx.current() != confirmed {
+					t.Errorf("state %s", s.tx.current())
 				}
 			})
 		})
@@ -288,7 +288,7 @@ func TestWayBack(t *testing.T) {
 		}},
 		{"TCP: a full queue is no reason to connect", func(r *rig) {
 			r.receive(r.tcp, via("SIP/2.0/TCP 10.1.1.1:4540"))
-			r.broken["tcp"] = transport.ErrQueueFull
+			r.breaks("tcp", transport.ErrQueueFull)
 			r.server().Reply(200, "")
 			r.want(udp, "0s broken tcp 200", "0s done")
 		}},
@@ -603,8 +603,8 @@ func TestPanics(t *testing.T) {
 		c := r.l.Send(Hop{Flow: r.tcp}, draft("MESSAGE"), handlerFunc(func(*Client, *sip.Message) { panic("response") }))
 		r.respond(r.tcp, "MESSAGE", 100)
 		r.respond(r.tcp, "MESSAGE", 200)
-		if c.state != terminated {
-			t.Errorf("state %s", c.state)
+		if c.current() != terminated {
+			t.Errorf("state %s", c.current())
 		}
 		r.l.After(time.Second, func() { panic("timer") })
 		r.l.After(2*time.Second, func() { r.line("timer") })

@@ -344,8 +344,28 @@ func (r *rig) response(method string, status int) *sip.Message {
 	return nil
 }
 
+// breaks has a flow answer Send with err, or "dial" Transport.Flow.
+func (r *rig) breaks(flow string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.broken[flow] = err
+}
+
+// hangs keeps a connection from being established.
+func (r *rig) hangs(flow string, yes bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.slow[flow] = yes
+}
+
 func contextEnded() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx, cancel
+}
+
+func (c *core) current() state {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
 }

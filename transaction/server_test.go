@@ -69,23 +69,23 @@ func TestInviteServer(t *testing.T) {
 			s.Reply(200, "")
 			r.wait(31 * time.Second)
 			r.want("200ms udp 200") // not repeated
-			if s.tx.state != accepted {
-				r.t.Errorf("state %s", s.tx.state)
+			if s.tx.current() != accepted {
+				r.t.Errorf("state %s", s.tx.current())
 			}
 		}},
 		{"Proceeding: 300-699 from TU, send response, Completed", func(r *rig) {
 			s := r.invite(r.tcp)
 			s.Reply(486, "")
 			r.want("200ms tcp 486")
-			if s.tx.state != completed {
-				r.t.Errorf("state %s", s.tx.state)
+			if s.tx.current() != completed {
+				r.t.Errorf("state %s", s.tx.current())
 			}
 		}},
 		{"Proceeding: Transport Err., stay", func(r *rig) {
 			s := r.invite(r.udp)
-			r.broken["udp"] = transport.ErrQueueFull
+			r.breaks("udp", transport.ErrQueueFull)
 			s.Reply(180, "")
-			r.broken["udp"] = nil
+			r.breaks("udp", nil)
 			r.receive(r.udp, request("INVITE", branch))
 			r.want("200ms broken udp 180", "200ms udp 180")
 		}},
@@ -128,15 +128,15 @@ func TestInviteServer(t *testing.T) {
 			r.receive(r.udp, toTag(request("ACK", branch), r.last().ToTag()))
 			r.wait(4990 * ms)
 			r.want("200ms udp 486") // no timer G, nothing to the TU
-			if s.tx.state != confirmed {
-				r.t.Errorf("state %s", s.tx.state)
+			if s.tx.current() != confirmed {
+				r.t.Errorf("state %s", s.tx.current())
 			}
 		}},
 		{"Completed: Transport Err., stay", func(r *rig) {
 			s := r.invite(r.udp)
-			r.broken["udp"] = transport.ErrQueueFull
+			r.breaks("udp", transport.ErrQueueFull)
 			s.Reply(486, "")
-			r.broken["udp"] = nil
+			r.breaks("udp", nil)
 			r.wait(500 * ms)
 			r.want("200ms broken udp 486", "700ms udp 486")
 		}},
@@ -197,9 +197,9 @@ func TestInviteServer(t *testing.T) {
 		}},
 		{"Accepted: Transport Err., stay", func(r *rig) {
 			s := r.invite(r.udp)
-			r.broken["udp"] = transport.ErrQueueFull
+			r.breaks("udp", transport.ErrQueueFull)
 			s.Reply(200, "")
-			r.broken["udp"] = nil
+			r.breaks("udp", nil)
 			r.receive(r.udp, request("INVITE", branch))
 			s.Reply(200, "")
 			r.want("200ms broken udp 200", "200ms udp 200")
@@ -227,16 +227,16 @@ func TestServer(t *testing.T) {
 			r.receive(r.tcp, request("MESSAGE", branch))
 			r.server().Reply(100, "")
 			r.want("0s up MESSAGE", "0s tcp 100")
-			if s := r.server(); s.tx.state != proceeding {
-				r.t.Errorf("state %s", s.tx.state)
+			if s := r.server(); s.tx.current() != proceeding {
+				r.t.Errorf("state %s", s.tx.current())
 			}
 		}},
 		{"Trying: 200-699 from TU, send response, Completed", func(r *rig) {
 			r.receive(r.udp, request("MESSAGE", branch))
 			r.server().Reply(404, "")
 			r.want("0s up MESSAGE", "0s udp 404")
-			if s := r.server(); s.tx.state != completed {
-				r.t.Errorf("state %s", s.tx.state)
+			if s := r.server(); s.tx.current() != completed {
+				r.t.Errorf("state %s", s.tx.current())
 			}
 		}},
 		{"Trying: RFC 4320, 100 over UDP when timer E is T2", func(r *rig) {
@@ -295,9 +295,9 @@ func TestServer(t *testing.T) {
 		}},
 		{"Proceeding: Trnsprt Err, stay", func(r *rig) {
 			r.receive(r.udp, request("MESSAGE", branch))
-			r.broken["udp"] = transport.ErrQueueFull
+			r.breaks("udp", transport.ErrQueueFull)
 			r.wait(4 * time.Second)
-			r.broken["udp"] = nil
+			r.breaks("udp", nil)
 			r.receive(r.udp, request("MESSAGE", branch))
 			r.want("0s up MESSAGE", "3.5s broken udp 100", "4s udp 100")
 		}},
@@ -333,9 +333,9 @@ func TestServer(t *testing.T) {
 		}},
 		{"Completed: Trnsprt Err, stay", func(r *rig) {
 			r.receive(r.udp, request("MESSAGE", branch))
-			r.broken["udp"] = transport.ErrQueueFull
+			r.breaks("udp", transport.ErrQueueFull)
 			r.server().Reply(200, "")
-			r.broken["udp"] = nil
+			r.breaks("udp", nil)
 			r.receive(r.udp, request("MESSAGE", branch))
 			r.want("0s up MESSAGE", "0s broken udp 200", "0s udp 200")
 		}},
