@@ -29,10 +29,7 @@ check: ## format, vet, staticcheck, generated files, go.mod, and the tests under
 	else echo "race detector: left out, it needs a C compiler (apt-get install gcc libc6-dev)"; test/postgres/run go test ./...; fi
 
 fuzz: ## run each fuzz target for FUZZTIME (make fuzz FUZZTIME=1m)
-	@set -e; for dir in $$(git grep -lE '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
-		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$dir/*_test.go); do \
-			echo "$$dir $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$dir; \
-		done; done
+	test/fuzz/run $(FUZZTIME)
 
 clients: ## drive real SIP clients against the server and print the matrix
 	@if [ ! -d test/clients/node_modules/playwright-core ]; then npm ci --no-audit --no-fund --prefix test/clients; fi
