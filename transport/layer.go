@@ -27,6 +27,7 @@ type Layer struct {
 	tcp []*tcpListener
 
 	handler Handler       // set once, before anything runs
+	began   chan struct{} // closed when Serve has begun
 	stop    chan struct{} // closed when draining begins
 	wg      sync.WaitGroup
 
@@ -57,6 +58,7 @@ func Listen(o Options) (*Layer, error) {
 		log:       o.Log,
 		epoch:     time.Now(),
 		seed:      maphash.MakeSeed(),
+		began:     make(chan struct{}),
 		stop:      make(chan struct{}),
 		all:       map[*stream]struct{}{},
 		byID:      map[uint64]*stream{},
@@ -108,6 +110,7 @@ func (l *Layer) Serve(ctx context.Context, h Handler) error {
 	for _, ln := range l.tcp {
 		l.wg.Go(func() { l.acceptLoop(ln) })
 	}
+	close(l.began)
 	<-ctx.Done()
 	l.drain()
 	return nil

@@ -23,7 +23,7 @@ const linger = time.Second
 
 // lingerBytes is what a closing connection still reads and throws away, so
 // that the peer gets our last answer and not a reset.
-const lingerBytes = 256 << 10
+const lingerBytes = 1 << 20
 
 // channel is the protocol of one connection: how its messages are read and
 // written. A stream has one; an event loop would bring its own.
@@ -85,6 +85,7 @@ type deadlines struct {
 	idle  atomic.Int64
 	part  atomic.Int64 // of an incomplete message; 0 is none
 	end   atomic.Int64 // of a closing connection
+	armed atomic.Int64 // what the socket has
 }
 
 func (s *stream) flow() Flow                  { return Flow{link: s} }
@@ -390,6 +391,7 @@ func (s *stream) expired() bool {
 		left = s.limits().Ping / 2
 	}
 	conn := s.socket()
+	s.until.armed.Store(s.after(left))
 	_ = conn.SetReadDeadline(time.Now().Add(left))
 	if !ended && s.state.Load() >= ending {
 		// finish came in between, and its deadline was just overwritten.
@@ -424,7 +426,11 @@ func (s *stream) active(partial bool) {
 		return
 	}
 	if s.greeted || s.direction == out {
-		s.until.idle.Store(s.after(s.idleLimit()))
+		until := s.after(s.idleLimit())
+		s.until.idle.Store(until)
+		if until < s.until.armed.Load() {
+			s.expired()
+		}
 	}
 	switch {
 	case !partial:
