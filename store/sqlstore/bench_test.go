@@ -18,7 +18,7 @@ func BenchmarkAppend(b *testing.B) {
 		for _, waiters := range []int{1, 64, 256} {
 			for _, indexed := range []bool{false, true} {
 				b.Run(fmt.Sprintf("%s/waiters=%d/index=%t", database, waiters, indexed), func(b *testing.B) {
-					o := Options{Dir: b.TempDir()}
+					o := Options{Dir: b.TempDir(), Log: testLog(b)}
 					if database == "postgres" {
 						o = postgresOptions(b)
 						o.Log = nil

@@ -24,10 +24,6 @@ type dialect struct {
 	// types replaces the @words in the schema files.
 	types *strings.Replacer
 
-	// addWords writes the words of record $1; $2 is what wordsArg makes.
-	addWords string
-	// wordsArg makes the argument of addWords from the words.
-	wordsArg func(words []string) any
 	// findWords selects the seqs of records with all words; %s stands for further conditions. $1 is what queryArg makes.
 	findWords string
 	// queryArg makes the argument of findWords; a word that ends in * is a prefix.
@@ -43,8 +39,6 @@ var sqliteDialect = &dialect{
 		// No positions and no text are kept: the index answers which records, the log answers what is in them.
 		"@words", "CREATE VIRTUAL TABLE words USING fts5(text, content='', detail=none, columnsize=0, tokenize='ascii');",
 	),
-	addWords:  `INSERT INTO words (rowid, text) VALUES ($1, $2)`,
-	wordsArg:  func(words []string) any { return strings.Join(words, " ") },
 	findWords: `SELECT rowid AS seq FROM words WHERE words MATCH $1%s`,
 	queryArg: func(words []string) any {
 		// Each word stands in quotes, so that AND, NEAR, ^ and what else the query language knows is only text.
@@ -68,8 +62,6 @@ var postgresDialect = &dialect{
 		"@clustered", "",
 		"@words", "CREATE TABLE words (seq BIGINT PRIMARY KEY, text TSVECTOR NOT NULL);\nCREATE INDEX words_text ON words USING gin (text);",
 	),
-	addWords:  `INSERT INTO words (seq, text) VALUES ($1, array_to_tsvector($2::text[]))`,
-	wordsArg:  func(words []string) any { return words },
 	findWords: `SELECT seq FROM words WHERE text @@ $1::tsquery%s`,
 	queryArg: func(words []string) any {
 		q := make([]string, len(words))

@@ -1,17 +1,21 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
 )
 
@@ -27,13 +31,14 @@ const (
 type index struct {
 	log  *log
 	d    *dialect
-	open func(context.Context) (read, write *sql.DB, err error) // opens the databases and brings the schema up to date
-	path string                                                 // the SQLite file, "" on PostgreSQL
+	open func(context.Context) (read *sql.DB, w indexWriter, err error) // opens the databases and brings the schema up to date
+	path string                                                         // the SQLite file, "" on PostgreSQL
 	text func(*store.Record) string
 	slog *slog.Logger
 	m    *metrics
 
-	dbs      atomic.Pointer[indexDBs] // replaced when the index is rebuilt
+	read     atomic.Pointer[sql.DB] // replaced when the index is made again
+	w        indexWriter            // the indexer's own
 	position atomic.Int64
 	wake     chan struct{} // the head moved
 	hurry    chan struct{} // somebody waits
@@ -44,7 +49,14 @@ type index struct {
 	stopped bool
 }
 
-type indexDBs struct{ read, write *sql.DB }
+// indexWriter writes the index on one of the databases.
+type indexWriter interface {
+	// position reads how far the index is.
+	position(ctx context.Context) (int64, error)
+	// write adds a batch and moves the position to seq, in one transaction.
+	write(ctx context.Context, b *batch, seq int64) error
+	close() error
+}
 
 type waiter struct {
 	seq  int64
@@ -67,34 +79,36 @@ func (x *index) start(ctx context.Context) error {
 
 // load opens the databases and reads the position.
 func (x *index) load(ctx context.Context) error {
-	read, write, err := x.open(ctx)
+	read, w, err := x.open(ctx)
 	if err != nil {
 		return err
 	}
-	var seq int64
-	if err := write.QueryRowContext(ctx, `SELECT seq FROM position WHERE one = 1`).Scan(&seq); err != nil {
+	seq, err := w.position(ctx)
+	if err != nil {
 		read.Close()
-		write.Close()
+		w.close()
 		return fmt.Errorf("sqlstore: reading the position of the index: %w", err)
 	}
+	if x.w != nil {
+		x.w.close()
+	}
+	x.w = w
 	x.setPosition(seq)
-	if old := x.dbs.Swap(&indexDBs{read, write}); old != nil {
-		old.close()
+	if old := x.read.Swap(read); old != nil {
+		old.Close()
 	}
 	return nil
 }
 
-func (d *indexDBs) close() {
-	d.read.Close()
-	if d.write != d.read {
-		d.write.Close()
+func (x *index) close() error {
+	var err error
+	if db := x.read.Load(); db != nil {
+		err = db.Close()
 	}
-}
-
-func (x *index) close() {
-	if d := x.dbs.Load(); d != nil {
-		d.close()
+	if x.w != nil {
+		err = errors.Join(err, x.w.close())
 	}
+	return err
 }
 
 func (x *index) setPosition(seq int64) {
@@ -106,8 +120,17 @@ func (x *index) setPosition(seq int64) {
 func (x *index) rebuild(ctx context.Context, why error) error {
 	x.slog.Warn("the index is made again from the log", "err", why)
 	x.m.indexRebuilds.Inc()
-	if x.path == "" {
-		return x.truncate(ctx)
+	if x.path == "" { // tables in a larger database
+		if x.w == nil {
+			if err := x.load(ctx); err != nil {
+				return err
+			}
+		}
+		if err := x.w.(*postgresIndex).clear(ctx); err != nil {
+			return unavailable(err, "sqlstore: making the index again")
+		}
+		x.setPosition(0)
+		return nil
 	}
 	// Readers may still hold the old files; they keep them until they are done.
 	for _, end := range []string{"", "-wal", "-shm"} {
@@ -116,31 +139,6 @@ func (x *index) rebuild(ctx context.Context, why error) error {
 		}
 	}
 	return x.load(ctx)
-}
-
-// truncate empties the tables, where they are part of a larger database.
-func (x *index) truncate(ctx context.Context) error {
-	if x.dbs.Load() == nil {
-		if err := x.load(ctx); err != nil {
-			return err
-		}
-	}
-	tx, err := x.dbs.Load().write.BeginTx(ctx, nil)
-	if err != nil {
-		return unavailable(err, "sqlstore: making the index again")
-	}
-	defer tx.Rollback()
-	for _, text := range []string{`DELETE FROM party`, `DELETE FROM conversation`, `DELETE FROM named`, `DELETE FROM open_calls`,
-		`DELETE FROM words`, `UPDATE position SET seq = 0`} {
-		if _, err := tx.ExecContext(ctx, text); err != nil {
-			return unavailable(err, "sqlstore: making the index again")
-		}
-	}
-	if err := tx.Commit(); err != nil {
-		return unavailable(err, "sqlstore: making the index again")
-	}
-	x.setPosition(0)
-	return nil
 }
 
 // Serve indexes until ctx ends. Errors of the index are never the log's: it logs, waits, and tries again.
@@ -206,7 +204,7 @@ func (x *index) catchUp(ctx context.Context) error {
 		if len(records) > 0 {
 			x.m.indexLagSeconds.Set(max(0, time.Since(records[0].At).Seconds()))
 		}
-		if err := x.write(ctx, records, to); err != nil {
+		if err := x.w.write(ctx, x.collect(records), to); err != nil {
 			return err
 		}
 		x.setPosition(to)
@@ -214,134 +212,111 @@ func (x *index) catchUp(ctx context.Context) error {
 	}
 }
 
-// rows collects what one batch adds to each table.
-type rows struct {
-	party, conversation, named, opened []any
-	closed                             [][]byte
-	words                              []wordsRow
+// batch collects what some records add to the index.
+type batch struct {
+	filed  []entryKey
+	opened []openCall // started
+	closed []id.ID    // ended
+	words  []recordWords
 }
 
-type wordsRow struct {
-	seq   int64
-	words []string
+type entryKey struct{ key, seq int64 }
+
+type openCall struct {
+	id  id.ID
+	seq int64
 }
 
-// add files one record.
-func (r *rows) add(rec *store.Record, text func(*store.Record) string) {
-	party := func(aor string, role int64) {
-		if aor != "" {
-			r.party = append(r.party, aor, role, rec.Seq)
-		}
-	}
-	switch rec.Kind {
-	case store.KindMessage:
-		party(rec.To, roleMailbox)
-		if rec.From != rec.To {
-			party(rec.From, roleOther)
-		}
-		r.conversation = append(r.conversation, pair(rec.From, rec.To), rec.Seq)
-		if m := rec.Meta[store.MetaMessageID]; m != "" {
-			r.named = append(r.named, nameKey(rec.From, m), rec.Seq)
-		}
-	case store.KindReceipt:
-		party(rec.To, roleMailbox)
-		return // has no words of a person
-	case store.KindCallStart, store.KindCallEnd:
-		party(rec.To, roleOther)
-		if rec.From != rec.To {
-			party(rec.From, roleOther)
-		}
-		if rec.Kind == store.KindCallStart {
-			r.conversation = append(r.conversation, pair(rec.From, rec.To), rec.Seq)
-			r.opened = append(r.opened, slices.Clone(rec.ID[:]), rec.Seq)
-		} else {
-			r.closed = append(r.closed, slices.Clone(rec.Ref[:]))
-		}
-	case store.KindAdmin, store.KindSearch:
-		party(rec.To, roleOther)
-		if rec.From != rec.To {
-			party(rec.From, roleOther)
-		}
-	default:
-		return // deliveries are found by reading the log
-	}
-	if words := cutWords(text(rec)); len(words) > 0 {
-		r.words = append(r.words, wordsRow{rec.Seq, words})
-	}
+type recordWords struct {
+	seq  int64
+	text string // words with spaces between
 }
 
-// write adds a batch and moves the position, in one transaction.
-func (x *index) write(ctx context.Context, records []store.Record, to int64) error {
-	var r rows
-	for i := range records {
-		r.add(&records[i], x.text)
-	}
-	tx, err := x.dbs.Load().write.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("sqlstore: indexing: %w", err)
-	}
-	defer tx.Rollback()
-	for _, t := range []struct {
-		into    string
-		columns int
-		args    []any
-	}{
-		{`INSERT INTO party (aor, role, seq)`, 3, r.party},
-		{`INSERT INTO conversation (pair, seq)`, 2, r.conversation},
-		{`INSERT INTO named (key, seq)`, 2, r.named},
-		{`INSERT INTO open_calls (id, seq)`, 2, r.opened},
-	} {
-		if err := insertMany(ctx, tx, t.into, t.columns, t.args, " ON CONFLICT DO NOTHING"); err != nil {
-			return fmt.Errorf("sqlstore: indexing: %w", err)
-		}
-	}
-	for _, ref := range r.closed {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM open_calls WHERE id = $1`, ref); err != nil {
-			return fmt.Errorf("sqlstore: indexing: %w", err)
-		}
-	}
-	if len(r.words) > 0 {
-		add, err := tx.PrepareContext(ctx, x.d.addWords)
-		if err != nil {
-			return fmt.Errorf("sqlstore: indexing: %w", err)
-		}
-		defer add.Close()
-		for _, w := range r.words {
-			if _, err := add.ExecContext(ctx, w.seq, x.d.wordsArg(w.words)); err != nil {
-				return fmt.Errorf("sqlstore: indexing: %w", err)
-			}
-		}
-	}
-	if _, err := tx.ExecContext(ctx, `UPDATE position SET seq = $1 WHERE one = 1`, to); err != nil {
-		return fmt.Errorf("sqlstore: indexing: %w", err)
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("sqlstore: indexing: %w", err)
-	}
-	return nil
-}
-
-// Roles in party.
+// What records are filed under. The number is part of the key.
 const (
-	roleMailbox = 1
-	roleOther   = 2
+	mailbox      = 1 // messages and receipts to an address
+	others       = 2 // other records of an address, but deliveries
+	conversation = 3 // messages and calls between two addresses
+	named        = 4 // messages of a sender with an imdn.Message-ID
 )
 
-// pair is the key of a conversation, the same from both sides. AORs contain no spaces.
-func pair(a, b string) string {
+// key is the key of what is looked for (FNV-1a, 64 bit).
+func key(what byte, a, b string) int64 {
+	h := fnv.New64a()
+	h.Write([]byte{what})
+	h.Write([]byte(a))
+	h.Write([]byte{0})
+	h.Write([]byte(b))
+	return int64(h.Sum64())
+}
+
+// pairKey is the key of a conversation, the same from both sides.
+func pairKey(a, b string) int64 {
 	if b < a {
 		a, b = b, a
 	}
-	return a + " " + b
+	return key(conversation, a, b)
 }
 
-// nameKey is what stands for a Message-ID of a sender; the record itself decides whether it is the one.
-func nameKey(from, messageID string) int64 {
-	h := fnv.New64a()
-	h.Write([]byte(from))
-	h.Write([]byte{0})
-	h.Write([]byte(messageID))
-	return int64(h.Sum64())
+func (b *batch) file(k, seq int64) { b.filed = append(b.filed, entryKey{k, seq}) }
+
+// people files a record under its addresses, except those that its mailbox entry covers.
+func (b *batch) people(r *store.Record, covered string) {
+	if r.From != "" && r.From != covered {
+		b.file(key(others, r.From, ""), r.Seq)
+	}
+	if r.To != "" && r.To != r.From && r.To != covered {
+		b.file(key(others, r.To, ""), r.Seq)
+	}
+}
+
+// add files one record.
+func (b *batch) add(r *store.Record, text func(*store.Record) string) {
+	switch r.Kind {
+	case store.KindMessage, store.KindReceipt:
+		if r.To != "" {
+			b.file(key(mailbox, r.To, ""), r.Seq)
+		}
+		b.people(r, r.To)
+		if r.Kind == store.KindReceipt {
+			return // holds no words of a person
+		}
+		b.file(pairKey(r.From, r.To), r.Seq)
+		if m := r.Meta[store.MetaMessageID]; m != "" {
+			b.file(key(named, r.From, m), r.Seq)
+		}
+	case store.KindCallStart:
+		b.people(r, "")
+		b.file(pairKey(r.From, r.To), r.Seq)
+		b.opened = append(b.opened, openCall{r.ID, r.Seq})
+	case store.KindCallEnd:
+		b.people(r, "")
+		b.closed = append(b.closed, r.Ref)
+	case store.KindAdmin, store.KindSearch:
+		b.people(r, "")
+	default:
+		return // deliveries are found by reading the log
+	}
+	if words := cutWords(text(r)); len(words) > 0 {
+		b.words = append(b.words, recordWords{r.Seq, strings.Join(words, " ")})
+	}
+}
+
+// collect makes a batch of records. Entries are in the order of their table, so that neighbours are written together, and
+// a call that began and ended in one batch leaves no trace in it.
+func (x *index) collect(records []store.Record) *batch {
+	var b batch
+	for i := range records {
+		b.add(&records[i], x.text)
+	}
+	slices.SortFunc(b.filed, func(a, b entryKey) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.seq, b.seq)) })
+	b.filed = slices.Compact(b.filed)
+	ended := make(map[id.ID]bool, len(b.closed))
+	for _, d := range b.closed {
+		ended[d] = true
+	}
+	b.opened = slices.DeleteFunc(b.opened, func(c openCall) bool { return ended[c.id] })
+	return &b
 }
 
 // Position is store.Index.Position.

@@ -17,7 +17,7 @@ var searchKinds = []string{store.KindMessage, store.KindCallStart, store.KindCal
 
 // seqs runs a query for seqs on the index.
 func (x *index) seqs(ctx context.Context, text string, args ...any) ([]int64, error) {
-	rows, err := x.dbs.Load().read.QueryContext(ctx, text, args...)
+	rows, err := x.read.Load().QueryContext(ctx, text, args...)
 	list, err := collect(rows, err, "reading the index", func(row scanner) (seq int64, err error) {
 		err = row.Scan(&seq)
 		return seq, err
@@ -44,16 +44,17 @@ func (x *index) Mailbox(ctx context.Context, aor string, after int64, limit int)
 		return nil, err
 	}
 	for {
-		list, err := x.seqs(ctx, `SELECT seq FROM party WHERE aor = $1 AND role = $2 AND seq > $3 ORDER BY seq LIMIT $4`,
-			aor, roleMailbox, after, limit)
+		list, err := x.seqs(ctx, `SELECT seq FROM filed WHERE key = $1 AND seq > $2 ORDER BY seq LIMIT $3`,
+			key(mailbox, aor, ""), after, limit)
 		if err != nil || len(list) == 0 {
 			return nil, err
 		}
 		records, err := x.log.Get(ctx, list...)
+		records = slices.DeleteFunc(records, func(r store.Record) bool { return r.To != aor })
 		if err != nil || len(records) > 0 {
 			return records, err
 		}
-		after = list[len(list)-1] // a page of void records is not the end
+		after = list[len(list)-1] // a page of void records, or of a collision, is not the end
 	}
 }
 
@@ -66,14 +67,17 @@ func (x *index) Conversation(ctx context.Context, a, b string, before int64, lim
 	if before <= 0 {
 		before = 1<<63 - 1
 	}
-	list, err := x.records(ctx, `SELECT seq FROM conversation WHERE pair = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3`, pair(a, b), before, limit)
+	list, err := x.records(ctx, `SELECT seq FROM filed WHERE key = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3`, pairKey(a, b), before, limit)
+	list = slices.DeleteFunc(list, func(r store.Record) bool {
+		return !(r.From == a && r.To == b || r.From == b && r.To == a)
+	})
 	slices.Reverse(list)
 	return list, err
 }
 
 // Message is store.Index.Message.
 func (x *index) Message(ctx context.Context, from, messageID string) (*store.Record, error) {
-	list, err := x.records(ctx, `SELECT seq FROM named WHERE key = $1 ORDER BY seq DESC LIMIT 100`, nameKey(from, messageID))
+	list, err := x.records(ctx, `SELECT seq FROM filed WHERE key = $1 ORDER BY seq DESC LIMIT 100`, key(named, from, messageID))
 	if err != nil {
 		return nil, err
 	}
@@ -184,12 +188,12 @@ func (x *index) candidates(ctx context.Context, q store.Query, words, kinds []st
 		text := fmt.Sprintf(x.d.findWords, fmt.Sprintf(` AND %s > $2 AND %s < $3 %s LIMIT $4`, column, column, order))
 		return x.seqs(ctx, text, x.d.queryArg(words), low, high, some)
 	case q.With != "" && indexed && onlyConversation(kinds):
-		return x.seqs(ctx, `SELECT seq FROM conversation WHERE pair = $1 AND seq > $2 AND seq < $3 `+order+` LIMIT $4`,
-			pair(q.Person, q.With), low, high, some)
+		return x.seqs(ctx, `SELECT seq FROM filed WHERE key = $1 AND seq > $2 AND seq < $3 `+order+` LIMIT $4`,
+			pairKey(q.Person, q.With), low, high, some)
 	case q.Person != "" && indexed:
-		// Both roles, each in order; the union is merged and cut by the database.
-		return x.seqs(ctx, `SELECT seq FROM party WHERE aor = $1 AND role IN (1, 2) AND seq > $2 AND seq < $3 `+order+` LIMIT $4`,
-			q.Person, low, high, some)
+		part := `SELECT seq FROM (SELECT seq FROM filed WHERE key = %s AND seq > $3 AND seq < $4 ` + order + ` LIMIT $5) AS %s`
+		return x.seqs(ctx, fmt.Sprintf(part, "$1", "a")+` UNION ALL `+fmt.Sprintf(part, "$2", "b")+` `+order+` LIMIT $5`,
+			key(mailbox, q.Person, ""), key(others, q.Person, ""), low, high, some)
 	}
 	args := []any{x.log.Head(), low, high}
 	in := make([]string, len(kinds))

@@ -131,14 +131,20 @@ func (s *Store) openSQLite(ctx context.Context) error {
 	}
 
 	path := file("index.db")
-	s.newIndex(sqliteDialect, path, func(ctx context.Context) (read, write *sql.DB, err error) {
+	s.newIndex(sqliteDialect, path, func(ctx context.Context) (*sql.DB, indexWriter, error) {
 		// A lost tail of the index is made again, so it syncs at checkpoints only.
-		write = sqlitePool(path, 1, s.o.vfs, "synchronous(NORMAL)", "wal_autocheckpoint(4000)", "cache_size(-16000)")
-		if err := migrate(ctx, write, sqliteDialect, "index"); err != nil {
+		write := sqlitePool(path, 1, s.o.vfs, "synchronous(NORMAL)", "wal_autocheckpoint(4000)", "cache_size(-16000)")
+		err := migrate(ctx, write, sqliteDialect, "index")
+		if err != nil {
 			write.Close()
 			return nil, nil, err
 		}
-		return sqlitePool(path, 4, s.o.vfs, "query_only(1)", "cache_size(-8000)"), write, nil
+		w, err := newSQLiteIndex(ctx, write)
+		if err != nil {
+			write.Close()
+			return nil, nil, err
+		}
+		return sqlitePool(path, 4, s.o.vfs, "query_only(1)", "cache_size(-8000)"), w, nil
 	})
 	return nil
 }
@@ -163,7 +169,7 @@ func (s *Store) openLog(w writer, read *sql.DB, head int64) error {
 	return nil
 }
 
-func (s *Store) newIndex(d *dialect, path string, open func(context.Context) (*sql.DB, *sql.DB, error)) {
+func (s *Store) newIndex(d *dialect, path string, open func(context.Context) (*sql.DB, indexWriter, error)) {
 	s.index = &index{log: s.log, d: d, open: open, path: path, text: s.o.Text, slog: s.o.Log, m: s.m,
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), broken: make(chan struct{}, 1)}
 }
@@ -196,8 +202,8 @@ func (s *Store) openPostgres(ctx context.Context) error {
 	}
 	s.head = func(ctx context.Context) (int64, error) { return postgresHead(ctx, db) }
 	s.state = &state{read: db, write: db}
-	s.newIndex(postgresDialect, "", func(context.Context) (read, write *sql.DB, err error) {
-		return postgresPool(cfg, 4, stateTimeout), postgresPool(cfg, 1, indexTimeout), nil
+	s.newIndex(postgresDialect, "", func(context.Context) (*sql.DB, indexWriter, error) {
+		return postgresPool(cfg, 4, stateTimeout), &postgresIndex{postgresPool(cfg, 1, indexTimeout)}, nil
 	})
 	return nil
 }
@@ -299,7 +305,7 @@ func (s *Store) Close() error {
 	s.closed = true
 	var errs []error
 	if s.index != nil {
-		s.index.close()
+		errs = append(errs, s.index.close())
 	}
 	if s.log != nil {
 		errs = append(errs, s.log.w.close())

@@ -7,24 +7,11 @@ CREATE TABLE position (
 );
 INSERT INTO position (one, seq) VALUES (1, 0);
 
--- party         Who is in which record. Role 1: a message or receipt to aor (the mailbox). 2: another record that aor is in;
---               deliveries are left out.
-CREATE TABLE party (
-    aor  TEXT NOT NULL,
-    role BIGINT NOT NULL,
-    seq  BIGINT NOT NULL,
-    PRIMARY KEY (aor, role, seq)
-) @clustered;
-
--- conversation  Messages and calls between two people. Pair is both AORs in ascending order with a space between.
-CREATE TABLE conversation (
-    pair TEXT NOT NULL,
-    seq  BIGINT NOT NULL,
-    PRIMARY KEY (pair, seq)
-) @clustered;
-
--- named         Messages that carry an imdn.Message-ID. Key is 8 bytes of a hash of sender and Message-ID.
-CREATE TABLE named (
+-- filed         Which records are filed under a key, in order. A key is 8 bytes of a hash of what people look for: the
+--               mailbox of an address, the other records of an address, a conversation of two, a Message-ID of a sender
+--               (indexer.go). Whether a record really belongs there is decided by the record, so that a collision costs a
+--               look and nothing else.
+CREATE TABLE filed (
     key BIGINT NOT NULL,
     seq BIGINT NOT NULL,
     PRIMARY KEY (key, seq)

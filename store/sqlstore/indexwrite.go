@@ -1,0 +1,182 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+)
+
+const readPosition = `SELECT seq FROM position WHERE one = 1`
+
+// sqliteIndex writes the index in its SQLite file.
+type sqliteIndex struct {
+	db             *sql.DB
+	s              *session
+	filed, opened  *bulk
+	words          *bulk
+	closed, moveTo driver.Stmt
+}
+
+func newSQLiteIndex(ctx context.Context, db *sql.DB) (_ *sqliteIndex, err error) {
+	w := &sqliteIndex{db: db}
+	if w.s, err = newSession(ctx, db); err != nil {
+		return nil, err
+	}
+	if w.filed, err = w.s.bulk("filed (key, seq)", 2); err == nil {
+		if w.opened, err = w.s.bulk("open_calls (id, seq)", 2); err == nil {
+			w.words, err = w.s.bulk("words (rowid, text)", 2)
+		}
+	}
+	if err == nil {
+		if w.closed, err = w.s.prepare("DELETE FROM open_calls WHERE id = ?"); err == nil {
+			w.moveTo, err = w.s.prepare("UPDATE position SET seq = ? WHERE one = 1")
+		}
+	}
+	if err != nil {
+		w.s.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *sqliteIndex) position(ctx context.Context) (seq int64, err error) {
+	err = w.s.conn.QueryRowContext(ctx, readPosition).Scan(&seq)
+	return seq, err
+}
+
+func (w *sqliteIndex) write(_ context.Context, b *batch, seq int64) error {
+	if err := w.s.exec(w.s.begin, nil); err != nil {
+		return fmt.Errorf("sqlstore: indexing: %w", err)
+	}
+	err := w.insert(b, seq)
+	if err == nil {
+		err = w.s.exec(w.s.end, nil)
+	}
+	if err != nil {
+		w.s.exec(w.s.back, nil) // an error says that it has been done
+		return fmt.Errorf("sqlstore: indexing: %w", err)
+	}
+	return nil
+}
+
+func (w *sqliteIndex) insert(b *batch, seq int64) error {
+	err := w.filed.insert(len(b.filed), func(i int, row []driver.NamedValue) {
+		row[0].Value, row[1].Value = b.filed[i].key, b.filed[i].seq
+	})
+	if err == nil {
+		err = w.opened.insert(len(b.opened), func(i int, row []driver.NamedValue) {
+			row[0].Value, row[1].Value = b.opened[i].id[:], b.opened[i].seq
+		})
+	}
+	if err == nil {
+		err = w.words.insert(len(b.words), func(i int, row []driver.NamedValue) {
+			row[0].Value, row[1].Value = b.words[i].seq, b.words[i].text
+		})
+	}
+	for i := 0; i < len(b.closed) && err == nil; i++ {
+		err = w.s.exec(w.closed, []driver.NamedValue{{Ordinal: 1, Value: b.closed[i][:]}})
+	}
+	if err == nil {
+		err = w.s.exec(w.moveTo, []driver.NamedValue{{Ordinal: 1, Value: seq}})
+	}
+	return err
+}
+
+func (w *sqliteIndex) close() error {
+	w.s.close()
+	return w.db.Close()
+}
+
+// postgresIndex writes the index into tables beside the log, on a connection of its own.
+type postgresIndex struct{ db *sql.DB }
+
+func (w *postgresIndex) position(ctx context.Context) (seq int64, err error) {
+	err = w.db.QueryRowContext(ctx, readPosition).Scan(&seq)
+	return seq, err
+}
+
+func (w *postgresIndex) write(ctx context.Context, b *batch, seq int64) error {
+	tx, err := w.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("sqlstore: indexing: %w", err)
+	}
+	defer tx.Rollback()
+	var old int64
+	// Of several nodes one indexes at a time; what it finds done it leaves.
+	if err := tx.QueryRowContext(ctx, readPosition+` FOR UPDATE`).Scan(&old); err != nil {
+		return fmt.Errorf("sqlstore: indexing: %w", err)
+	}
+	if old < seq {
+		if err := w.insert(ctx, tx, b, old, seq); err != nil {
+			return fmt.Errorf("sqlstore: indexing: %w", err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("sqlstore: indexing: %w", err)
+	}
+	return nil
+}
+
+func (w *postgresIndex) insert(ctx context.Context, tx *sql.Tx, b *batch, old, seq int64) error {
+	var keys, seqs, opened, texts []int64
+	var calls, closed [][]byte
+	var words []string
+	for _, f := range b.filed {
+		if f.seq > old {
+			keys, seqs = append(keys, f.key), append(seqs, f.seq)
+		}
+	}
+	for i := range b.opened {
+		if c := &b.opened[i]; c.seq > old {
+			calls, opened = append(calls, c.id[:]), append(opened, c.seq)
+		}
+	}
+	for i := range b.closed {
+		closed = append(closed, b.closed[i][:])
+	}
+	for _, t := range b.words {
+		if t.seq > old {
+			texts, words = append(texts, t.seq), append(words, t.text)
+		}
+	}
+	for _, q := range []struct {
+		text string
+		args []any
+	}{
+		{`INSERT INTO filed (key, seq) SELECT * FROM unnest($1::bigint[], $2::bigint[])`, []any{keys, seqs}},
+		{`INSERT INTO open_calls (id, seq) SELECT * FROM unnest($1::bytea[], $2::bigint[])`, []any{calls, opened}},
+		{`DELETE FROM open_calls WHERE id = ANY($1::bytea[])`, []any{closed}},
+		{`INSERT INTO words (seq, text) SELECT t.seq, array_to_tsvector(string_to_array(t.words, ' ')) FROM unnest($1::bigint[], $2::text[]) AS t(seq, words)`,
+			[]any{texts, words}},
+		{`UPDATE position SET seq = $1 WHERE one = 1`, []any{seq}},
+	} {
+		if list, ok := q.args[0].([]int64); ok && len(list) == 0 {
+			continue
+		}
+		if list, ok := q.args[0].([][]byte); ok && len(list) == 0 {
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, q.text, q.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clear empties all tables.
+func (w *postgresIndex) clear(ctx context.Context) error {
+	tx, err := w.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	for _, text := range []string{`DELETE FROM filed`, `DELETE FROM open_calls`, `DELETE FROM words`, `UPDATE position SET seq = 0`} {
+		if _, err := tx.ExecContext(ctx, text); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+func (w *postgresIndex) close() error { return w.db.Close() }
