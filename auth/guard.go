@@ -9,23 +9,22 @@ import (
 
 // Wrong passwords are counted in three ways, each in a bounded table:
 //
-//   - an account from one address: after pairFree wrong ones in a row the pair is
+//   - an account from one address: after Options.Failures wrong ones in a row the pair is
 //     locked for lockFirst, and twice as long after each further one;
-//   - an account from everywhere: after accountFree it is locked for addresses from
-//     which nobody signed in to it lately, so that guessing from many addresses does
-//     not lock out its owner;
-//   - an address for all accounts: after addressFree it is locked.
+//   - an account from everywhere: after ten times as many it is locked for addresses
+//     from which nobody signed in to it lately, so that guessing from many addresses
+//     does not lock out its owner;
+//   - an address for all accounts: after twenty times as many it is locked.
 //
 // Only answers to a nonce that was issued to that very address are counted, so nobody
 // can lock out an address or an account with forged packets. While locked an answer is
 // refused before it is looked at and not counted.
 const (
-	pairFree    = 5
-	accountFree = 50
-	addressFree = 100
-	lockFirst   = 10 * time.Second
-	lockLongest = 15 * time.Minute
-	guardMemory = 30 * time.Minute // without a wrong password for so long, all is forgotten
+	accountFactor = 10
+	addressFactor = 20
+	lockFirst     = 10 * time.Second
+	lockLongest   = 15 * time.Minute
+	guardMemory   = 30 * time.Minute // without a wrong password for so long, all is forgotten
 )
 
 type pairKey struct {
@@ -35,6 +34,8 @@ type pairKey struct {
 
 // guard counts. It is safe for concurrent use.
 type guard struct {
+	free int // wrong passwords of a pair that lock nothing
+
 	mu       sync.Mutex // guards the tables
 	pairs    *counts[pairKey]
 	accounts *counts[string]
@@ -42,8 +43,9 @@ type guard struct {
 	good     *counts[pairKey] // where an account was entered from lately
 }
 
-func newGuard(limit int) *guard {
+func newGuard(limit, free int) *guard {
 	return &guard{
+		free:  free,
 		pairs: newCounts[pairKey](limit), accounts: newCounts[string](limit),
 		addrs: newCounts[netip.Addr](limit), good: newCounts[pairKey](limit),
 	}
@@ -66,9 +68,9 @@ func (g *guard) wrong(aor string, addr netip.Addr, now time.Time) time.Duration 
 	key := pairKey{aor, network(addr)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	wait := g.pairs.add(key, pairFree, now)
-	wait = max(wait, g.addrs.add(key.addr, addressFree, now))
-	if w := g.accounts.add(aor, accountFree, now); !g.good.has(key, now) {
+	wait := g.pairs.add(key, g.free, now)
+	wait = max(wait, g.addrs.add(key.addr, g.free*addressFactor, now))
+	if w := g.accounts.add(aor, g.free*accountFactor, now); !g.good.has(key, now) {
 		wait = max(wait, w)
 	}
 	return wait

@@ -11,7 +11,7 @@ const (
 	resultWrong      = "wrong"      // wrong password or unknown user
 	resultLocked     = "locked"     // refused after too many wrong passwords
 	resultRefused    = "refused"    // algorithm, URI or form that is not accepted
-	resultForbidden  = "forbidden"  // signed in, but disabled or speaking for another
+	resultForbidden  = "forbidden"  // the password is right, the account is disabled
 	resultFailed     = "failed"     // the store did not answer, or too much waits
 )
 

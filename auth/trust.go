@@ -17,6 +17,7 @@ type trusted struct {
 	// password changed, the device password was revoked) the trust is over.
 	proof []byte
 	alg   Algorithm
+	at    time.Time // when it was proven
 }
 
 // trusts knows which connections speak for whom. It is safe for concurrent use.
@@ -33,10 +34,32 @@ func newTrusts() *trusts {
 
 // authenticated remembers by which secret a connection last proved to be id, for a
 // trust that may follow.
-func (t *trusts) authenticated(conn uint64, id Identity, alg Algorithm, proof []byte) {
+func (t *trusts) authenticated(conn uint64, id Identity, alg Algorithm, proof []byte, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.fresh[conn] = put(t.fresh[conn], trusted{id: id, alg: alg, proof: proof})
+	t.fresh[conn] = put(t.fresh[conn], trusted{id: id, alg: alg, proof: proof, at: now})
+}
+
+// proofLife is how long after a digest the registrar may still ask for trust.
+const proofLife = time.Minute
+
+// sweep forgets proofs that were not asked for and trust that has ended, also of
+// connections that closed while their request was still on its way.
+func (t *trusts) sweep(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for conn, list := range t.fresh {
+		if now.Sub(list[len(list)-1].at) > proofLife {
+			delete(t.fresh, conn)
+		}
+	}
+	for conn, list := range t.conns {
+		for _, x := range append([]trusted(nil), list...) {
+			if !x.until.After(now) {
+				t.drop(conn, x.id.AOR)
+			}
+		}
+	}
 }
 
 // put adds x, in the place of an earlier one for the same account.
@@ -78,27 +101,29 @@ func (t *trusts) trust(conn uint64, id Identity, until, now time.Time) {
 	}
 }
 
-// find returns the trust of a connection for an account.
-func (t *trusts) find(conn uint64, aor string, now time.Time) (trusted, bool) {
+// speaker returns for whom a connection speaks when the From of a request names aor: for
+// that account, or for the only one it is trusted for. In a dialog the From may be what
+// the peer once dialled, so it need not match; whether it must is decided elsewhere.
+func (t *trusts) speaker(conn uint64, aor string, now time.Time) (trusted, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, x := range t.conns[conn] {
+	for i := 0; i < len(t.conns[conn]); {
+		if x := t.conns[conn][i]; !x.until.After(now) {
+			t.drop(conn, x.id.AOR)
+			continue
+		}
+		i++
+	}
+	list := t.conns[conn]
+	for _, x := range list {
 		if x.id.AOR == aor {
-			if !x.until.After(now) {
-				t.drop(conn, aor)
-				return trusted{}, false
-			}
 			return x, true
 		}
 	}
+	if len(list) == 1 {
+		return list[0], true
+	}
 	return trusted{}, false
-}
-
-// has tells whether the connection is trusted for anybody.
-func (t *trusts) has(conn uint64) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.conns[conn]) > 0
 }
 
 // drop ends the trust of one connection for one account. The caller holds mu.
