@@ -65,9 +65,9 @@ type cached struct {
 	until time.Time
 }
 
-// srvTarget is an address with the place SRV gave it.
+// srvTarget is one host's addresses with the place SRV gave it.
 type srvTarget struct {
-	transport.Target
+	addrs    []transport.Target
 	priority uint32
 	weight   uint16
 }
@@ -367,7 +367,7 @@ func (s *Resolver) srv(ctx context.Context, owner, name string, kind transport.K
 
 // hosts looks up A and AAAA records, at most 8 addresses.
 func (s *Resolver) hosts(ctx context.Context, host, name string, kind transport.Kind, port uint16) ([]srvTarget, time.Duration, error) {
-	var out []srvTarget
+	var out []transport.Target
 	low := time.Hour
 	var last error = errNoAddress
 	for _, typ := range []uint16{dns.TypeAAAA, dns.TypeA} {
@@ -389,13 +389,13 @@ func (s *Resolver) hosts(ctx context.Context, host, name string, kind transport.
 			}
 			low = min(low, seconds32(rr.Header().Ttl))
 			t := transport.Target{Kind: kind, Addr: netip.AddrPortFrom(ip.Unmap(), port), ServerName: strings.TrimSuffix(name, ".")}
-			out = append(out, srvTarget{Target: t})
+			out = append(out, t)
 		}
 	}
 	if len(out) == 0 {
 		return nil, 0, last
 	}
-	return out, low, nil
+	return []srvTarget{{addrs: out}}, low, nil
 }
 
 // ask puts one question to the name servers, over TCP when the answer was cut.
@@ -458,7 +458,7 @@ func order(list []srvTarget) []transport.Target {
 				}
 			}
 		}
-		out = append(out, rest[pick].Target)
+		out = append(out, rest[pick].addrs...)
 		rest = slices.Delete(rest, pick, pick+1)
 	}
 	return out
