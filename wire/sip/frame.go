@@ -2,6 +2,7 @@ package sip
 
 import (
 	"bytes"
+	"strings"
 	"unsafe"
 )
 
@@ -107,12 +108,15 @@ func contentLength(head []byte) (length int64, found int) {
 
 // lineEnd finds the start of the row after the one at pos, continuation lines included.
 func lineEnd(s string, pos int) int {
-	for i := pos; i < len(s); i++ {
-		if s[i] == '\n' && (i+1 == len(s) || s[i+1] != ' ' && s[i+1] != '\t') {
-			return i + 1
+	for {
+		nl := strings.IndexByte(s[pos:], '\n')
+		if nl < 0 {
+			return len(s)
+		}
+		if pos += nl + 1; pos == len(s) || s[pos] != ' ' && s[pos] != '\t' {
+			return pos
 		}
 	}
-	return len(s)
 }
 
 // cutHeader splits a row at its colon and trims both parts.

@@ -56,22 +56,27 @@ func (m *Message) GetName(name string) string {
 
 // Each gives the value of each row of the header in order.
 func (m *Message) Each(id HeaderID) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for i := m.first[id]; i != 0; i = m.nextRow(i, id) {
-			if !yield(m.value(m.fields[i-1])) {
-				return
-			}
+	// The closure is small so that both are inlined and the range loop allocates nothing.
+	return func(yield func(string) bool) { m.each(id, yield) }
+}
+
+func (m *Message) each(id HeaderID, yield func(string) bool) {
+	for i := m.first[id]; i != 0; i = m.nextRow(i, id) {
+		if !yield(m.value(m.fields[i-1])) {
+			return
 		}
 	}
 }
 
 // Headers gives the name as it came, the id and the value of every row in order.
 func (m *Message) Headers() iter.Seq2[string, Header] {
-	return func(yield func(string, Header) bool) {
-		for _, f := range m.fields {
-			if !yield(m.name(f), Header{f.id, m.value(f)}) {
-				return
-			}
+	return func(yield func(string, Header) bool) { m.eachHeader(yield) }
+}
+
+func (m *Message) eachHeader(yield func(string, Header) bool) {
+	for _, f := range m.fields {
+		if !yield(m.name(f), Header{f.id, m.value(f)}) {
+			return
 		}
 	}
 }
@@ -86,17 +91,20 @@ type Header struct {
 // angle brackets do not separate. It makes sense for headers that are lists; others are given row by row.
 // Empty values (", ,") are left out.
 func (m *Message) Values(id HeaderID) iter.Seq[string] {
+	return func(yield func(string) bool) { m.eachValue(id, yield) }
+}
+
+func (m *Message) eachValue(id HeaderID, yield func(string) bool) {
 	if !isList(id) {
-		return m.Each(id)
+		m.each(id, yield)
+		return
 	}
-	return func(yield func(string) bool) {
-		for i := m.first[id]; i != 0; i = m.nextRow(i, id) {
-			for rest, more := m.value(m.fields[i-1]), true; more; {
-				var v string
-				v, rest, more = cutValue(rest)
-				if v != "" && !yield(v) {
-					return
-				}
+	for i := m.first[id]; i != 0; i = m.nextRow(i, id) {
+		for rest, more := m.value(m.fields[i-1]), true; more; {
+			var v string
+			v, rest, more = cutValue(rest)
+			if v != "" && !yield(v) {
+				return
 			}
 		}
 	}

@@ -235,6 +235,19 @@ func TestContacts(t *testing.T) {
 	}
 }
 
+// TestLeadingLines: RFC 3261 §7.5.
+func TestLeadingLines(t *testing.T) {
+	m := mustParse(t, "\r\n\r\n"+request("l: 2")+"hi")
+	if string(m.Bytes()) != request("l: 2")+"hi" || Check(m) != nil {
+		t.Errorf("%q", m.Bytes())
+	}
+	for _, text := range []string{"\r\n", "\r\n\r\n", "\n", "\r", "\r\n\n" + request(), "\n" + request()} {
+		if m, err := Parse([]byte(text)); err == nil || m.Answerable() {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestHeadersIter(t *testing.T) {
 	var got []string
 	for name, h := range mustParse(t, request("x-Y:  z ")).Headers() {

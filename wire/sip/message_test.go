@@ -48,27 +48,3 @@ func TestParseTypical(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", out, want)
 	}
 }
-
-func BenchmarkParseMessage(b *testing.B) {
-	data := []byte(typical)
-	b.SetBytes(int64(len(data)))
-	b.ReportAllocs()
-	var m Message
-	for b.Loop() {
-		if err := m.Parse(data); err != nil {
-			b.Fatal(err)
-		}
-		via, err := m.TopVia()
-		if err != nil || via.Branch() == "" {
-			b.Fatal("no branch")
-		}
-		cseq, err := m.CSeq()
-		if err != nil || cseq.Method != m.Method() || m.FromTag() == "" || m.ToTag() != "" {
-			b.Fatal("not routable")
-		}
-		u, err := m.URI()
-		if err != nil || u.Host != "example.com" {
-			b.Fatal("no host")
-		}
-	}
-}

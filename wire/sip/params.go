@@ -86,7 +86,8 @@ func (p Params) All() iter.Seq2[string, string] {
 }
 
 // With sets a parameter: it takes the place of an earlier one or is added at the end. A value that is
-// neither token nor host is quoted; "" makes a flag.
+// neither token nor host is quoted, "" makes a flag. For a parameter of a URI, where quotes cannot stand, pass the value
+// through EscapeParam.
 func (p Params) With(name, value string) Params {
 	text := ";" + name
 	if value != "" {
@@ -139,10 +140,10 @@ func (p Params) Without(name string) Params {
 	}
 }
 
-// paramValue quotes a value unless every byte may stand bare in a generic-param or in a URI parameter.
+// paramValue quotes a value unless it is a token or a host (RFC 3261 §25.1 gen-value).
 func paramValue(v string) string {
 	for i := 0; i < len(v); i++ {
-		if class[v[i]]&(cToken|cParam) == 0 {
+		if c := v[i]; class[c]&cToken == 0 && c != '[' && c != ']' && c != ':' {
 			return quote(v)
 		}
 	}

@@ -36,6 +36,10 @@ func (m *Message) parse(data []byte, lim Limits) error {
 	m.first = [numHeaders]uint16{}
 	m.method, m.uri, m.reason, m.status, m.err = "", "", "", 0, nil
 	m.hdr, m.rows, m.cseq = 0, 0, CSeq{}
+	// RFC 3261 §7.5: empty lines before the start line are ignored.
+	for len(data) > 2 && data[0] == '\r' && data[1] == '\n' {
+		data = data[2:]
+	}
 	m.setData(data)
 
 	if next := m.startLine(lim); next > 0 {

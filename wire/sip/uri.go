@@ -207,14 +207,19 @@ func (u URI) AOR() string {
 }
 
 // EscapeUser writes s as the user part of a SIP URI: what may not stand bare becomes %HH.
-func EscapeUser(s string) string {
-	if spanClass(s, cUser) == len(s) {
+func EscapeUser(s string) string { return escape(s, cUser) }
+
+// EscapeParam writes s as the name or value of a SIP URI's parameter: what may not stand bare becomes %HH.
+func EscapeParam(s string) string { return escape(s, cParam) }
+
+func escape(s string, bit uint8) string {
+	if spanClass(s, bit) == len(s) {
 		return s
 	}
 	const hex = "0123456789ABCDEF"
 	b := make([]byte, 0, len(s)+8)
 	for i := 0; i < len(s); i++ {
-		if class[s[i]]&cUser != 0 {
+		if class[s[i]]&bit != 0 {
 			b = append(b, s[i])
 		} else {
 			b = append(b, '%', hex[s[i]>>4], hex[s[i]&15])

@@ -146,6 +146,18 @@ func TestAOR(t *testing.T) {
 	}
 }
 
+func TestEscape(t *testing.T) {
+	if got := EscapeUser("a b@c;d%é"); got != "a%20b%40c;d%25%C3%A9" {
+		t.Errorf("EscapeUser = %q", got)
+	}
+	if got := EscapeParam("urn:uuid:1;x=y\""); got != "urn:uuid:1%3Bx%3Dy%22" || Unescape(got) != "urn:uuid:1;x=y\"" {
+		t.Errorf("EscapeParam = %q", got)
+	}
+	if got := Unescape("%4%zz%41%"); got != "%4%zzA%" {
+		t.Errorf("Unescape = %q", got)
+	}
+}
+
 func TestParseNameAddr(t *testing.T) {
 	for _, row := range []struct{ text, display, uri, params string }{
 		// RFC 3261 §20.10, §20.20, §20.34, §20.39
