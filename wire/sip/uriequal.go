@@ -5,6 +5,9 @@ import "strings"
 // Equal compares two URIs by RFC 3261 §19.1.4. URIs of other schemes are equal when their text is.
 // The relation is not transitive: parameters that only one side has are mostly ignored.
 func (u URI) Equal(v URI) bool {
+	if u == v {
+		return true
+	}
 	if u.Scheme != v.Scheme {
 		return false
 	}
