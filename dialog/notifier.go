@@ -175,11 +175,7 @@ func (n *Notifier) create(tx *transaction.Server, m *sip.Message, w Watcher, exp
 	if s.resource == "" {
 		s.resource = strings.ToLower(u.Host)
 	}
-	list := []*string{&s.resource, &s.eventID, &s.mediaRow, &s.d.CallID, &s.d.Remote, &s.d.LocalURI, &s.d.RemoteURI, &s.d.Target}
-	for i := range s.d.Routes {
-		list = append(list, &s.d.Routes[i])
-	}
-	compact(list...)
+	s.own()
 	if !n.reserve(w.AOR) {
 		n.metrics.refused.Inc()
 		warn(tx, m, 403, "too many subscriptions; end some of them first")
@@ -261,18 +257,29 @@ func (n *Notifier) decided(tx *transaction.Server, m *sip.Message, s *Subscripti
 	}
 	n.mu.Lock()
 	n.reserved--
-	n.byTag[s.d.Local] = s
-	n.byRes[s.resource] = append(n.byRes[s.resource], s)
+	n.add(s)
 	n.mu.Unlock()
 	left := max(0, s.expires.Sub(tx.Received()))
 	tx.Respond(n.accepted(m, s, left))
 	n.metrics.created.Inc()
+	n.follow(s, left)
+}
+
+// follow lets the NOTIFY that every SUBSCRIBE causes come after its 200, which
+// leaves only when the transaction's callback has returned. RFC 6665 §4.2.1.2.
+func (n *Notifier) follow(s *Subscription, left time.Duration) {
 	if left == 0 {
-		s.end("timeout", 0)
+		n.o.Transactions.After(0, func() { s.end("timeout", 0) })
 		return
 	}
 	s.arm(left)
-	s.Notify()
+	n.o.Transactions.After(0, s.Notify)
+}
+
+// add puts a subscription on the tables; n.mu is held.
+func (n *Notifier) add(s *Subscription) {
+	n.byTag[s.d.Local] = s
+	n.byRes[s.resource] = append(n.byRes[s.resource], s)
 }
 
 // release gives back one subscription of a watcher; n.mu is held.
@@ -325,12 +332,7 @@ func (n *Notifier) refresh(tx *transaction.Server, m *sip.Message, w Watcher, ex
 	s.expires = tx.Received().Add(expires)
 	s.mu.Unlock()
 	tx.Respond(n.accepted(m, s, expires))
-	if expires == 0 {
-		s.end("timeout", 0)
-		return
-	}
-	s.arm(expires)
-	s.Notify()
+	n.follow(s, expires)
 }
 
 // Notify tells all watchers of a resource that its state has changed.

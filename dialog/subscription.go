@@ -1,6 +1,7 @@
 package dialog
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -131,6 +132,16 @@ func acceptRow(m *sip.Message) string {
 		row += v
 	}
 	return row
+}
+
+// own copies what is a view on the SUBSCRIBE.
+func (s *Subscription) own() {
+	list := []*string{&s.resource, &s.eventID, &s.mediaRow, &s.d.CallID, &s.d.Local, &s.d.Remote, &s.d.LocalURI, &s.d.RemoteURI, &s.d.Target}
+	s.d.Routes = slices.Clip(s.d.Routes)
+	for i := range s.d.Routes {
+		list = append(list, &s.d.Routes[i])
+	}
+	compact(list...)
 }
 
 // compact copies strings that are views on a message into one allocation of
