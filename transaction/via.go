@@ -78,16 +78,36 @@ func stamped(via sip.Via, remote netip.AddrPort) (string, bool) {
 	if !need && !received {
 		return "", false
 	}
-	if received {
-		via.Params = via.Params.Without("received")
-	}
+	var port string
 	if rport {
-		via.Params = via.Params.With("rport", strconv.Itoa(int(remote.Port())))
+		port = strconv.Itoa(int(remote.Port()))
+	}
+	b := make([]byte, 0, 160)
+	if before, after, ok := cutFlag(string(via.Params), ";rport"); !received && ok {
+		// The usual case, a flag that gets its value, without taking the parameters apart.
+		via.Params = ""
+		b = append(append(append(append(b, via.String()...), before...), ";rport="...), port...)
+		b = append(b, after...)
+	} else {
+		if received {
+			via.Params = via.Params.Without("received")
+		}
+		if rport {
+			via.Params = via.Params.With("rport", port)
+		}
+		b = append(b, via.String()...)
 	}
 	if need {
-		via.Params = via.Params.With("received", source.String())
+		b = source.AppendTo(append(b, ";received="...))
 	}
-	return via.String(), true
+	return string(b), true
+}
+
+// cutFlag splits params around a flag, which is written with its semicolon. It finds the plain spelling only, and not
+// within quotes.
+func cutFlag(params, flag string) (before, after string, ok bool) {
+	before, after, ok = strings.Cut(params, flag)
+	return before, after, ok && (after == "" || after[0] == ';') && strings.IndexByte(before, '"') < 0
 }
 
 // sameSentBy says whether the Via of a response still has the sent-by that we wrote (RFC 3261 §18.1.2).
