@@ -1,0 +1,116 @@
+package message
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/parley-im/parley/base/id"
+	"github.com/parley-im/parley/route"
+	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/wire/sip"
+)
+
+// ServeSIP is the handler of MESSAGE (RFC 3428 §7): we are the UAS of the sender.
+func (s *Service) ServeSIP(r *route.Request) {
+	if r.Loose || r.InDialog() {
+		s.inDialog(r)
+		return
+	}
+	to, device, ok := s.o.Devices.Resolve(r.URI())
+	if !ok {
+		reply(r, Result{Status: 404, Warning: "this address names no device here"})
+		return
+	}
+	o := outgoing(r)
+	o.To, o.ToDevice = to, device
+	s.Send(o, func(res Result) { reply(r, res) })
+}
+
+// outgoing reads what a MESSAGE says, and drops every header that is not recorded.
+func outgoing(r *route.Request) Outgoing {
+	m := r.Msg
+	o := Outgoing{
+		From: r.Identity.AOR, Device: r.Identity.Device,
+		ContentType: m.Get(sip.HContentType), Encoding: m.Get(sip.HContentEncoding), Body: m.Body(),
+		Headers: Headers{
+			Subject: m.Get(sip.HSubject), Priority: m.Get(sip.HPriority), Language: m.Get(sip.HContentLanguage),
+			Disposition: m.Get(sip.HContentDisposition), InReplyTo: m.Get(sip.HInReplyTo),
+		},
+		Expires: -1,
+		CallID:  m.CallID(), FromTag: m.FromTag(),
+	}
+	if from, err := m.From(); err == nil {
+		o.Display = from.Display
+	}
+	if cseq, err := m.CSeq(); err == nil {
+		o.CSeq = strconv.FormatUint(uint64(cseq.Seq), 10)
+	}
+	if n, ok := m.Int(sip.HExpires); ok {
+		o.Expires = time.Duration(n) * time.Second
+	}
+	return o
+}
+
+func reply(r *route.Request, res Result) {
+	var opts []route.Option
+	if res.Warning != "" {
+		opts = append(opts, route.Warn(res.Warning))
+	}
+	if res.RetryAfter > 0 {
+		opts = append(opts, route.RetryAfter(res.RetryAfter))
+	}
+	if res.Accept != "" {
+		opts = append(opts, route.Header(sip.HAcceptEncoding, res.Accept))
+	}
+	r.Reply(res.Status, res.Reason, opts...)
+}
+
+// inDialog records text that travels inside a session, then passes it to the peer, never to anyone else and
+// never later.
+func (s *Service) inDialog(r *route.Request) {
+	peer, ok := s.o.Dialogs.Peer(r.Msg.CallID(), r.Msg.FromTag(), r.Msg.ToTag())
+	if !ok {
+		reply(r, Result{Status: 481, Warning: "there is no such session here"})
+		return
+	}
+	o := outgoing(r)
+	o.To = peer
+	c, refused := s.open(&o)
+	if refused != nil {
+		s.metrics.refused.Inc()
+		reply(r, *refused)
+		return
+	}
+	if c.typing {
+		s.forwardTyping(r, c)
+		return
+	}
+	rec := s.newRecord(&o, c)
+	rec.ID = id.New()
+	set(rec, metaInDialog, "1")
+	set(rec, store.MetaToTag, r.Msg.ToTag())
+	s.o.Store.Append(rec, func(err error) {
+		if err != nil {
+			s.metrics.unrecorded.Inc()
+			reply(r, unrecorded())
+			return
+		}
+		s.metrics.recorded.Inc()
+		s.o.Forward.ForwardInDialog(r, route.Options{})
+	})
+}
+
+// forwardTyping passes a typing notice inside a session, with what was rebuilt in place of what came.
+func (s *Service) forwardTyping(r *route.Request, c content) {
+	d := r.Msg.Edit()
+	d.Body(c.contentType, c.body)
+	d.Remove(sip.HSubject)
+	m, err := d.Message()
+	if err != nil {
+		reply(r, Result{Status: 400})
+		return
+	}
+	r.Msg = m
+	s.metrics.typing.Inc()
+	s.o.Forward.ForwardInDialog(r, route.Options{})
+}

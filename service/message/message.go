@@ -1,0 +1,230 @@
+// Package message carries instant messages (RFC 3428): it records each one in the log and only then
+// delivers it to every device of its receiver, now or when the device returns.
+package message
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/parley-im/parley/base/id"
+	"github.com/parley-im/parley/base/run"
+	"github.com/parley-im/parley/route"
+	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/transaction"
+	"github.com/parley-im/parley/wire/sip"
+)
+
+// Plain is the device of everything that signs in without +sip.instance and without a device password.
+const Plain = "plain"
+
+// Defaults of Options.
+const (
+	DefaultMaxBody = 64 << 10
+	DefaultWindow  = 24 * time.Hour
+	DefaultLapse   = 30 * 24 * time.Hour
+)
+
+// answerWithin is how long a sender waits for a device before it hears 202. A request that gets
+// no answer would be retransmitted, and 408 is forbidden (RFC 4320 §4.2).
+const answerWithin = 2 * time.Second
+
+// Devices tells where people can be reached now. Filled by the registrar; it answers from memory.
+type Devices interface {
+	// Devices returns the bindings of an AOR, best first. Several with one Device are contacts of that device.
+	Devices(aor string) []route.Target
+	// Resolve says whose address a Request-URI is. device is set when it is a GRUU (RFC 5627 §5.1).
+	// ok is false for a GRUU that is not ours or no longer valid.
+	Resolve(uri sip.URI) (aor, device string, ok bool)
+}
+
+// Accounts knows who exists. Filled by package auth.
+type Accounts interface {
+	// Lookup calls done once, now or later, in the order of the calls for one AOR.
+	Lookup(aor string, done func(*store.User, error))
+}
+
+// Dialogs knows the sessions that run through us. Filled by the call service.
+type Dialogs interface {
+	// Peer returns the AOR at the far end, seen from the side whose tag is fromTag.
+	Peer(callID, fromTag, toTag string) (aor string, ok bool)
+}
+
+// Forwarder passes a request on inside its dialog. Filled by route.Proxy.
+type Forwarder interface {
+	ForwardInDialog(r *route.Request, o route.Options)
+}
+
+// Transactions sends requests. *transaction.Layer fills it.
+type Transactions interface {
+	Send(h transaction.Hop, d *sip.Draft, ch transaction.ClientHandler) *transaction.Client
+	After(d time.Duration, f func()) *transaction.Timer
+}
+
+// Store is what the service keeps state in.
+type Store interface {
+	store.Log
+	store.Index
+	store.Cursors
+	store.Settings
+}
+
+// Options are what a Service is made of. All but the numbers are required.
+type Options struct {
+	Store        Store
+	Devices      Devices
+	Accounts     Accounts
+	Dialogs      Dialogs
+	Forward      Forwarder
+	Transactions Transactions
+	MaxBody      int           // bytes of a body after unpacking, default 64 kB
+	Window       time.Duration // within which a repeat is recognised, at least and by default 24 h
+	Lapse        time.Duration // after which a device that was not seen is owed nothing, default 30 days
+	Log          *slog.Logger
+	Registerer   prometheus.Registerer
+}
+
+// Service is the one way in for everything that people say.
+type Service struct {
+	o        Options
+	repeats  *repeats
+	shards   []*shard
+	seed     maphash.Seed
+	readers  *readers
+	metrics  *metrics
+	position int64 // that the saved cursors cover; belongs to keepCursors
+}
+
+// New makes a service; Serve runs it.
+func New(o Options) *Service {
+	if o.MaxBody == 0 {
+		o.MaxBody = DefaultMaxBody
+	}
+	o.Window = max(o.Window, DefaultWindow)
+	if o.Lapse == 0 {
+		o.Lapse = DefaultLapse
+	}
+	s := &Service{o: o, seed: maphash.MakeSeed(), repeats: newRepeats(o.Window), readers: newReaders()}
+	s.metrics = newMetrics(o.Registerer, s.repeats)
+	for range runtime.GOMAXPROCS(0) {
+		s.shards = append(s.shards, newShard(s))
+	}
+	return s
+}
+
+// Load brings the service to where it was: cursors that were not saved before the last stop, and the
+// window of repeats. It must return before the first Send.
+func (s *Service) Load(ctx context.Context) error {
+	if err := s.replay(ctx); err != nil {
+		return err
+	}
+	return s.refill(ctx)
+}
+
+// Serve delivers until ctx ends, then saves the cursors.
+func (s *Service) Serve(ctx context.Context) error {
+	g := run.New(s.o.Log, 3*time.Second)
+	g.Add("message cursors", s.keepCursors)
+	g.Add("message readers", s.readers.serve)
+	for _, w := range s.shards {
+		g.Add("message delivery", w.serve)
+	}
+	return g.Serve(ctx)
+}
+
+// Outgoing is something that one person says to another.
+type Outgoing struct {
+	From        string // AOR of the sender, who has signed in
+	Device      string // the sender's device, "" when not known
+	Display     string // name that the sender gives, "" for none
+	To          string // AOR of the receiver
+	ToDevice    string // only this device (RFC 5627), "" for all
+	ContentType string
+	Encoding    string // Content-Encoding, "" for none
+	Body        []byte
+	Headers     Headers
+	Expires     time.Duration // how long it is worth delivering; negative: for ever
+	// What makes a repeat recognisable: the first three together, or the request's id alone.
+	CallID, FromTag, CSeq string
+	RequestID             string // of an API request
+}
+
+// Headers travel with a message to its receiver, and are recorded with it.
+type Headers struct {
+	Subject, Priority, Language, Disposition, InReplyTo string
+}
+
+// Result tells the sender what became of the message. Status is 200 when a device took it, 202 when
+// it is stored for later, else a refusal: Reason and Warning are for a person.
+type Result struct {
+	Status     int
+	Reason     string
+	Warning    string
+	RetryAfter int    // seconds, 0 for none
+	Accept     string // Accept-Encoding for a 415
+	ID         id.ID  // of the record; zero for what is not recorded
+}
+
+// Send records and delivers o. done is called exactly once, from any goroutine, and must not block.
+// Messages of one sender to one receiver keep the order of the calls.
+func (s *Service) Send(o Outgoing, done func(Result)) {
+	c, refused := s.open(&o)
+	if refused != nil {
+		s.metrics.refused.Inc()
+		done(*refused)
+		return
+	}
+	s.o.Accounts.Lookup(o.To, func(u *store.User, err error) {
+		if r := receivable(&o, u, err); r != nil {
+			s.metrics.refused.Inc()
+			done(*r)
+			return
+		}
+		if c.typing {
+			s.passTyping(&o, c, done)
+			return
+		}
+		s.record(&o, c, done)
+	})
+}
+
+// record appends the message, once, and hands it to delivery when it is durable.
+func (s *Service) record(o *Outgoing, c content, done func(Result)) {
+	p := &pending{service: s, rec: s.newRecord(o, c), done: done}
+	p.keys = s.repeats.keys(p.rec)
+	first, known := s.repeats.begin(p)
+	if known {
+		s.metrics.repeats.Inc()
+		if first != nil {
+			first.alsoTell(done)
+			return
+		}
+		done(Result{Status: 202, ID: p.rec.ID})
+		return
+	}
+	s.o.Store.Append(p.rec, func(err error) {
+		if err != nil {
+			s.repeats.forget(p)
+			s.metrics.unrecorded.Inc()
+			p.settle(unrecorded())
+			return
+		}
+		s.metrics.recorded.Inc()
+		w := s.shardOf(p.rec.To)
+		w.post(func() { w.deliver(p) })
+	})
+}
+
+// Arrived tells that a device of aor registered or refreshed, so that it gets what it missed.
+func (s *Service) Arrived(aor, device string) {
+	w := s.shardOf(aor)
+	w.post(func() { w.arrived(aor, device) })
+}
+
+func (s *Service) shardOf(aor string) *shard {
+	return s.shards[maphash.String(s.seed, aor)%uint64(len(s.shards))]
+}

@@ -1,0 +1,250 @@
+package message
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/transaction"
+)
+
+const (
+	// maxQueued messages of one device are kept in memory; the rest is read from the log when its turn comes.
+	maxQueued = 64
+	// A message that a device keeps answering with a temporary failure is given up after this many tries, and
+	// one after whose arrival the device falls silent after that many returns, so that it never blocks the next.
+	maxRefusals = 3
+	maxSilences = 10
+	// retryFirst doubles up to retryMax while a device that is registered does not answer.
+	retryFirst = 30 * time.Second
+	retryMax   = 10 * time.Minute
+)
+
+// item is a message in the queue of a device. p is nil when its sender needs no answer any more.
+type item struct {
+	rec *store.Record
+	p   *pending
+}
+
+// outbox is what one device has still to get. Messages go out one at a time in the order of the log
+// (RFC 3428 §8), so one number says what is settled.
+type outbox struct {
+	box     *mailbox
+	device  string
+	cursor  int64              // everything up to here is settled for this device
+	read    int64              // everything up to here has been settled or is in queue
+	latest  int64              // something to this person may be in the log up to here
+	queue   []item             // next messages in order
+	waiting map[int64]*pending // senders of messages after queue, by Seq
+	current *attempt
+	reading bool // the index is being read
+	down    bool // not there, or does not answer
+	fresh   bool // has registered and was not sent anything since
+	noCPIM  bool // refused CPIM wrappers since it registered
+
+	refusals, silences int // of the message at the cursor
+	backoff            time.Duration
+	retry              *transaction.Timer
+	seen, created      time.Time
+	dirty              bool // the cursor is newer than the store's
+}
+
+// push takes a message that was just recorded. It returns true when p will hear from this device.
+func (d *outbox) push(p *pending) bool {
+	inOrder := d.read >= d.latest || d.read >= p.rec.Seq-1
+	d.latest = max(d.latest, p.rec.Seq)
+	switch {
+	case d.down:
+		return false
+	case d.reading || !inOrder || len(d.queue) >= maxQueued:
+		if d.waiting == nil {
+			d.waiting = map[int64]*pending{}
+		}
+		d.waiting[p.rec.Seq] = p // read from the log when its turn comes
+	default:
+		d.read = p.rec.Seq
+		d.queue = append(d.queue, item{p.rec, p})
+	}
+	return true
+}
+
+// wakeUp starts again: the device has registered.
+func (d *outbox) wakeUp() {
+	d.seen, d.dirty = time.Now(), true
+	d.down, d.fresh, d.noCPIM, d.backoff = false, true, false, 0
+	d.stopRetry()
+	d.next()
+}
+
+func (d *outbox) stopRetry() {
+	if d.retry != nil {
+		d.retry.Stop()
+		d.retry = nil
+	}
+}
+
+// next sends the next message when nothing is on its way.
+func (d *outbox) next() {
+	for d.current == nil && !d.down && !d.reading {
+		if len(d.queue) == 0 {
+			if d.read < d.latest {
+				d.readMore()
+			}
+			return
+		}
+		it := d.queue[0]
+		switch {
+		case !d.wants(it.rec):
+			d.pop(it.rec.Seq)
+			if it.p != nil {
+				it.p.postponed()
+			}
+		case expired(it.rec):
+			d.settle(it, store.OutcomeExpired, 0, "")
+		default:
+			d.start(it)
+		}
+	}
+}
+
+// wants is false for what is not for this device at all.
+func (d *outbox) wants(r *store.Record) bool {
+	only := r.MetaValue(store.MetaGRUU)
+	return (only == "" || only == d.device) && r.MetaValue(metaInDialog) == ""
+}
+
+func expired(r *store.Record) bool {
+	at, err := strconv.ParseInt(r.MetaValue(metaExpires), 10, 64)
+	return err == nil && time.Now().UnixMilli() > at
+}
+
+// readMore fills the queue from the log, by way of the index of mailboxes.
+func (d *outbox) readMore() {
+	s, aor, after, upto := d.box.w.s, d.box.aor, d.read, d.latest
+	d.reading = true
+	s.o.Store.WaitFor(upto, func() {
+		s.readers.do(func(ctx context.Context) {
+			position := s.o.Store.Position()
+			list, err := s.o.Store.Mailbox(ctx, aor, after, maxQueued)
+			d.box.w.post(func() { d.filled(list, position, err) })
+		})
+	})
+}
+
+func (d *outbox) filled(list []store.Record, position int64, err error) {
+	d.reading = false
+	if err != nil {
+		d.box.w.s.o.Log.Warn("message: the mailbox cannot be read; trying again", "aor", d.box.aor, "err", err)
+		d.pause(time.Second)
+		return
+	}
+	for i := range list {
+		seq := list[i].Seq
+		d.queue = append(d.queue, item{rec: &list[i], p: d.waiting[seq]})
+		delete(d.waiting, seq)
+		d.read = seq
+	}
+	if len(list) < maxQueued { // that was all
+		d.read = max(d.read, position)
+		if len(d.queue) == 0 {
+			d.move(d.read)
+		}
+	}
+	d.next()
+}
+
+// delivered, refused and failed are the ends of an attempt.
+func (d *outbox) delivered(it item) {
+	d.box.w.s.metrics.delivered.Inc()
+	d.settle(it, store.OutcomeDelivered, 200, "")
+	d.next()
+}
+
+func (d *outbox) refused(it item, status int, reason string) {
+	d.box.w.s.metrics.deviceRefused.Inc()
+	d.settle(it, store.OutcomeRefused, status, reason)
+	d.next()
+}
+
+// failed: the device answered with a temporary failure (status), or not at all (0). A silent line is no fault
+// of the message, so silence counts once for each return of the device.
+func (d *outbox) failed(it item, status int, reason string) {
+	switch {
+	case status != 0:
+		d.refusals++
+	case d.fresh:
+		d.silences++
+	}
+	d.fresh = false
+	if d.refusals >= maxRefusals || d.silences >= maxSilences {
+		d.refused(it, status, reason)
+		return
+	}
+	d.release()
+	d.backoff = min(max(2*d.backoff, retryFirst), retryMax)
+	d.pause(d.backoff)
+}
+
+// release answers the senders of what is queued behind a device that does not answer.
+func (d *outbox) release() {
+	for i := range d.queue {
+		if p := d.queue[i].p; p != nil {
+			d.queue[i].p = nil
+			p.postponed()
+		}
+	}
+	for seq, p := range d.waiting {
+		delete(d.waiting, seq)
+		p.postponed()
+	}
+}
+
+// pause tries again later, if the device is still registered then.
+func (d *outbox) pause(after time.Duration) {
+	d.down = true
+	if len(d.box.targets(d.device)) == 0 {
+		return // it will register
+	}
+	d.retry = d.box.w.s.o.Transactions.After(after, func() {
+		d.box.w.post(func() {
+			if d.retry != nil {
+				d.retry, d.down = nil, false
+				d.next()
+			}
+		})
+	})
+}
+
+// settle records the outcome and moves on.
+func (d *outbox) settle(it item, outcome string, status int, reason string) {
+	d.pop(it.rec.Seq)
+	if outcome == store.OutcomeDelivered {
+		d.box.taken = max(d.box.taken, it.rec.Seq)
+	}
+	d.box.w.s.recordOutcome(it.rec, d.device, outcome, status, reason)
+	if it.p == nil {
+		return
+	}
+	switch outcome {
+	case store.OutcomeDelivered:
+		it.p.took()
+	case store.OutcomeRefused:
+		it.p.refused(status, reason)
+	default:
+		it.p.postponed()
+	}
+}
+
+// pop removes the head of the queue, whose fate is known now.
+func (d *outbox) pop(seq int64) {
+	d.queue = d.queue[1:]
+	d.refusals, d.silences = 0, 0
+	d.move(seq)
+}
+
+func (d *outbox) move(seq int64) {
+	if seq > d.cursor {
+		d.cursor, d.dirty = seq, true
+	}
+}

@@ -1,0 +1,148 @@
+package message
+
+import (
+	"context"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/parley-im/parley/base/id"
+	"github.com/parley-im/parley/store"
+)
+
+// repeats is the window in which a message that comes again is recognised. It is bounded by time: a
+// key lives between one and two windows, at about 60 bytes; a busy day of a million messages is 60 to 120 MB.
+type repeats struct {
+	seed   maphash.Seed
+	window time.Duration
+
+	mu     sync.Mutex
+	now    map[uint64]id.ID // keys of this window
+	before map[uint64]id.ID // and of the one before
+	turned time.Time
+	flying map[uint64]*pending // not answered yet
+}
+
+func newRepeats(window time.Duration) *repeats {
+	return &repeats{
+		seed: maphash.MakeSeed(), window: window, turned: time.Now(),
+		now: map[uint64]id.ID{}, before: map[uint64]id.ID{}, flying: map[uint64]*pending{},
+	}
+}
+
+// keys are what makes a record a repeat of another: who to whom, and one of Call-ID with From tag and
+// CSeq, imdn.Message-ID, or the id of an API request. Equal text alone never does.
+func (w *repeats) keys(r *store.Record) []uint64 {
+	var keys []uint64
+	if callID := r.MetaValue(store.MetaCallID); callID != "" {
+		keys = append(keys, key(w.seed, "c", r.From, r.To, callID, r.MetaValue(store.MetaFromTag), r.MetaValue(store.MetaCSeq)))
+	}
+	if m := r.MetaValue(store.MetaMessageID); m != "" && r.Kind == store.KindMessage {
+		keys = append(keys, messageKey(w.seed, r.From, r.To, m))
+	}
+	if q := r.MetaValue(store.MetaRequestID); q != "" {
+		keys = append(keys, key(w.seed, "q", r.From, r.To, q))
+	}
+	return keys
+}
+
+func messageKey(seed maphash.Seed, from, to, messageID string) uint64 {
+	return key(seed, "m", from, to, messageID)
+}
+
+func key(seed maphash.Seed, parts ...string) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, p := range parts {
+		h.WriteString(p)
+		h.WriteByte(0)
+	}
+	return h.Sum64()
+}
+
+// begin notes p. known means that it was said before: first is that message while it is not answered yet,
+// else nil, and p.rec.ID becomes the id of the record there is.
+func (w *repeats) begin(p *pending) (first *pending, known bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.turn(time.Now())
+	for _, k := range p.keys {
+		if first := w.flying[k]; first != nil {
+			return first, true
+		}
+		if rid, ok := w.lookup(k); ok {
+			p.rec.ID = rid
+			return nil, true
+		}
+	}
+	for _, k := range p.keys {
+		w.now[k] = p.rec.ID
+		w.flying[k] = p
+	}
+	return nil, false
+}
+
+func (w *repeats) lookup(k uint64) (id.ID, bool) {
+	if rid, ok := w.now[k]; ok {
+		return rid, true
+	}
+	rid, ok := w.before[k]
+	return rid, ok
+}
+
+// find returns the record with that key; zero when it is not in the window.
+func (w *repeats) find(k uint64) id.ID {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	rid, _ := w.lookup(k)
+	return rid
+}
+
+// landed ends the time in which repeats of p wait for its answer.
+func (w *repeats) landed(p *pending) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, k := range p.keys {
+		if w.flying[k] == p {
+			delete(w.flying, k)
+		}
+	}
+}
+
+// forget takes p back: it was not recorded, so saying it again is no repeat.
+func (w *repeats) forget(p *pending) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, k := range p.keys {
+		delete(w.now, k)
+		delete(w.before, k)
+	}
+}
+
+// turn begins a new window. The caller holds mu.
+func (w *repeats) turn(now time.Time) {
+	if now.Sub(w.turned) >= w.window {
+		w.before, w.now, w.turned = w.now, make(map[uint64]id.ID, len(w.now)), now
+	}
+}
+
+// size is the number of keys held.
+func (w *repeats) size() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.now) + len(w.before)
+}
+
+// refill reads the window from the end of the log.
+func (s *Service) refill(ctx context.Context) error {
+	w := s.repeats
+	return s.o.Store.Tail(ctx, time.Now().Add(-w.window), func(r *store.Record) error {
+		keys := w.keys(r)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, k := range keys {
+			w.now[k] = r.ID
+		}
+		return nil
+	})
+}

@@ -1,0 +1,185 @@
+package message
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/parley-im/parley/route"
+	"github.com/parley-im/parley/store"
+)
+
+// shard is one goroutine that owns the mailboxes of its share of the people, so that they need no locks.
+type shard struct {
+	s     *Service
+	boxes map[string]*mailbox
+
+	mu     sync.Mutex // guards events
+	events []func()   // not bounded here: what posts is bounded by the log's queue and by the transactions in flight
+	wake   chan struct{}
+}
+
+func newShard(s *Service) *shard {
+	return &shard{s: s, boxes: map[string]*mailbox{}, wake: make(chan struct{}, 1)}
+}
+
+// post queues f for the shard's goroutine. It never blocks.
+func (w *shard) post(f func()) {
+	w.mu.Lock()
+	w.events = append(w.events, f)
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *shard) serve(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.wake:
+		}
+		w.mu.Lock()
+		events := w.events
+		w.events = nil
+		w.mu.Unlock()
+		for _, f := range events {
+			f()
+		}
+	}
+}
+
+// deliver takes a message that has just been recorded.
+func (w *shard) deliver(p *pending) {
+	box := w.boxes[p.rec.To]
+	if box == nil {
+		if len(w.s.o.Devices.Devices(p.rec.To)) == 0 {
+			p.settle(Result{Status: 202}) // nobody there: the log keeps it
+			return
+		}
+		box = w.open(p.rec.To)
+	}
+	box.whenLoaded(func() { box.push(p) })
+}
+
+// arrived makes sure that a device has an outbox and sends what waits in it.
+func (w *shard) arrived(aor, device string) {
+	box := w.boxes[aor]
+	if box == nil {
+		box = w.open(aor)
+	}
+	box.whenLoaded(func() { box.arrived(device) })
+}
+
+// open makes the mailbox of aor and loads its cursors.
+func (w *shard) open(aor string) *mailbox {
+	box := &mailbox{w: w, aor: aor, outboxes: map[string]*outbox{}}
+	w.boxes[aor] = box
+	box.load()
+	return box
+}
+
+// mailbox is a person as receiver, while a device is there or a message is on its way.
+type mailbox struct {
+	w        *shard
+	aor      string
+	outboxes map[string]*outbox
+	taken    int64 // highest Seq that any device took
+	saved    int64 // the value of taken that the store has
+	loaded   bool
+	waiting  []func() // until loaded
+}
+
+func (b *mailbox) whenLoaded(f func()) {
+	if b.loaded {
+		f()
+		return
+	}
+	b.waiting = append(b.waiting, f)
+}
+
+func (b *mailbox) load() {
+	b.w.s.readers.do(func(ctx context.Context) {
+		cursors, err := b.w.s.o.Store.LoadCursors(ctx, b.aor)
+		b.w.post(func() { b.fill(cursors, err) })
+	})
+}
+
+func (b *mailbox) fill(cursors []store.Cursor, err error) {
+	if err != nil {
+		// Nothing is lost: the log has the messages. Senders hear 202 by the clock meanwhile.
+		b.w.s.o.Log.Warn("message: device cursors cannot be read; trying again", "aor", b.aor, "err", err)
+		b.w.s.o.Transactions.After(time.Second, func() { b.w.post(b.load) })
+		return
+	}
+	head := b.w.s.o.Store.Head()
+	for _, c := range cursors {
+		b.taken = max(b.taken, c.Seq)
+		if c.Device != "" && !c.Lapsed {
+			b.outboxes[c.Device] = &outbox{box: b, device: c.Device, cursor: c.Seq, read: c.Seq, latest: head, seen: c.Seen, created: c.Created, down: true}
+		}
+	}
+	b.loaded, b.saved = true, b.taken
+	for _, t := range b.w.s.o.Devices.Devices(b.aor) {
+		b.arrived(t.Device)
+	}
+	for _, f := range b.waiting {
+		f()
+	}
+	b.waiting = nil
+}
+
+// push offers a new message to every device.
+func (b *mailbox) push(p *pending) {
+	for _, d := range b.outboxes {
+		if d.push(p) {
+			p.open++
+		} else {
+			p.later = true
+		}
+	}
+	p.answerLater()
+	p.open++ // keeps conclude from answering while the devices are started
+	for _, d := range b.outboxes {
+		d.next()
+	}
+	p.open--
+	p.conclude()
+}
+
+// arrived notes that a device is there.
+func (b *mailbox) arrived(device string) {
+	d := b.outboxes[device]
+	if d == nil {
+		// A new device gets what no device took, and not the history.
+		d = &outbox{box: b, device: device, cursor: b.taken, read: b.taken, latest: b.w.s.o.Store.Head(), created: time.Now(), dirty: true}
+		b.outboxes[device] = d
+	}
+	d.wakeUp()
+}
+
+// targets are the contacts of one device now.
+func (b *mailbox) targets(device string) []route.Target {
+	var list []route.Target
+	for _, t := range b.w.s.o.Devices.Devices(b.aor) {
+		if t.Device == device {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// idle tells whether nobody is there and the mailbox holds nothing that the store does not hold.
+func (b *mailbox) idle() bool {
+	if !b.loaded || len(b.waiting) > 0 || len(b.w.s.o.Devices.Devices(b.aor)) > 0 {
+		return false
+	}
+	for _, d := range b.outboxes {
+		if d.dirty || d.current != nil || d.reading {
+			return false
+		}
+	}
+	return true
+}
