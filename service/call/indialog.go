@@ -1,0 +1,86 @@
+package call
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parley-im/parley/route"
+	"github.com/parley-im/parley/wire/sip"
+)
+
+// InDialog is the handler of INVITE, UPDATE and BYE inside a dialog that runs through us.
+func (s *Service) InDialog(r *route.Request) {
+	m := r.Msg
+	s.mu.Lock()
+	c := s.find(m.CallID(), m.FromTag(), m.ToTag())
+	s.mu.Unlock()
+	if c == nil {
+		// A call from before a restart, whose record is closed already: it may still be hung up.
+		s.o.Forward.ForwardInDialog(r, route.Options{})
+		return
+	}
+	if m.Method() == sip.BYE {
+		by := c.from
+		if m.FromTag() != c.fromTag {
+			by = c.to
+		}
+		// Whatever the far end answers, who hangs up has left (RFC 3261 §15.1.1).
+		s.hangUp(c, legOf(c, m), by)
+		s.o.Forward.ForwardInDialog(r, route.Options{})
+		return
+	}
+	s.o.Forward.ForwardInDialog(r, route.Options{OnResponse: func(resp *sip.Message, _ route.Target) {
+		if status := resp.Status(); status >= 200 && status < 300 {
+			s.alive(c, resp)
+		}
+	}})
+}
+
+// legOf is the callee's tag of the dialog that m belongs to.
+func legOf(c *call, m *sip.Message) string {
+	if m.FromTag() == c.fromTag {
+		return m.ToTag()
+	}
+	return m.FromTag()
+}
+
+// hangUp ends one dialog, and an answered call with its last confirmed one. While it rings, the INVITE
+// transaction ends the call.
+func (s *Service) hangUp(c *call, leg, by string) {
+	s.mu.Lock()
+	delete(c.legs, leg)
+	last := !c.answered.IsZero()
+	for _, confirmed := range c.legs {
+		last = last && !confirmed
+	}
+	s.mu.Unlock()
+	if last {
+		s.end(c, outcomeHungUp, 0, "hung up by "+by)
+	}
+}
+
+// alive starts the clock of a call again: it ends when no refresh comes in time (RFC 4028 §10).
+func (s *Service) alive(c *call, resp *sip.Message) {
+	limit := s.o.MaxSilence
+	value, _, _ := strings.Cut(resp.Get(sip.HSessionExpires), ";")
+	if seconds, err := strconv.ParseUint(strings.TrimSpace(value), 10, 32); err == nil && seconds > 0 {
+		limit = time.Duration(seconds)*time.Second + grace
+	}
+	timer := s.o.Timers.After(limit, func() { s.end(c, outcomeLost, 0, "neither side refreshed the session") })
+	s.mu.Lock()
+	old := c.expiry
+	if c.ended {
+		old = timer
+	} else {
+		c.expiry = timer
+	}
+	s.mu.Unlock()
+	if old != nil {
+		old.Stop()
+	}
+}
+
+// grace is added to a session's expiry: the side that sees it first sends BYE up to a third early or 32 s
+// early, never late (RFC 4028 §10).
+const grace = 10 * time.Second

@@ -1,0 +1,148 @@
+package call
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/route"
+	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/wire/mime"
+	"github.com/parley-im/parley/wire/sdp"
+	"github.com/parley-im/parley/wire/sip"
+)
+
+// How calls end (store.MetaOutcome of a call.end record).
+const (
+	outcomeHungUp      = "hung up"     // answered, then ended by one side
+	outcomeBusy        = "busy"        // 486, 600
+	outcomeDeclined    = "declined"    // 603, 403
+	outcomeNoAnswer    = "no answer"   // rang until somebody gave up: 408, 480 or the proxy's own clock
+	outcomeCancelled   = "cancelled"   // the caller gave up
+	outcomeAbsent      = "absent"      // no device was there
+	outcomeFailed      = "failed"      // any other refusal
+	outcomeLost        = "lost"        // answered, and nobody was heard of again
+	outcomeInterrupted = "interrupted" // open when the server stopped
+)
+
+// metaMedia lists the kinds of media that the caller offered, as "audio,video".
+const metaMedia = "media"
+
+// outcomeOf names the end of a call that was not answered.
+func outcomeOf(o route.Outcome) string {
+	switch {
+	case o.Cancelled, o.Status == 487:
+		return outcomeCancelled
+	case o.Status == 486, o.Status == 600:
+		return outcomeBusy
+	case o.Status == 603, o.Status == 403:
+		return outcomeDeclined
+	case o.Status == 408, o.Status == 480, o.Status == 0:
+		return outcomeNoAnswer
+	}
+	return outcomeFailed
+}
+
+// end records the end of a call, once.
+func (s *Service) end(c *call, outcome string, status int, reason string) {
+	s.mu.Lock()
+	if c.ended {
+		s.mu.Unlock()
+		return
+	}
+	c.ended = true
+	if s.calls[c.key] == c {
+		delete(s.calls, c.key)
+	}
+	answered, expiry := c.answered, c.expiry
+	s.mu.Unlock()
+	if expiry != nil {
+		expiry.Stop()
+	}
+	rec := &store.Record{Kind: store.KindCallEnd, From: c.from, To: c.to, Ref: c.id, Meta: map[string]string{store.MetaOutcome: outcome}}
+	if !answered.IsZero() {
+		rec.Meta[store.MetaDuration] = strconv.FormatInt(time.Since(answered).Milliseconds(), 10)
+	}
+	if status != 0 {
+		rec.Meta[store.MetaStatus] = strconv.Itoa(status)
+	}
+	if reason != "" {
+		rec.Meta[store.MetaReason] = strings.ToValidUTF8(strings.Clone(reason), "\uFFFD")
+	}
+	s.append(rec)
+}
+
+// append keeps trying: the call has ended, whatever the log can do now.
+func (s *Service) append(rec *store.Record) {
+	s.o.Store.Append(rec, func(err error) {
+		if err == nil || !errs.KindOf(err).Temporary() {
+			return
+		}
+		again := *rec
+		s.o.Timers.After(time.Second, func() { s.append(&again) })
+	})
+}
+
+// Load closes the calls that were open when the server stopped: nobody saw how they ended. It must return
+// before the first call.
+func (s *Service) Load(ctx context.Context) error {
+	indexed := make(chan struct{})
+	s.o.Store.WaitFor(s.o.Store.Head(), func() { close(indexed) })
+	select {
+	case <-indexed:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	open, err := s.o.Store.OpenCalls(ctx)
+	if err != nil {
+		return errs.Wrap(errs.Unavailable, err, "call: reading open calls")
+	}
+	for i := range open {
+		s.append(&store.Record{
+			Kind: store.KindCallEnd, From: open[i].From, To: open[i].To, Ref: open[i].ID,
+			Meta: map[string]string{store.MetaOutcome: outcomeInterrupted},
+		})
+	}
+	return nil
+}
+
+// Interrupt closes the calls that are open when the server stops. The parties may go on without us; their
+// records cannot.
+func (s *Service) Interrupt() {
+	s.mu.Lock()
+	open := make([]*call, 0, len(s.calls))
+	for _, c := range s.calls {
+		open = append(open, c)
+	}
+	s.mu.Unlock()
+	for _, c := range open {
+		s.end(c, outcomeInterrupted, 0, "")
+	}
+}
+
+// media lists what an offer contains; "" for an INVITE without one.
+func media(m *sip.Message) string {
+	body, ct := m.Body(), m.Get(sip.HContentType)
+	if mime.IsMultipart(ct) {
+		parts, _ := mime.Multipart(ct, body, mime.DefaultLimits)
+		for _, p := range parts {
+			if strings.HasPrefix(strings.ToLower(p.ContentType), "application/sdp") {
+				body = p.Body
+			}
+		}
+	}
+	offer, err := sdp.Parse(body)
+	if err != nil {
+		return ""
+	}
+	var kinds []string
+	for _, md := range offer.Media {
+		if md.Port != 0 && !slices.Contains(kinds, md.Type) {
+			kinds = append(kinds, strings.Clone(md.Type))
+		}
+	}
+	return strings.Join(kinds, ",")
+}
