@@ -1,0 +1,320 @@
+// Package directory administers the people of this server: who has an account, under what name, with which
+// passwords. Every act is a record in the log before it takes effect.
+package directory
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/parley-im/parley/auth"
+	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/wire/sip"
+)
+
+// chunk is how many users are added in one transaction.
+const chunk = 1000
+
+// Store is where accounts and records are kept.
+type Store interface {
+	store.Users
+	store.Log
+}
+
+// Options are what a Service is made of; all are required.
+type Options struct {
+	Store   Store
+	Keys    *auth.Keys
+	Domains []string
+	// Changed tells everyone that an account is not what it was: sessions of a disabled or removed user end,
+	// caches forget. It must not block.
+	Changed func(aor string, c Change)
+}
+
+// Change says what happened to an account.
+type Change string
+
+// The changes.
+const (
+	Added     Change = "added"
+	Password  Change = "password"
+	Disabled  Change = "disabled"
+	Enabled   Change = "enabled"
+	Removed   Change = "removed"
+	NewDevice Change = "device password added"
+	Revoked   Change = "device password revoked"
+)
+
+// Actor is who acts, for the record.
+type Actor struct {
+	Name string // AOR, or the name of the system account
+	Via  string // "cli", "api"
+}
+
+// Service is the one way to change accounts.
+type Service struct{ o Options }
+
+// New makes a service.
+func New(o Options) *Service { return &Service{o: o} }
+
+// NewUser is an account to be added.
+type NewUser struct {
+	AOR      string
+	Name     string
+	Password string
+	Admin    bool
+}
+
+// Add adds users, all or none of each thousand. Errors name the user and say what to do. It returns how many were added.
+func (s *Service) Add(ctx context.Context, by Actor, users []NewUser) (int, error) {
+	rows, err := s.prepare(users)
+	if err != nil {
+		return 0, err
+	}
+	added := 0
+	for len(rows) > 0 {
+		part := rows[:min(chunk, len(rows))]
+		rows = rows[len(part):]
+		if err := s.record(ctx, by, "user.add", aors(part), ""); err != nil {
+			return added, err
+		}
+		if err := s.o.Store.AddUsers(ctx, part); err != nil {
+			return added, errs.Wrap(errs.KindOf(err), err, "directory: adding users")
+		}
+		added += len(part)
+		for i := range part {
+			s.o.Changed(part[i].AOR, Added)
+		}
+	}
+	return added, nil
+}
+
+// eager is up to how many users at a time the argon2id form of the password, which is slow on purpose, is made at
+// once. A larger import leaves it to the first sign-in of each, against the sealed digest value.
+const eager = 10
+
+// prepare checks all users before any is added.
+func (s *Service) prepare(users []NewUser) ([]store.User, error) {
+	rows := make([]store.User, 0, len(users))
+	seen := make(map[string]bool, len(users))
+	for _, u := range users {
+		aor, err := s.Canonical(u.AOR)
+		if err != nil {
+			return nil, err
+		}
+		if seen[aor] {
+			return nil, errs.New(errs.Invalid, "directory: %s is listed twice", aor)
+		}
+		seen[aor] = true
+		row := store.User{AOR: aor, Name: strings.TrimSpace(u.Name), Admin: u.Admin}
+		if err := s.seal(&row, u.Password, len(users) <= eager); err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+func (s *Service) seal(row *store.User, password string, hash bool) error {
+	if err := auth.CheckPassword(password); err != nil {
+		return errs.Wrap(errs.Invalid, err, "directory: password of "+row.AOR)
+	}
+	var err error
+	row.HA1MD5, row.HA1SHA256, err = s.o.Keys.SealHA1(row.AOR, password)
+	if err != nil {
+		return errs.Wrap(errs.Internal, err, "directory: sealing the password of "+row.AOR)
+	}
+	row.Password = ""
+	if hash {
+		row.Password, err = auth.HashPassword(password)
+	}
+	return err
+}
+
+// Canonical checks an address and returns it in the form in which it is kept: "user@domain", domain in lower case.
+func (s *Service) Canonical(address string) (string, error) {
+	text := strings.TrimPrefix(strings.TrimSpace(address), "sip:")
+	u, err := sip.ParseURI("sip:" + text)
+	aor := u.AOR()
+	if err != nil || aor == "" || strings.ContainsAny(text, ";?") {
+		return "", errs.New(errs.Invalid, "directory: %q is not an address; write it as alice@%s", address, s.o.Domains[0])
+	}
+	_, domain, _ := strings.Cut(aor, "@")
+	for _, d := range s.o.Domains {
+		if strings.EqualFold(d, domain) {
+			return aor, nil
+		}
+	}
+	return "", errs.New(errs.Invalid, "directory: %s is not in a domain of this server (%s); set domains in the configuration, or use one of these",
+		aor, strings.Join(s.o.Domains, ", "))
+}
+
+// Get returns one account.
+func (s *Service) Get(ctx context.Context, address string) (*store.User, error) {
+	aor, err := s.Canonical(address)
+	if err != nil {
+		return nil, err
+	}
+	u, err := s.o.Store.User(ctx, aor)
+	if err != nil {
+		return nil, missing(err, aor)
+	}
+	return u, nil
+}
+
+// List returns accounts in the order of their addresses.
+func (s *Service) List(ctx context.Context, f store.UserFilter) ([]store.User, error) {
+	return s.o.Store.Users(ctx, f)
+}
+
+// SetPassword replaces the account's password; everybody signed in with the old one must sign in again.
+func (s *Service) SetPassword(ctx context.Context, by Actor, address, password string) error {
+	if err := auth.CheckPassword(password); err != nil {
+		return errs.Wrap(errs.Invalid, err, "directory")
+	}
+	return s.change(ctx, by, address, "user.passwd", Password, func(u *store.User) error { return s.seal(u, password, true) })
+}
+
+// SetDisabled closes or opens an account. Closing ends all its sessions at once.
+func (s *Service) SetDisabled(ctx context.Context, by Actor, address string, disabled bool) error {
+	action, c := "user.enable", Enabled
+	if disabled {
+		action, c = "user.disable", Disabled
+	}
+	return s.change(ctx, by, address, action, c, func(u *store.User) error {
+		u.Disabled = disabled
+		return nil
+	})
+}
+
+// Remove removes an account and all it has but its records.
+func (s *Service) Remove(ctx context.Context, by Actor, address string) error {
+	u, err := s.Get(ctx, address)
+	if err != nil {
+		return err
+	}
+	if err := s.record(ctx, by, "user.remove", []string{u.AOR}, ""); err != nil {
+		return err
+	}
+	if err := s.o.Store.RemoveUser(ctx, u.AOR); err != nil {
+		return missing(err, u.AOR)
+	}
+	s.o.Changed(u.AOR, Removed)
+	return nil
+}
+
+func (s *Service) change(ctx context.Context, by Actor, address, action string, c Change, edit func(*store.User) error) error {
+	u, err := s.Get(ctx, address)
+	if err != nil {
+		return err
+	}
+	if err := edit(u); err != nil {
+		return err
+	}
+	if err := s.record(ctx, by, action, []string{u.AOR}, ""); err != nil {
+		return err
+	}
+	if err := s.o.Store.UpdateUser(ctx, *u); err != nil {
+		return missing(err, u.AOR)
+	}
+	s.o.Changed(u.AOR, c)
+	return nil
+}
+
+// AddDevice makes a password for one device, which is shown this once.
+func (s *Service) AddDevice(ctx context.Context, by Actor, address, label string) (store.DevicePassword, string, error) {
+	u, err := s.Get(ctx, address)
+	if err != nil {
+		return store.DevicePassword{}, "", err
+	}
+	password := auth.NewDevicePassword()
+	md5, sha, err := s.o.Keys.SealHA1(u.AOR, password)
+	if err != nil {
+		return store.DevicePassword{}, "", errs.Wrap(errs.Internal, err, "directory: sealing a device password")
+	}
+	d := store.DevicePassword{ID: newDeviceID(), AOR: u.AOR, Label: label, HA1MD5: md5, HA1SHA256: sha, Created: time.Now().UTC()}
+	if err := s.record(ctx, by, "device.add", []string{u.AOR}, d.ID); err != nil {
+		return store.DevicePassword{}, "", err
+	}
+	if err := s.o.Store.AddDevicePassword(ctx, d); err != nil {
+		return store.DevicePassword{}, "", missing(err, u.AOR)
+	}
+	s.o.Changed(u.AOR, NewDevice)
+	return d, password, nil
+}
+
+// Devices lists the device passwords of an account.
+func (s *Service) Devices(ctx context.Context, address string) ([]store.DevicePassword, error) {
+	u, err := s.Get(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	return s.o.Store.DevicePasswords(ctx, u.AOR)
+}
+
+// RevokeDevice ends one device password; the others go on.
+func (s *Service) RevokeDevice(ctx context.Context, by Actor, address, deviceID string) error {
+	u, err := s.Get(ctx, address)
+	if err != nil {
+		return err
+	}
+	if err := s.record(ctx, by, "device.revoke", []string{u.AOR}, deviceID); err != nil {
+		return err
+	}
+	if err := s.o.Store.RevokeDevicePassword(ctx, u.AOR, deviceID); err != nil {
+		return errs.Say(err, fmt.Sprintf("%s has no device password %q", u.AOR, deviceID))
+	}
+	s.o.Changed(u.AOR, Revoked)
+	return nil
+}
+
+func newDeviceID() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+// record appends one administrative act for each account and waits until all are durable.
+func (s *Service) record(ctx context.Context, by Actor, action string, concerned []string, device string) error {
+	done := make(chan error, len(concerned))
+	for _, aor := range concerned {
+		r := &store.Record{Kind: store.KindAdmin, From: by.Name, To: aor, Device: device, Meta: map[string]string{
+			store.MetaAction: action, store.MetaVia: by.Via,
+		}}
+		s.o.Store.Append(r, func(err error) { done <- err })
+	}
+	var failed error
+	for range concerned {
+		select {
+		case err := <-done:
+			if err != nil {
+				failed = err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if failed != nil {
+		return errs.Say(errs.Wrap(errs.KindOf(failed), failed, "directory: recording "+action), "nothing was changed, because it could not be recorded; try again")
+	}
+	return nil
+}
+
+func aors(users []store.User) []string {
+	list := make([]string, len(users))
+	for i := range users {
+		list[i] = users[i].AOR
+	}
+	return list
+}
+
+func missing(err error, aor string) error {
+	if errs.KindOf(err) == errs.NotFound {
+		return errs.Say(err, "there is no user "+aor+"; parley user list shows who there is")
+	}
+	return err
+}
