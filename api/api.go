@@ -1,0 +1,94 @@
+// Package api is the typed HTTP API for the command line, the web and the SDK: one file per subject. The schema is in
+// parley/v1; Connect gives it as gRPC, gRPC-Web and plain JSON over HTTP.
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"connectrpc.com/connect"
+
+	"github.com/parley-im/parley/api/parley/v1/parleyv1connect"
+	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/service/archive"
+	"github.com/parley-im/parley/service/directory"
+)
+
+// maxRequest is the largest request body in bytes: a list of 10,000 users is about 1 MB.
+const maxRequest = 16 << 20
+
+// Options are what the API speaks for. Calls of a nil part answer unavailable.
+type Options struct {
+	Directory *directory.Service
+	Archive   *archive.Service
+	Devices   Devices
+	Server    Server
+}
+
+// Handler serves the whole API. It trusts its caller to be an administrator: it is for the Unix socket in the data
+// folder, which only the account of the server may open.
+func Handler(o Options) http.Handler {
+	opts := []connect.HandlerOption{connect.WithReadMaxBytes(maxRequest), connect.WithInterceptors(kinds{})}
+	mux := http.NewServeMux()
+	mux.Handle(parleyv1connect.NewUserServiceHandler(&users{o.Directory, o.Devices}, opts...))
+	mux.Handle(parleyv1connect.NewArchiveServiceHandler(&records{o.Archive}, opts...))
+	mux.Handle(parleyv1connect.NewStatusServiceHandler(&status{o.Server}, opts...))
+	return mux
+}
+
+// callerKey is the key under which a context holds who calls.
+type callerKey struct{}
+
+// WithCaller notes who calls, for the records of what is done.
+func WithCaller(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, callerKey{}, name)
+}
+
+func caller(ctx context.Context) string {
+	name, _ := ctx.Value(callerKey{}).(string)
+	return name
+}
+
+// via is the door by which all of this package's callers come, for records.
+const via = "api"
+
+// kinds turns errors of our kinds into Connect's codes, with a sentence for people.
+type kinds struct{}
+
+func (kinds) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		resp, err := next(ctx, req)
+		return resp, public(err)
+	}
+}
+
+func (kinds) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return next
+}
+
+func (kinds) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
+		return public(next(ctx, conn))
+	}
+}
+
+var codes = map[errs.Kind]connect.Code{
+	errs.Invalid:      connect.CodeInvalidArgument,
+	errs.Unauthorized: connect.CodeUnauthenticated,
+	errs.Forbidden:    connect.CodePermissionDenied,
+	errs.NotFound:     connect.CodeNotFound,
+	errs.Conflict:     connect.CodeAlreadyExists,
+	errs.TooMany:      connect.CodeResourceExhausted,
+	errs.Unavailable:  connect.CodeUnavailable,
+	errs.Internal:     connect.CodeInternal,
+}
+
+func public(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := err.(*connect.Error); ok { //nolint:errorlint // only one made by Connect itself is passed as it is
+		return err
+	}
+	return connect.NewError(codes[errs.KindOf(err)], err)
+}
