@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/parley-im/parley/config"
+	"github.com/parley-im/parley/server"
+)
+
+type serveCmd struct{}
+
+func (serveCmd) Run(a *app) error {
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	s, err := server.New(a.ctx, cfg, logger(cfg.Log))
+	if err != nil {
+		return err
+	}
+	return s.Serve(a.ctx)
+}
+
+type versionCmd struct{}
+
+func (versionCmd) Run(*app) error {
+	fmt.Println("parley", server.Version())
+	return nil
+}
+
+type configCmd struct {
+	Check    configCheckCmd    `cmd:"" help:"Say what is wrong with the file, or that it is right."`
+	Describe configDescribeCmd `cmd:"" help:"Print every key with its default and meaning."`
+}
+
+type configCheckCmd struct{}
+
+func (configCheckCmd) Run(a *app) error {
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	name := a.path
+	if name == "" {
+		name = "the default configuration"
+	}
+	fmt.Printf("%s is right: data in %s, domains %v\n", name, cfg.Data, cfg.Domains)
+	return nil
+}
+
+type configDescribeCmd struct{}
+
+func (configDescribeCmd) Run(*app) error {
+	_, err := os.Stdout.WriteString(config.Describe())
+	return err
+}

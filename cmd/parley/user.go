@@ -1,0 +1,274 @@
+package main
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	v1 "github.com/parley-im/parley/api/parley/v1"
+	"github.com/parley-im/parley/base/errs"
+	parley "github.com/parley-im/parley/sdk/go"
+)
+
+type userCmd struct {
+	Add     userAddCmd     `cmd:"" help:"Add a user, or many from a CSV file."`
+	List    userListCmd    `cmd:"" help:"List users."`
+	Show    userShowCmd    `cmd:"" help:"Show one user with devices."`
+	Passwd  userPasswdCmd  `cmd:"" help:"Set a new password."`
+	Disable userDisableCmd `cmd:"" help:"Close an account; its sessions end at once."`
+	Enable  userEnableCmd  `cmd:"" help:"Open a closed account again."`
+	Remove  userRemoveCmd  `cmd:"" help:"Remove an account. What it said stays in the archive."`
+}
+
+type userAddCmd struct {
+	User          string `arg:"" optional:"" placeholder:"USER@DOMAIN" help:"Address of the new user."`
+	PasswordStdin bool   `help:"Read the password from standard input; without it one is made and printed."`
+	Name          string `help:"Display name."`
+	Admin         bool   `help:"May administer."`
+	CSV           string `placeholder:"FILE" help:"Add all users of a file: address,name,password,admin in each row; only the address is needed. Missing passwords are made and printed."`
+}
+
+func (c userAddCmd) Run(a *app) error {
+	if (c.User == "") == (c.CSV == "") {
+		return errs.New(errs.Invalid, "give either USER@DOMAIN or --csv FILE")
+	}
+	list := []*v1.NewUser{{Address: c.User, Name: c.Name, Admin: c.Admin}}
+	if c.CSV != "" {
+		var err error
+		if list, err = readCSV(c.CSV); err != nil {
+			return err
+		}
+	} else if c.PasswordStdin {
+		var err error
+		if list[0].Password, err = readPassword(); err != nil {
+			return err
+		}
+	}
+	made := make([]*v1.NewUser, 0)
+	for _, u := range list {
+		if u.Password == "" {
+			u.Password = rand.Text()[:20]
+			made = append(made, u)
+		}
+	}
+	return a.administer(func(p *parley.Client) error {
+		resp, err := p.Users.AddUsers(a.ctx, connect.NewRequest(&v1.AddUsersRequest{Users: list}))
+		if err != nil {
+			return err
+		}
+		for _, u := range made {
+			fmt.Printf("%s password: %s\n", u.Address, u.Password)
+		}
+		fmt.Fprintln(os.Stderr, resp.Msg.Added, plural(int(resp.Msg.Added), "user", "users"), "added")
+		return nil
+	})
+}
+
+// readCSV reads rows of address,name,password,admin. A first row that begins with "address" is a heading.
+func readCSV(path string) ([]*v1.NewUser, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r := csv.NewReader(f)
+	r.FieldsPerRecord = -1
+	r.TrimLeadingSpace = true
+	var list []*v1.NewUser
+	for {
+		row, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if len(list) == 0 && strings.EqualFold(row[0], "address") {
+			continue
+		}
+		line, _ := r.FieldPos(0)
+		u, err := userOfRow(row)
+		if err != nil {
+			return nil, fmt.Errorf("%s, line %d: %w", path, line, err)
+		}
+		list = append(list, u)
+	}
+	if len(list) == 0 {
+		return nil, errs.New(errs.Invalid, "%s holds no users: write one row address,name,password for each", path)
+	}
+	return list, nil
+}
+
+func userOfRow(row []string) (*v1.NewUser, error) {
+	if len(row) > 4 {
+		return nil, fmt.Errorf("%d columns; there are at most four: address,name,password,admin", len(row))
+	}
+	row = append(row, "", "", "")
+	u := &v1.NewUser{Address: row[0], Name: row[1], Password: row[2]}
+	if row[3] != "" {
+		admin, err := strconv.ParseBool(row[3])
+		if err != nil {
+			return nil, fmt.Errorf("admin is %q; write true or false", row[3])
+		}
+		u.Admin = admin
+	}
+	return u, nil
+}
+
+// readPassword takes the first line of standard input.
+func readPassword() (string, error) {
+	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	line = strings.TrimRight(line, "\r\n")
+	if line == "" {
+		return "", errs.New(errs.Invalid, "there is no password on standard input")
+	}
+	return line, nil
+}
+
+type userListCmd struct {
+	Match string `arg:"" optional:"" help:"Part of an address or name."`
+	JSON  bool   `help:"One user a line as JSON."`
+}
+
+func (c userListCmd) Run(a *app) error {
+	return a.administer(func(p *parley.Client) error {
+		w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
+		if !c.JSON {
+			fmt.Fprintln(w, "ADDRESS\tNAME\tROLE\tSTATE")
+		}
+		for after, more := "", true; more; {
+			resp, err := p.Users.ListUsers(a.ctx, connect.NewRequest(&v1.ListUsersRequest{Match: c.Match, After: after}))
+			if err != nil {
+				return err
+			}
+			for _, u := range resp.Msg.Users {
+				after = u.Address
+				if c.JSON {
+					if err := printJSON(u); err != nil {
+						return err
+					}
+					continue
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", u.Address, u.Name, role(u), state(u))
+			}
+			more = resp.Msg.More
+		}
+		return w.Flush()
+	})
+}
+
+type userShowCmd struct {
+	User string `arg:"" placeholder:"USER@DOMAIN"`
+}
+
+func (c userShowCmd) Run(a *app) error {
+	return a.administer(func(p *parley.Client) error {
+		resp, err := p.Users.GetUser(a.ctx, connect.NewRequest(&v1.GetUserRequest{Address: c.User}))
+		if err != nil {
+			return err
+		}
+		u := resp.Msg.User
+		w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
+		fmt.Fprintf(w, "address\t%s\nname\t%s\nrole\t%s\nstate\t%s\ncreated\t%s\n", u.Address, u.Name, role(u), state(u), when(u.Created))
+		for _, b := range resp.Msg.Bindings {
+			fmt.Fprintf(w, "signed in\t%s over %s from %s until %s (%s)\n", b.UserAgent, b.Transport, b.Remote, when(b.Expires), b.Device)
+		}
+		for _, d := range resp.Msg.DevicePasswords {
+			fmt.Fprintf(w, "device password\t%s %q, last used %s%s\n", d.Id, d.Label, when(d.LastUsed), map[bool]string{true: ", revoked"}[d.Revoked])
+		}
+		return w.Flush()
+	})
+}
+
+type userPasswdCmd struct {
+	User          string `arg:"" placeholder:"USER@DOMAIN"`
+	PasswordStdin bool   `help:"Read the password from standard input; without it one is made and printed."`
+}
+
+func (c userPasswdCmd) Run(a *app) error {
+	password := rand.Text()[:20]
+	if c.PasswordStdin {
+		var err error
+		if password, err = readPassword(); err != nil {
+			return err
+		}
+	}
+	return a.administer(func(p *parley.Client) error {
+		_, err := p.Users.SetPassword(a.ctx, connect.NewRequest(&v1.SetPasswordRequest{Address: c.User, Password: password}))
+		if err == nil && !c.PasswordStdin {
+			fmt.Printf("%s password: %s\n", c.User, password)
+		}
+		return err
+	})
+}
+
+type userDisableCmd struct {
+	User string `arg:"" placeholder:"USER@DOMAIN"`
+}
+
+func (c userDisableCmd) Run(a *app) error { return a.setDisabled(c.User, true) }
+
+type userEnableCmd struct {
+	User string `arg:"" placeholder:"USER@DOMAIN"`
+}
+
+func (c userEnableCmd) Run(a *app) error { return a.setDisabled(c.User, false) }
+
+func (a *app) setDisabled(user string, disabled bool) error {
+	return a.administer(func(p *parley.Client) error {
+		_, err := p.Users.SetDisabled(a.ctx, connect.NewRequest(&v1.SetDisabledRequest{Address: user, Disabled: disabled}))
+		return err
+	})
+}
+
+type userRemoveCmd struct {
+	User string `arg:"" placeholder:"USER@DOMAIN"`
+}
+
+func (c userRemoveCmd) Run(a *app) error {
+	return a.administer(func(p *parley.Client) error {
+		_, err := p.Users.RemoveUser(a.ctx, connect.NewRequest(&v1.RemoveUserRequest{Address: c.User}))
+		return err
+	})
+}
+
+func role(u *v1.User) string {
+	if u.Admin {
+		return "admin"
+	}
+	return "user"
+}
+
+func state(u *v1.User) string {
+	if u.Disabled {
+		return "disabled"
+	}
+	return "active"
+}
+
+func when(t *timestamppb.Timestamp) string {
+	if t == nil {
+		return "never"
+	}
+	return t.AsTime().Local().Format("2006-01-02 15:04:05")
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}

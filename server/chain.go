@@ -1,0 +1,48 @@
+package server
+
+import (
+	"github.com/parley-im/parley/route"
+	"github.com/parley-im/parley/wire/sip"
+)
+
+// supported are the option tags that this server understands as an end.
+const supported = "path, outbound, gruu"
+
+// mergedWindow is how many requests are remembered to recognise one that arrives on two ways (RFC 3261 §8.2.2.2).
+const mergedWindow = 8192
+
+// chain is the one list of what a request passes, in order. Each step says why it stands where it stands.
+func (s *Server) chain() []route.Step {
+	s.handlers()
+	return []route.Step{
+		route.Sanity(),
+		route.Methods(s.mux, s.policy.Method),
+		route.Scheme(),
+		route.MaxForwards(s.home),
+		route.Loop(s.home),
+		route.ProxyRequire(),
+		route.Merged(mergedWindow, sip.REGISTER, sip.MESSAGE, sip.SUBSCRIBE, sip.PUBLISH),
+		route.Trusted(),
+		route.Routing(s.home, s.keys.Derive("flow tokens")),
+		route.Authenticate(authenticator{s}),
+		route.From(s.speaksFor),
+		route.InDialog(s.mux, s.proxy),
+		route.Domain(s.home, nil),
+		{Name: "mux", Why: "last: what is left is for a service", Handler: s.mux},
+	}
+}
+
+// handlers says which service takes which method.
+func (s *Server) handlers() {
+	toUser := route.ToUser(s.proxy)
+	s.mux.Handle(sip.REGISTER, route.Endpoint(s.registrar, "path", "outbound", "gruu"))
+	s.mux.Handle(sip.MESSAGE, route.Endpoint(s.message))
+	s.mux.HandleInDialog(sip.MESSAGE, s.message)
+	s.mux.Handle(sip.INVITE, s.call)
+	for _, method := range []string{sip.INVITE, sip.UPDATE, sip.BYE} {
+		s.mux.HandleInDialog(method, route.HandlerFunc(s.call.InDialog))
+	}
+	s.mux.Handle(sip.REFER, toUser)
+	s.mux.Handle(sip.OPTIONS, route.ServerOptions(s.mux, toUser, supported))
+	s.mux.HandleEvent("reg", route.HandlerFunc(s.subscribeReg))
+}

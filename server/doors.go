@@ -1,0 +1,134 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/parley-im/parley/api"
+	"github.com/parley-im/parley/base/errs"
+)
+
+// headerWithin bounds how long a client may take over the head of an HTTP request. Streams must not be cut, so there
+// is no limit on the answer.
+const headerWithin = 10 * time.Second
+
+// buildDoors opens the listeners that are not SIP: browsers, monitoring, and the socket of the command line.
+func (s *Server) buildDoors(context.Context) error {
+	if err := s.openHTTP(); err != nil {
+		return err
+	}
+	if err := s.openMetrics(); err != nil {
+		return err
+	}
+	d, err := openSocket(s.cfg.Data, s.log, api.Options{Directory: s.directory, Archive: s.archive, Devices: devices{s.registrar}, Server: s})
+	if err != nil {
+		return err
+	}
+	s.doors = append(s.doors, d)
+	return nil
+}
+
+func (s *Server) openHTTP() error {
+	if s.cfg.HTTP.Listen == "" {
+		return nil
+	}
+	l, err := listen("http.listen", s.cfg.HTTP.Listen)
+	if err != nil {
+		return err
+	}
+	secure := s.cfg.HTTP.TLS != "off"
+	if secure {
+		c, err := s.tls(s.cfg.HTTP.TLS, s.cfg.HTTP.Key)
+		if err != nil {
+			_ = l.Close()
+			return err
+		}
+		// No HTTP/2: a WebSocket takes over its connection.
+		c.NextProtos = []string{"http/1.1"}
+		l = tls.NewListener(l, c)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/sip", s.transport.WebSocketHandler(secure, s.cfg.HTTP.Origins))
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "Parley is running. SIP over WebSocket (RFC 7118) is at /sip.")
+	})
+	s.doors = append(s.doors, newDoor("http", l, mux, s.log))
+	return nil
+}
+
+func (s *Server) openMetrics() error {
+	if s.cfg.Metrics.Listen == "" {
+		return nil
+	}
+	l, err := listen("metrics.listen", s.cfg.Metrics.Listen)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
+	mux.HandleFunc("GET /ready", s.serveReady)
+	s.doors = append(s.doors, newDoor("metrics", l, mux, s.log))
+	return nil
+}
+
+// serveReady says whether the server can record, which is what it needs to do anything.
+func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
+	select {
+	case <-s.ready:
+	default:
+		http.Error(w, "starting", http.StatusServiceUnavailable)
+		return
+	}
+	if err := s.store.sql.Healthy(); err != nil {
+		http.Error(w, "the log cannot be written: "+err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}
+
+func newDoor(name string, l net.Listener, h http.Handler, log *slog.Logger) *door {
+	return &door{name: name, listener: l, server: &http.Server{
+		Handler: h, ReadHeaderTimeout: headerWithin, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}}
+}
+
+// listen opens a TCP listener; the error says which key to change.
+func listen(key, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, errs.New(errs.Conflict, "server: %s = %q: another program uses this port; stop it, or choose another port", key, address)
+	case err != nil:
+		return nil, errs.New(errs.Invalid, "server: %s = %q cannot be opened: %w", key, address, err)
+	}
+	return l, nil
+}
+
+// tls is the TLS configuration for a certificate "auto", "off" or in a file.
+func (s *Server) tls(certificate, key string) (*tls.Config, error) {
+	names := ownNames(s.cfg.Domains, s.cfg.SIP.Advertise)
+	load := authority{folder: filepath.Join(s.cfg.Data, "tls"), names: names}.certificate
+	switch certificate {
+	case "auto":
+	case "off":
+		return nil, nil
+	default:
+		load = fromFiles(certificate, key, names)
+	}
+	c, err := newCertificate(load)
+	if err != nil {
+		return nil, err
+	}
+	return c.config(), nil
+}

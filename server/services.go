@@ -1,0 +1,161 @@
+package server
+
+import (
+	"context"
+
+	"github.com/parley-im/parley/auth"
+	"github.com/parley-im/parley/bus"
+	"github.com/parley-im/parley/dialog"
+	"github.com/parley-im/parley/policy"
+	"github.com/parley-im/parley/route"
+	"github.com/parley-im/parley/service/archive"
+	"github.com/parley-im/parley/service/call"
+	"github.com/parley-im/parley/service/directory"
+	"github.com/parley-im/parley/service/message"
+	"github.com/parley-im/parley/service/registrar"
+	"github.com/parley-im/parley/transaction"
+	"github.com/parley-im/parley/transport"
+	"github.com/parley-im/parley/wire/sip"
+)
+
+// buildSIP opens the sockets and makes everything up to the proxy.
+func (s *Server) buildSIP(context.Context) error {
+	sipTLS, err := s.tls(s.cfg.SIP.Certificate, s.cfg.SIP.Key)
+	if err != nil {
+		return err
+	}
+	l := s.cfg.Limits
+	s.transport, err = transport.Listen(transport.Options{
+		UDP: s.cfg.SIP.UDP, TCP: s.cfg.SIP.TCP, TLS: s.cfg.SIP.TLS, TLSConfig: sipTLS, Advertise: s.cfg.SIP.Advertise,
+		Limits: transport.Limits{
+			SIP:      sip.Limits{Headers: l.Headers, HeaderBytes: l.HeaderBytes, Body: l.Body + envelope, Vias: l.Vias, Line: l.Line},
+			Datagram: l.Datagram, Connections: l.Connections, PerAddress: l.ConnectionsPerAddress,
+			Greeting: l.GreetingTimeout, Idle: l.IdleTimeout, Partial: l.MessageTimeout, Handshake: l.HandshakeTimeout,
+			QueueBytes: l.WriteQueue, Rate: l.UnprovenRate, Burst: 2 * l.UnprovenRate,
+		},
+		Log: s.log, Registerer: s.registry,
+	})
+	if err != nil {
+		return err
+	}
+	s.transactions = transaction.New(transaction.Options{
+		Transport: s.transport, Limits: transaction.Limits{Server: l.Transactions, Client: l.Transactions}, Log: s.log, Registerer: s.registry,
+	})
+	s.home = &route.Home{Domains: s.cfg.Domains, IsLocal: s.transport.IsLocal}
+	s.policy = policy.New(policy.Options{Methods: s.cfg.SIP.Methods, InfoTypes: s.cfg.SIP.InfoTypes})
+	s.mux = route.NewMux()
+	s.registrar, err = registrar.New(s.registrarOptions())
+	if err != nil {
+		return err
+	}
+	s.proxy = route.NewProxy(route.ProxyOptions{
+		Transport: s.transport, Transactions: s.transactions, Home: s.home, Locator: s.registrar, Reacher: s.registrar,
+		Key: s.keys.Derive("flow tokens"), Body: s.judgeBody, TimerC: s.cfg.Call.RingTimeout, MaxBreadth: l.MaxBreadth,
+		SessionExpires: s.cfg.Call.SessionExpires, MinSE: s.cfg.Call.MinSE, Log: s.log, Registerer: s.registry,
+	})
+	return nil
+}
+
+// envelope is what a body that reaches its limit may take more on the wire, compressed or wrapped, so that it is
+// the message service that refuses it, with words.
+const envelope = 64 << 10
+
+// buildServices makes what people come for, and the chain that leads there.
+func (s *Server) buildServices(context.Context) error {
+	s.message = message.New(message.Options{
+		Store: s.store, Devices: s.registrar, Accounts: s.auth.Accounts(), Dialogs: dialogs{s}, Forward: s.proxy, Transactions: s.transactions,
+		MaxBody: s.cfg.Limits.Body, Window: s.cfg.Message.Window, Lapse: s.cfg.Message.DeviceLapse, Log: s.log, Registerer: s.registry,
+	})
+	s.call = call.New(call.Options{
+		Store: s.store, Locator: s.registrar, Addresses: s.registrar, Accounts: s.auth.Accounts(), Forward: s.proxy,
+		Timers: s.transactions, Log: s.log, Registerer: s.registry,
+	})
+	s.buildReg()
+	s.directory = directory.New(directory.Options{Store: s.store, Keys: s.keys, Domains: s.cfg.Domains, Changed: func(aor string, c directory.Change) {
+		bus.Publish(s.bus, bus.UserChanged{AOR: aor, Kind: string(c)})
+	}})
+	s.archive = archive.New(s.store)
+	s.registrar.Watch(s.bindingChanged)
+	if _, err := bus.Subscribe(s.bus, s.userChanged); err != nil {
+		return err
+	}
+	s.transactions.SetHandler(route.NewCore(route.CoreOptions{
+		Chain: s.chain(),
+		Closed: []func(transport.Flow, error){
+			s.registrar.FlowClosed,
+			func(f transport.Flow, _ error) { s.auth.ConnClosed(f.ID()) },
+		},
+		Log: s.log, Registerer: s.registry,
+	}))
+	return nil
+}
+
+// bindingChanged tells the message service that a device is there.
+func (s *Server) bindingChanged(e registrar.Event) {
+	if e.Kind == registrar.Registered || e.Kind == registrar.Refreshed {
+		s.message.Arrived(e.Binding.AOR, e.Binding.Device)
+	}
+}
+
+// userChanged forgets what was known of an account, and ends its sessions when it may not have them any more.
+func (s *Server) userChanged(e bus.UserChanged) {
+	flows := s.registrar.Flows(e.AOR)
+	for _, c := range s.auth.Conns(e.AOR) {
+		if f, ok := s.transport.Lookup(c); ok {
+			flows = append(flows, f)
+		}
+	}
+	s.auth.UserChanged(e.AOR)
+	switch directory.Change(e.Kind) {
+	case directory.Disabled, directory.Removed, directory.Password, directory.Revoked:
+	default:
+		return
+	}
+	s.registrar.Remove(e.AOR)
+	s.reg.Terminate(func(sub *dialog.Subscription) bool { return sub.Watcher().AOR == e.AOR }, "rejected")
+	for _, f := range flows {
+		f.Close("the account was changed by an administrator")
+	}
+}
+
+func (s *Server) gruuOwner(uri sip.URI) (string, bool) {
+	aor, _, ok := s.registrar.Resolve(uri)
+	return aor, ok
+}
+
+func (s *Server) judgeBody(m *sip.Message) *route.Refusal {
+	no := s.policy.Body(m)
+	if no == nil {
+		return nil
+	}
+	return &route.Refusal{Status: no.Status, Reason: no.Reason, Warning: no.Warning, Accept: no.Accept}
+}
+
+// dialogs lets the message service ask the call service, which is built after it.
+type dialogs struct{ s *Server }
+
+func (d dialogs) Peer(callID, fromTag, toTag string) (string, bool) {
+	return d.s.call.Peer(callID, fromTag, toTag)
+}
+
+// authenticator adapts package auth to the chain.
+type authenticator struct{ s *Server }
+
+func (a authenticator) Authenticate(r *route.Request, proxy bool) {
+	a.s.auth.Authenticate(r.Msg, sourceOf(r.Flow), proxy, func(res auth.Result) {
+		if res.Digest {
+			a.s.transport.Prove(r.Flow)
+		}
+		id := res.Identity
+		r.Authenticated(route.Verdict{
+			Identity: route.Identity{AOR: id.AOR, Device: id.Device, Name: id.Name, Admin: id.Admin},
+			Status:   res.Status, Reason: res.Reason, Warning: res.Warning, Challenges: res.Challenges,
+			RetryAfter: res.RetryAfter, Info: res.AuthenticationInfo,
+		})
+	})
+}
+
+// speaksFor tells whether a From that is not the AOR is a GRUU of who signed in.
+func (s *Server) speaksFor(id route.Identity, from sip.URI) bool {
+	return s.auth.SpeaksFor(auth.Identity{AOR: id.AOR, Device: id.Device, Name: id.Name, Admin: id.Admin}, from)
+}
