@@ -265,15 +265,19 @@ func (n *Notifier) decided(tx *transaction.Server, m *sip.Message, s *Subscripti
 	n.follow(s, left)
 }
 
+// afterResponse is how long the first NOTIFY waits for the 200 to leave.
+const afterResponse = 10 * time.Millisecond
+
 // follow lets the NOTIFY that every SUBSCRIBE causes come after its 200, which
-// leaves only when the transaction's callback has returned. RFC 6665 §4.2.1.2.
+// leaves only when the transaction's callback has returned. Watchers must cope
+// with the other order (RFC 6665 §4.1.2.4), not all of them do.
 func (n *Notifier) follow(s *Subscription, left time.Duration) {
 	if left == 0 {
-		n.o.Transactions.After(0, func() { s.end("timeout", 0) })
+		n.o.Transactions.After(afterResponse, func() { s.end("timeout", 0) })
 		return
 	}
 	s.arm(left)
-	n.o.Transactions.After(0, s.Notify)
+	n.o.Transactions.After(afterResponse, s.Notify)
 }
 
 // add puts a subscription on the tables; n.mu is held.

@@ -136,7 +136,7 @@ func (r *rig) subscribe(branch, cseq, to string, headers ...string) {
 
 func (r *rig) next() *sip.Message {
 	r.t.Helper()
-	time.Sleep(20 * time.Millisecond) // a turn of the timer wheel, on the bubble's clock
+	time.Sleep(50 * time.Millisecond) // a few turns of the timer wheel, on the bubble's clock
 	synctest.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
