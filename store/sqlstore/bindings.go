@@ -22,15 +22,23 @@ const (
 // LoadBindings is store.Bindings.LoadBindings.
 func (s *state) LoadBindings(ctx context.Context) ([]store.Binding, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+bindingColumns+` FROM bindings ORDER BY aor, key`)
-	return collect(rows, err, "reading bindings", func(row scanner) (b store.Binding, err error) {
-		var created, updated, expires, outbound int64
-		err = row.Scan(&b.AOR, &b.Key, &b.Contact, &b.Params, &b.Instance, &b.Device, &b.RegID, &b.CallID, &b.CSeq, &b.UserAgent,
-			&b.Path, &b.Q, &created, &updated, &expires, &b.Transport, &b.Listener, &b.Local, &b.Remote, &outbound, &b.Password,
-			&b.GRUU)
-		b.Created, b.Updated, b.Expires = fromMicros(created), fromMicros(updated), fromMicros(expires)
-		b.Outbound = outbound != 0
-		return b, err
-	})
+	return collect(rows, err, "reading bindings", scanBinding)
+}
+
+func scanBinding(row scanner) (b store.Binding, err error) {
+	var created, updated, expires, outbound int64
+	err = row.Scan(&b.AOR, &b.Key, &b.Contact, &b.Params, &b.Instance, &b.Device, &b.RegID, &b.CallID, &b.CSeq, &b.UserAgent,
+		&b.Path, &b.Q, &created, &updated, &expires, &b.Transport, &b.Listener, &b.Local, &b.Remote, &outbound, &b.Password,
+		&b.GRUU)
+	b.Created, b.Updated, b.Expires = fromMicros(created), fromMicros(updated), fromMicros(expires)
+	b.Outbound = outbound != 0
+	return b, err
+}
+
+func bindingArgs(b *store.Binding) []any {
+	return []any{b.AOR, b.Key, b.Contact, b.Params, b.Instance, b.Device, int64(b.RegID), b.CallID, int64(b.CSeq),
+		b.UserAgent, b.Path, int64(b.Q), micros(b.Created), micros(b.Updated), micros(b.Expires), b.Transport, b.Listener,
+		b.Local, b.Remote, number(b.Outbound), b.Password, b.GRUU}
 }
 
 // SaveBindings is store.Bindings.SaveBindings.
@@ -46,9 +54,7 @@ func (s *state) SaveBindings(ctx context.Context, put []store.Binding, del []sto
 		if last[store.BindingKey{AOR: b.AOR, Key: b.Key}] != i {
 			continue
 		}
-		args = append(args, b.AOR, b.Key, b.Contact, b.Params, b.Instance, b.Device, int64(b.RegID), b.CallID, int64(b.CSeq),
-			b.UserAgent, b.Path, int64(b.Q), micros(b.Created), micros(b.Updated), micros(b.Expires), b.Transport, b.Listener,
-			b.Local, b.Remote, number(b.Outbound), b.Password, b.GRUU)
+		args = append(args, bindingArgs(b)...)
 	}
 	scrub(args)
 	return s.change(ctx, "saving bindings", func(tx *sql.Tx) error {
@@ -57,6 +63,6 @@ func (s *state) SaveBindings(ctx context.Context, put []store.Binding, del []sto
 				return err
 			}
 		}
-		return insertMany(ctx, tx, `INSERT INTO bindings (`+bindingColumns+`)`, bindingColumnCount, args, bindingReplace)
+		return insertMany(ctx, tx, s.d, `INSERT INTO bindings (`+bindingColumns+`)`, bindingColumnCount, args, bindingReplace)
 	})
 }

@@ -22,6 +22,8 @@ type writer interface {
 	// recover brings the database back to a known state: whatever commit tried before has landed or never will, what has
 	// landed is durable, and the database takes writes.
 	recover(ctx context.Context) error
+	// probe writes, in a transaction of its own, something that changes nothing.
+	probe() error
 	// find returns those of the ids that are in the log above base and not void, in ascending order.
 	find(base int64, ids []id.ID) ([]place, error)
 	// limit is how long the log may stay in an unknown state before the process must end; 0: as long as it takes.
@@ -54,15 +56,33 @@ func (c *committer) run(ctx context.Context) error {
 			return nil
 		}
 		var err error
-		if len(batch) == 0 {
+		switch &batch[0] {
+		case &taskVerify[0]:
 			_, err = c.restore(ctx, 0, nil)
-		} else {
+		case &taskProbe[0]:
+			err = c.try(ctx)
+		default:
 			err = c.write(ctx, batch)
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// try writes nothing of importance, to learn whether the log can be written again.
+func (c *committer) try(ctx context.Context) error {
+	err := c.w.probe()
+	if err == nil {
+		c.sick.Store(nil)
+		return nil
+	}
+	c.fail(err)
+	if c.w.judge(err) == doubtful {
+		_, err := c.restore(ctx, 0, nil)
+		return err
+	}
+	return nil
 }
 
 // write brings a batch into the log, or drops it, or voids it: it returns when one of the three is certain.
@@ -87,6 +107,7 @@ func (c *committer) write(ctx context.Context, batch []entry) error {
 			c.dropped(store.ErrUnavailable)
 			return nil
 		}
+		c.fail(err)
 		switch c.w.judge(err) {
 		case again:
 			if !c.back() {
@@ -150,9 +171,14 @@ func (c *committer) restore(ctx context.Context, base int64, records []*store.Re
 					records[i].Seq, head = p.seq, p.seq
 				}
 				c.m.recoveries.Inc()
+				c.sick.Store(nil)
 				c.log.Info("the log is in a known state again", "landed", len(found), "tries", try+1)
 				return head, nil
 			}
+		}
+		c.fail(err)
+		if c.w.judge(err) == again {
+			start = time.Now() // locked: that says nothing about the disk
 		}
 		if limit > 0 && time.Since(start) > limit {
 			return 0, fmt.Errorf("%w: %w", store.ErrLogLost, err)

@@ -51,8 +51,10 @@ type committer struct {
 	log   *slog.Logger
 	m     *metrics
 
-	head   atomic.Int64 // highest seq that readers may see
+	head   atomic.Int64          // highest seq that readers may see
+	sick   atomic.Pointer[error] // why the log could not be written last time; nil: it could
 	wake   chan struct{}
+	probe  chan struct{} // ask run to try whether the log can be written
 	called chan struct{} // wakes call
 
 	mu       sync.Mutex
@@ -82,7 +84,7 @@ type call struct {
 }
 
 func newCommitter(w writer, notes *doomedNotes, head int64, log *slog.Logger, m *metrics) *committer {
-	c := &committer{w: w, notes: notes, log: log, m: m, wake: make(chan struct{}, 1), called: make(chan struct{}, 1),
+	c := &committer{w: w, notes: notes, log: log, m: m, wake: make(chan struct{}, 1), probe: make(chan struct{}, 1), called: make(chan struct{}, 1),
 		watchers: make(map[int]func(int64))}
 	c.head.Store(head)
 	m.head.Set(float64(head))
@@ -175,7 +177,14 @@ func (c *committer) refuse(list []entry, err error) {
 	notify(c.called)
 }
 
-// take waits for records and takes what fits into one transaction. It returns nil when ctx has ended and nothing waits.
+// Tasks of run when there is nothing to write.
+var (
+	taskVerify = []entry{{}} // something beside a commit has failed: verify before the next one
+	taskProbe  = []entry{{}} // the last commit failed: find out whether the next would
+)
+
+// take waits for records and takes what fits into one transaction, or returns one of the tasks. It returns nil when ctx has
+// ended and nothing waits.
 func (c *committer) take(ctx context.Context) []entry {
 	for {
 		c.mu.Lock()
@@ -207,7 +216,9 @@ func (c *committer) take(ctx context.Context) []entry {
 		case <-c.wake:
 		case <-ctx.Done():
 		case <-c.w.suspect():
-			return []entry{} // nothing to write, but the log must be verified before the next commit
+			return taskVerify
+		case <-c.probe:
+			return taskProbe
 		}
 	}
 }
@@ -242,6 +253,7 @@ func (c *committer) landed(batch []entry, head int64) bool {
 		return false
 	}
 	c.flying = nil
+	c.sick.Store(nil)
 	c.advance(head)
 	for _, e := range batch {
 		c.calls = append(c.calls, call{done: e.done, size: e.size, born: e.born})
@@ -333,6 +345,9 @@ func (c *committer) watch(stop chan struct{}) {
 		case <-timer.C:
 		}
 		timer.Reset(c.expire(time.Now()))
+		if c.sick.Load() != nil {
+			notify(c.probe)
+		}
 	}
 }
 
@@ -342,6 +357,7 @@ func (c *committer) expire(now time.Time) time.Duration {
 	if c.phase != idle && !c.doomed && len(c.flying) > 0 && now.Sub(c.flying[0].born) >= patience {
 		batch := c.flying
 		c.doomed = true
+		c.fail(errLate)
 		if c.phase == committing {
 			// It may land although we are about to say that it did not: note that where a kill cannot lose it, then say it.
 			base, ready := c.head.Load(), make(chan struct{})
@@ -362,6 +378,7 @@ func (c *committer) expire(now time.Time) time.Duration {
 		}
 	}
 	if late > 0 {
+		c.fail(errLate)
 		c.refuse(c.queue[:late], store.ErrUnavailable)
 		c.queue = c.queue[late:]
 	}
@@ -472,5 +489,18 @@ func (c *committer) Subscribe(fn func(head int64)) (cancel func()) {
 		delete(c.watchers, n)
 	}
 }
+
+// fail remembers that the log could not be written.
+func (c *committer) fail(err error) { c.sick.Store(&err) }
+
+// healthy is nil when the log could be written last time.
+func (c *committer) healthy() error {
+	if err := c.sick.Load(); err != nil {
+		return unavailable(*err, "sqlstore: the log cannot be written")
+	}
+	return nil
+}
+
+var errLate = errors.New("the database does not answer in time")
 
 var errDropped = errors.New("sqlstore: the batch is not wanted any more")

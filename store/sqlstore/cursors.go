@@ -34,6 +34,10 @@ func scanCursor(row scanner) (c store.Cursor, err error) {
 	return c, err
 }
 
+func cursorArgs(c *store.Cursor) []any {
+	return []any{c.AOR, c.Device, c.Seq, micros(c.Created), micros(c.Seen), number(c.Lapsed)}
+}
+
 // LoadCursors is store.Cursors.LoadCursors.
 func (s *state) LoadCursors(ctx context.Context, aor string) ([]store.Cursor, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+cursorColumns+` FROM cursors WHERE aor = $1 ORDER BY device`, aor)
@@ -74,7 +78,7 @@ func (s *state) SaveCursors(ctx context.Context, put []store.Cursor, del []store
 	for i := range put {
 		c := &put[i]
 		if last[store.CursorKey{AOR: c.AOR, Device: c.Device}] == i {
-			args = append(args, c.AOR, c.Device, c.Seq, micros(c.Created), micros(c.Seen), number(c.Lapsed))
+			args = append(args, cursorArgs(c)...)
 		}
 	}
 	scrub(args)
@@ -84,7 +88,7 @@ func (s *state) SaveCursors(ctx context.Context, put []store.Cursor, del []store
 				return err
 			}
 		}
-		return insertMany(ctx, tx, `INSERT INTO cursors (`+cursorColumns+`)`, cursorColumnCount, args, cursorReplace)
+		return insertMany(ctx, tx, s.d, `INSERT INTO cursors (`+cursorColumns+`)`, cursorColumnCount, args, cursorReplace)
 	})
 }
 

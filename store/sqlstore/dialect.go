@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,6 +24,9 @@ type dialect struct {
 	name string
 	// types replaces the @words in the schema files.
 	types *strings.Replacer
+
+	// snapshot is the isolation in which several queries see one moment.
+	snapshot sql.IsolationLevel
 
 	// findWords selects the seqs of records with all words; %s stands for further conditions. $1 is what queryArg makes.
 	findWords string
@@ -55,7 +59,8 @@ var sqliteDialect = &dialect{
 }
 
 var postgresDialect = &dialect{
-	name: "postgres",
+	name:     "postgres",
+	snapshot: sql.LevelRepeatableRead,
 	types: strings.NewReplacer(
 		"@seq", "BIGINT",
 		"@bytes", "BYTEA",
@@ -76,23 +81,21 @@ var postgresDialect = &dialect{
 	},
 }
 
-// values is "($1,$2),($3,$4)": rows of columns placeholders.
-func values(rows, columns int) string {
+// values is "($1,$2),($3,$4)": rows of columns placeholders. On SQLite they are bare, because it finds numbered ones by
+// their names, one after another.
+func (d *dialect) values(rows, columns int) string {
+	if d == sqliteDialect {
+		return strings.Repeat(",("+strings.Repeat(",?", columns)[1:]+")", rows)[1:]
+	}
 	var b strings.Builder
 	for r := range rows {
-		if r > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteByte('(')
 		for c := range columns {
-			if c > 0 {
-				b.WriteByte(',')
-			}
-			fmt.Fprintf(&b, "$%d", r*columns+c+1)
+			b.WriteString([]string{",($", ",$"}[min(c, 1)])
+			b.WriteString(strconv.Itoa(r*columns + c + 1))
 		}
 		b.WriteByte(')')
 	}
-	return b.String()
+	return b.String()[1:]
 }
 
 // sqliteCode is the primary result code of a SQLite error and the extended one; 0 if err is none.

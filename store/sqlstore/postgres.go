@@ -207,10 +207,20 @@ func (w *postgresWriter) judge(err error) verdict {
 }
 
 func (w *postgresWriter) recover(ctx context.Context) error {
-	if w.conn != nil && !w.conn.IsClosed() {
+	if w.probe() == nil {
 		return nil
 	}
 	return w.connect(ctx)
+}
+
+func (w *postgresWriter) probe() error {
+	if w.conn == nil {
+		return errors.New("sqlstore: not connected to PostgreSQL")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), postgresAnswer)
+	defer cancel()
+	_, err := w.conn.Exec(ctx, "UPDATE writer SET value = value WHERE name = 'recoveries'")
+	return err
 }
 
 func (w *postgresWriter) find(base int64, list []id.ID) ([]place, error) {

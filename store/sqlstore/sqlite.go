@@ -138,7 +138,13 @@ func (w *sqliteWriter) bind(a []driver.NamedValue, r *store.Record) {
 	}
 }
 
+// errLocked is a checkpoint that had to stop for a reader or another process.
+var errLocked = errors.New("sqlstore: checkpoint: the database is locked")
+
 func (w *sqliteWriter) judge(err error) verdict {
+	if errors.Is(err, errLocked) {
+		return again
+	}
 	switch code, _ := sqliteCode(err); code {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		return again
@@ -172,13 +178,21 @@ func (w *sqliteWriter) recover(ctx context.Context) error {
 		return fmt.Errorf("sqlstore: checkpoint: %w", err)
 	}
 	if busy != 0 || frames != done {
-		return fmt.Errorf("sqlstore: checkpoint: the database is locked")
+		return errLocked
 	}
 	if _, err := w.s.conn.ExecContext(ctx, "UPDATE writer SET value = value + 1 WHERE name = 'recoveries'"); err != nil {
 		return fmt.Errorf("sqlstore: the write after the checkpoint: %w", err)
 	}
 	// A new connection, so that nothing of the failed one's memory is used.
 	return w.connect(ctx)
+}
+
+func (w *sqliteWriter) probe() error {
+	if w.broken || w.s == nil {
+		return errors.New("sqlstore: the log was not verified after a failure")
+	}
+	_, err := w.s.conn.ExecContext(context.Background(), "UPDATE writer SET value = value WHERE name = 'recoveries'")
+	return err
 }
 
 func (w *sqliteWriter) find(base int64, list []id.ID) ([]place, error) {

@@ -122,7 +122,7 @@ func (s *Store) openSQLite(ctx context.Context) error {
 		return err
 	}
 
-	s.state = &state{
+	s.state = &state{d: sqliteDialect,
 		write: s.pool(sqlitePool(file("state.db"), 1, s.o.vfs, "synchronous(FULL)")),
 		read:  s.pool(sqlitePool(file("state.db"), 4, s.o.vfs, "query_only(1)")),
 	}
@@ -201,7 +201,7 @@ func (s *Store) openPostgres(ctx context.Context) error {
 		return err
 	}
 	s.head = func(ctx context.Context) (int64, error) { return postgresHead(ctx, db) }
-	s.state = &state{read: db, write: db}
+	s.state = &state{d: postgresDialect, read: db, write: db}
 	s.newIndex(postgresDialect, "", func(context.Context) (*sql.DB, indexWriter, error) {
 		return postgresPool(cfg, 4, stateTimeout), &postgresIndex{postgresPool(cfg, 1, indexTimeout)}, nil
 	})
@@ -259,6 +259,9 @@ func (s *Store) Ping(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Healthy returns nil while the log can be written, else why it cannot.
+func (s *Store) Healthy() error { return s.log.healthy() }
 
 // Serve records and indexes until ctx ends; what was appended before is settled then. It returns store.ErrLogLost (wrapped)
 // when the log could not be brought back to a known state after a failure: the process must end, and start again.

@@ -16,6 +16,7 @@ import (
 // state keeps everything beside the log: users, bindings, cursors, settings. Writes go through a pool of one connection on
 // SQLite, so that they wait for each other in our process and not in the database's busy handler.
 type state struct {
+	d           *dialect
 	read, write *sql.DB
 }
 
@@ -65,10 +66,10 @@ func (s *state) change(ctx context.Context, doing string, fn func(*sql.Tx) error
 }
 
 // insertMany runs "INSERT INTO … VALUES" with many rows in each statement. Args has a multiple of columns values.
-func insertMany(ctx context.Context, tx *sql.Tx, into string, columns int, args []any, tail string) error {
+func insertMany(ctx context.Context, tx *sql.Tx, d *dialect, into string, columns int, args []any, tail string) error {
 	const most = 200 // rows; both databases allow 32,000 parameters and are no faster beyond this
 	for part := range slices.Chunk(args, most*columns) {
-		if _, err := tx.ExecContext(ctx, into+" VALUES "+values(len(part)/columns, columns)+tail, part...); err != nil {
+		if _, err := tx.ExecContext(ctx, into+" VALUES "+d.values(len(part)/columns, columns)+tail, part...); err != nil {
 			return err
 		}
 	}
@@ -86,7 +87,14 @@ func affected(r sql.Result, err error, what string) error {
 	return fmt.Errorf("sqlstore: %s: %w", what, store.ErrNotFound)
 }
 
-const userColumns = "aor, name, password, ha1_md5, ha1_sha256, admin, disabled, created, changed"
+const (
+	userColumns     = "aor, name, password, ha1_md5, ha1_sha256, admin, disabled, created, changed"
+	userColumnCount = 9
+)
+
+func userArgs(u store.User) []any {
+	return []any{u.AOR, u.Name, u.Password, u.HA1MD5, u.HA1SHA256, number(u.Admin), number(u.Disabled), micros(u.Created), micros(u.Changed)}
+}
 
 func scanUser(row scanner) (u store.User, err error) {
 	var admin, disabled, created, changed int64
@@ -154,7 +162,7 @@ func collect[T any](rows *sql.Rows, err error, doing string, scan func(scanner) 
 // AddUsers is store.Users.AddUsers.
 func (s *state) AddUsers(ctx context.Context, users []store.User) error {
 	now := time.Now()
-	args := make([]any, 0, len(users)*9)
+	args := make([]any, 0, len(users)*userColumnCount)
 	seen := make(map[string]bool, len(users))
 	for _, u := range users {
 		if u.AOR == "" || !clean(u.AOR) || !clean(u.Name) {
@@ -164,15 +172,13 @@ func (s *state) AddUsers(ctx context.Context, users []store.User) error {
 			return errs.New(errs.Invalid, "sqlstore: %s is in the list twice", u.AOR)
 		}
 		seen[u.AOR] = true
-		created := u.Created
-		if created.IsZero() {
-			created = now
+		if u.Changed = now; u.Created.IsZero() {
+			u.Created = now
 		}
-		args = append(args, u.AOR, u.Name, u.Password, u.HA1MD5, u.HA1SHA256, number(u.Admin), number(u.Disabled),
-			micros(created), micros(now))
+		args = append(args, userArgs(u)...)
 	}
 	err := s.change(ctx, "adding users", func(tx *sql.Tx) error {
-		return insertMany(ctx, tx, `INSERT INTO users (`+userColumns+`)`, 9, args, "")
+		return insertMany(ctx, tx, s.d, `INSERT INTO users (`+userColumns+`)`, userColumnCount, args, "")
 	})
 	if !duplicate(err) {
 		return err
@@ -218,17 +224,26 @@ func (s *state) CountUsers(ctx context.Context) (n int, err error) {
 	return n, unavailable(err, "sqlstore: counting users")
 }
 
-const devicePasswordColumns = "id, aor, label, ha1_md5, ha1_sha256, created, last_used, revoked"
+const (
+	devicePasswordColumns     = "id, aor, label, ha1_md5, ha1_sha256, created, last_used, revoked"
+	devicePasswordColumnCount = 8
+)
+
+func devicePasswordArgs(p store.DevicePassword) []any {
+	return []any{p.ID, p.AOR, p.Label, p.HA1MD5, p.HA1SHA256, micros(p.Created), micros(p.LastUsed), number(p.Revoked)}
+}
+
+func scanDevicePassword(row scanner) (p store.DevicePassword, err error) {
+	var created, used, revoked int64
+	err = row.Scan(&p.ID, &p.AOR, &p.Label, &p.HA1MD5, &p.HA1SHA256, &created, &used, &revoked)
+	p.Created, p.LastUsed, p.Revoked = fromMicros(created), fromMicros(used), revoked != 0
+	return p, err
+}
 
 // DevicePasswords is store.Users.DevicePasswords.
 func (s *state) DevicePasswords(ctx context.Context, aor string) ([]store.DevicePassword, error) {
 	rows, err := s.read.QueryContext(ctx, `SELECT `+devicePasswordColumns+` FROM device_passwords WHERE aor = $1 ORDER BY created, id`, aor)
-	return collect(rows, err, "reading device passwords", func(row scanner) (p store.DevicePassword, err error) {
-		var created, used, revoked int64
-		err = row.Scan(&p.ID, &p.AOR, &p.Label, &p.HA1MD5, &p.HA1SHA256, &created, &used, &revoked)
-		p.Created, p.LastUsed, p.Revoked = fromMicros(created), fromMicros(used), revoked != 0
-		return p, err
-	})
+	return collect(rows, err, "reading device passwords", scanDevicePassword)
 }
 
 // AddDevicePassword is store.Users.AddDevicePassword.
@@ -243,8 +258,8 @@ func (s *state) AddDevicePassword(ctx context.Context, p store.DevicePassword) e
 		} else if err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO device_passwords (`+devicePasswordColumns+`) VALUES `+values(1, 8),
-			p.ID, p.AOR, p.Label, p.HA1MD5, p.HA1SHA256, micros(p.Created), micros(p.LastUsed), number(p.Revoked))
+		_, err := tx.ExecContext(ctx, `INSERT INTO device_passwords (`+devicePasswordColumns+`) VALUES `+s.d.values(1, devicePasswordColumnCount),
+			devicePasswordArgs(p)...)
 		return err
 	})
 	if duplicate(err) {

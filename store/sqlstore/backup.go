@@ -1,0 +1,407 @@
+package sqlstore
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/base/id"
+	"github.com/parley-im/parley/store"
+)
+
+// BackupFile is the name of the one file that Backup writes: gzip'd lines of JSON, the same for both databases, so that it
+// also moves a server from one to the other. The first line is a header, the last one counts the lines between.
+const BackupFile = "store.jsonl.gz"
+
+const backupVersion = 1
+
+// line is one line of a backup; one field is set.
+type line struct {
+	Header  *header               `json:"backup,omitempty"`
+	User    *store.User           `json:"user,omitempty"`
+	Device  *store.DevicePassword `json:"device_password,omitempty"`
+	Binding *store.Binding        `json:"binding,omitempty"`
+	Cursor  *store.Cursor         `json:"cursor,omitempty"`
+	Setting *setting              `json:"setting,omitempty"`
+	Record  *backupRecord         `json:"record,omitempty"`
+	Voided  *voided               `json:"voided,omitempty"`
+	End     *end                  `json:"end,omitempty"`
+}
+
+type header struct {
+	Version int       `json:"version"`
+	Made    time.Time `json:"made"`
+}
+
+// backupRecord is a record in words that other programs can read.
+type backupRecord struct {
+	Seq         int64             `json:"seq"`
+	ID          id.ID             `json:"id"`
+	At          time.Time         `json:"at"`
+	Kind        string            `json:"kind"`
+	From        string            `json:"from,omitempty"`
+	To          string            `json:"to,omitempty"`
+	Device      string            `json:"device,omitempty"`
+	Ref         id.ID             `json:"ref,omitzero"`
+	ContentType string            `json:"content_type,omitempty"`
+	Body        []byte            `json:"body,omitempty"`
+	Meta        map[string]string `json:"meta,omitempty"`
+	Hash        []byte            `json:"hash"`
+}
+
+func toBackup(r *store.Record) *backupRecord {
+	return &backupRecord{r.Seq, r.ID, r.At, r.Kind, r.From, r.To, r.Device, r.Ref, r.ContentType, r.Body, r.Meta, r.Hash[:]}
+}
+
+// record is the way back; it says whether the hash is right.
+func (b *backupRecord) record() (*store.Record, bool) {
+	r := &store.Record{Seq: b.Seq, ID: b.ID, At: b.At, Kind: b.Kind, From: b.From, To: b.To, Device: b.Device, Ref: b.Ref,
+		ContentType: b.ContentType, Body: b.Body, Meta: b.Meta}
+	r.Hash = r.Sum()
+	return r, bytes.Equal(r.Hash[:], b.Hash)
+}
+
+type setting struct {
+	Name  string `json:"name"`
+	Value []byte `json:"value"`
+}
+
+type voided struct {
+	Seq  int64 `json:"seq"`
+	Void int64 `json:"void"` // seq of the void record
+}
+
+type end struct {
+	Head  int64 `json:"head"`  // seq of the last record
+	Lines int64 `json:"lines"` // between header and end
+}
+
+// Backup writes the whole store into the folder, which must exist and hold no backup yet, while the store is in use. What
+// it writes is consistent: everything beside the log at one moment, and the log up to a moment after that, so that no cursor
+// is ahead of the log. The index is not part of it, nor are keys and configuration, which are the caller's.
+func (s *Store) Backup(ctx context.Context, dir string) (err error) {
+	name := filepath.Join(dir, BackupFile)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("sqlstore: backup: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(name)
+		}
+	}()
+	zip, err := gzip.NewWriterLevel(f, gzip.BestSpeed)
+	if err != nil {
+		return err
+	}
+	buffered := bufio.NewWriterSize(zip, 1<<16)
+	w := &backupWriter{enc: json.NewEncoder(buffered)}
+	w.enc.SetEscapeHTML(false)
+	if err := w.enc.Encode(line{Header: &header{backupVersion, time.Now().UTC().Truncate(time.Second)}}); err != nil {
+		return fmt.Errorf("sqlstore: backup: %w", err)
+	}
+	if err := s.backupState(ctx, w); err != nil {
+		return err
+	}
+	head, err := s.backupLog(ctx, w)
+	if err != nil {
+		return err
+	}
+	for _, step := range []func() error{
+		func() error { return w.enc.Encode(line{End: &end{head, w.lines}}) },
+		buffered.Flush, zip.Close, f.Sync, f.Close,
+	} {
+		if err := step(); err != nil {
+			return fmt.Errorf("sqlstore: backup: %w", err)
+		}
+	}
+	return nil
+}
+
+type backupWriter struct {
+	enc   *json.Encoder
+	lines int64
+}
+
+func (w *backupWriter) write(l line) error {
+	w.lines++
+	if err := w.enc.Encode(l); err != nil {
+		return fmt.Errorf("sqlstore: backup: %w", err)
+	}
+	return nil
+}
+
+// backupState writes everything beside the log, read in one transaction.
+func (s *Store) backupState(ctx context.Context, w *backupWriter) error {
+	tx, err := s.state.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.state.d.snapshot})
+	if err != nil {
+		return unavailable(err, "sqlstore: backup")
+	}
+	defer tx.Rollback()
+	for _, part := range []struct {
+		query string
+		scan  func(scanner) (line, error)
+	}{
+		{`SELECT ` + userColumns + ` FROM users ORDER BY aor`, func(r scanner) (line, error) { v, err := scanUser(r); return line{User: &v}, err }},
+		{`SELECT ` + devicePasswordColumns + ` FROM device_passwords ORDER BY id`, func(r scanner) (line, error) { v, err := scanDevicePassword(r); return line{Device: &v}, err }},
+		{`SELECT ` + bindingColumns + ` FROM bindings ORDER BY aor, key`, func(r scanner) (line, error) { v, err := scanBinding(r); return line{Binding: &v}, err }},
+		{`SELECT ` + cursorColumns + ` FROM cursors ORDER BY aor, device`, func(r scanner) (line, error) { v, err := scanCursor(r); return line{Cursor: &v}, err }},
+		{`SELECT name, value FROM settings ORDER BY name`, func(r scanner) (line, error) {
+			var v setting
+			err := r.Scan(&v.Name, &v.Value)
+			return line{Setting: &v}, err
+		}},
+	} {
+		rows, err := tx.QueryContext(ctx, part.query)
+		if err := each(rows, err, part.scan, w.write); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// each hands the rows on one by one.
+func each[T any](rows *sql.Rows, err error, scan func(scanner) (T, error), fn func(T) error) error {
+	if err != nil {
+		return unavailable(err, "sqlstore: backup")
+	}
+	defer rows.Close()
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return unavailable(err, "sqlstore: backup")
+		}
+		if err := fn(v); err != nil {
+			return err
+		}
+	}
+	return unavailable(rows.Err(), "sqlstore: backup")
+}
+
+// backupLog writes all records up to the head, in pages: rows of the log never change. Void records, and what they void,
+// are written too, because they are part of what is proved later.
+func (s *Store) backupLog(ctx context.Context, w *backupWriter) (head int64, err error) {
+	head = s.log.Head()
+	const most = 500
+	for after := int64(0); after < head; {
+		rows, err := s.log.db.QueryContext(ctx, `SELECT `+logColumns+` FROM log WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3`, after, head, most)
+		n := 0
+		err = each(rows, err, func(r scanner) (rec store.Record, err error) { err = scanRecord(r, &rec); return rec, err },
+			func(r store.Record) error {
+				n++
+				after = r.Seq
+				return w.write(line{Record: toBackup(&r)})
+			})
+		if err != nil {
+			return 0, err
+		}
+		if n < most {
+			break
+		}
+	}
+	rows, err := s.log.db.QueryContext(ctx, `SELECT seq, void FROM voided WHERE void <= $1 ORDER BY seq`, head)
+	return head, each(rows, err, func(r scanner) (v voided, err error) { err = r.Scan(&v.Seq, &v.Void); return v, err },
+		func(v voided) error { return w.write(line{Voided: &v}) })
+}
+
+// Restore fills an empty store from the folder that Backup wrote. Every record's hash is checked. It opens the store of o
+// and closes it again; when it fails half way the data folder (or schema) holds a part and is to be thrown away. Errors:
+// kind Conflict when the store is not empty, NotFound when there is no backup, Invalid when it is damaged.
+func Restore(ctx context.Context, o Options, dir string) (err error) {
+	f, err := os.Open(filepath.Join(dir, BackupFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return errs.New(errs.NotFound, "sqlstore: %s holds no backup (%s)", dir, BackupFile)
+	}
+	if err != nil {
+		return fmt.Errorf("sqlstore: restore: %w", err)
+	}
+	defer f.Close()
+	zip, err := gzip.NewReader(f)
+	if err != nil {
+		return errs.Wrap(errs.Invalid, err, "sqlstore: the backup is damaged")
+	}
+	s, err := Open(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if n, err := s.state.CountUsers(ctx); err != nil || n > 0 || s.log.Head() > 0 {
+		return errors.Join(err, errs.New(errs.Conflict, "sqlstore: restore: the store in %s is not empty; use an empty folder (and with PostgreSQL an empty schema)", o.Dir))
+	}
+	r, err := newRestorer(s)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.run(ctx, zip), r.close())
+}
+
+// restorer writes lines into the tables in batches.
+type restorer struct {
+	s        *Store
+	log      *sql.DB // writes the log; nobody else does now
+	batches  [6]pending
+	lines    int64
+	finished bool
+}
+
+// pending are rows of one table that are not written yet.
+type pending struct {
+	into    string
+	columns int
+	db      *sql.DB
+	args    []any
+}
+
+func newRestorer(s *Store) (*restorer, error) {
+	r := &restorer{s: s, log: s.state.write}
+	if s.o.URL == "" {
+		path, err := filepath.Abs(filepath.Join(s.o.Dir, "log.db"))
+		if err != nil {
+			return nil, err
+		}
+		r.log = sqlitePool(path, 1, s.o.vfs, "synchronous(FULL)")
+	}
+	r.batches = [...]pending{
+		{into: `INSERT INTO users (` + userColumns + `)`, columns: userColumnCount, db: s.state.write},
+		{into: `INSERT INTO device_passwords (` + devicePasswordColumns + `)`, columns: devicePasswordColumnCount, db: s.state.write},
+		{into: `INSERT INTO bindings (` + bindingColumns + `)`, columns: bindingColumnCount, db: s.state.write},
+		{into: `INSERT INTO cursors (` + cursorColumns + `)`, columns: cursorColumnCount, db: s.state.write},
+		{into: `INSERT INTO log (` + logColumns + `)`, columns: logColumnCount, db: r.log},
+		{into: `INSERT INTO voided (seq, void)`, columns: 2, db: r.log},
+	}
+	return r, nil
+}
+
+func (r *restorer) close() error {
+	if r.log != r.s.state.write {
+		return r.log.Close()
+	}
+	return nil
+}
+
+func (r *restorer) run(ctx context.Context, in io.Reader) error {
+	dec := json.NewDecoder(bufio.NewReaderSize(in, 1<<16))
+	for first := true; ; first = false {
+		var l line
+		if err := dec.Decode(&l); err != nil {
+			if r.finished && errors.Is(err, io.EOF) {
+				return nil
+			}
+			return errs.Wrap(errs.Invalid, err, fmt.Sprintf("sqlstore: the backup is damaged or cut off after line %d", r.lines+1))
+		}
+		if first && (l.Header == nil || l.Header.Version != backupVersion) {
+			return errs.New(errs.Invalid, "sqlstore: this is no backup, or one of a newer version")
+		}
+		if first {
+			continue
+		}
+		if r.finished {
+			return errs.New(errs.Invalid, "sqlstore: the backup goes on after its end")
+		}
+		if l.End != nil {
+			if l.End.Lines != r.lines {
+				return errs.New(errs.Invalid, "sqlstore: the backup has %d lines and should have %d", r.lines, l.End.Lines)
+			}
+			if err := r.finish(ctx, l.End.Head); err != nil {
+				return err
+			}
+			r.finished = true
+			continue
+		}
+		r.lines++
+		if err := r.take(ctx, &l); err != nil {
+			return err
+		}
+	}
+}
+
+// take puts a line into its table's batch.
+func (r *restorer) take(ctx context.Context, l *line) error {
+	switch {
+	case l.User != nil:
+		return r.add(ctx, 0, userArgs(*l.User)...)
+	case l.Device != nil:
+		return r.add(ctx, 1, devicePasswordArgs(*l.Device)...)
+	case l.Binding != nil:
+		return r.add(ctx, 2, bindingArgs(l.Binding)...)
+	case l.Cursor != nil:
+		return r.add(ctx, 3, cursorArgs(l.Cursor)...)
+	case l.Setting != nil:
+		return r.s.state.SetSetting(ctx, l.Setting.Name, l.Setting.Value)
+	case l.Record != nil:
+		rec, ok := l.Record.record()
+		if !ok {
+			return errs.New(errs.Invalid, "sqlstore: the backup is damaged: record %d does not have its hash", l.Record.Seq)
+		}
+		return r.add(ctx, 4, recordArgs(rec)...)
+	case l.Voided != nil:
+		return r.add(ctx, 5, l.Voided.Seq, l.Voided.Void)
+	}
+	return errs.New(errs.Invalid, "sqlstore: line %d of the backup is of an unknown kind", r.lines+1)
+}
+
+func (r *restorer) add(ctx context.Context, table int, args ...any) error {
+	b := &r.batches[table]
+	b.args = append(b.args, args...)
+	if len(b.args) < 1000*b.columns {
+		return nil
+	}
+	return r.flush(ctx, b)
+}
+
+func (r *restorer) flush(ctx context.Context, b *pending) error {
+	if len(b.args) == 0 {
+		return nil
+	}
+	tx, err := b.db.BeginTx(ctx, nil)
+	if err != nil {
+		return unavailable(err, "sqlstore: restore")
+	}
+	defer tx.Rollback()
+	if err := insertMany(ctx, tx, r.s.state.d, b.into, b.columns, b.args, ""); err != nil {
+		return fmt.Errorf("sqlstore: restore: %w", err)
+	}
+	b.args = b.args[:0]
+	return unavailable(tx.Commit(), "sqlstore: restore")
+}
+
+func (r *restorer) finish(ctx context.Context, head int64) error {
+	for i := range r.batches {
+		if err := r.flush(ctx, &r.batches[i]); err != nil {
+			return err
+		}
+	}
+	if _, err := r.log.ExecContext(ctx, `UPDATE writer SET value = $1 WHERE name = 'head'`, head); err != nil {
+		return unavailable(err, "sqlstore: restore")
+	}
+	return nil
+}
+
+// recordArgs are the columns of a record.
+func recordArgs(r *store.Record) []any {
+	var ref []byte
+	var meta any
+	if !r.Ref.IsZero() {
+		ref = r.Ref[:]
+	}
+	if len(r.Meta) > 0 {
+		meta = string(appendMeta(nil, r.Meta))
+	}
+	body := r.Body
+	if body == nil {
+		body = []byte{}
+	}
+	return []any{r.Seq, r.ID[:], r.At.UnixMicro(), r.Kind, r.From, r.To, r.Device, ref, meta, r.ContentType, r.Hash[:], body}
+}
