@@ -115,9 +115,10 @@ func (s *sealer) seal(k key, purpose byte) [16]byte {
 	return raw
 }
 
-// hasCookie says whether a branch was made by the rules of RFC 3261. Tokens are case-insensitive.
+// hasCookie says whether a branch was made by the rules of RFC 3261. Tokens are case-insensitive. RFC 4475 §3.2.1: the
+// cookie alone identifies nothing.
 func hasCookie(branch string) bool {
-	return len(branch) >= len(cookie) && strings.EqualFold(branch[:len(cookie)], cookie)
+	return len(branch) > len(cookie) && strings.EqualFold(branch[:len(cookie)], cookie)
 }
 
 // unhex is the value of a hexadecimal digit, or 255.

@@ -139,7 +139,7 @@ func (c *Client) begin(err error) {
 	}
 	c.mu.Unlock()
 	if err == nil {
-		if err = flow.Send(request); err != nil {
+		if err = c.l.send(flow, request); err != nil {
 			err = fmt.Errorf("%w: %w", ErrTransport, err)
 		} else if flow.Kind().Reliable() && !flow.Alive() {
 			err = fmt.Errorf("%w: %w", ErrTransport, transport.ErrClosed) // Closed may have come before watch
@@ -324,7 +324,7 @@ func (c *Client) perform(a *action) {
 		c.mu.Lock()
 		f := c.flow
 		c.mu.Unlock()
-		if err := f.Send(a.data); err != nil {
+		if err := c.l.send(f, a.data); err != nil {
 			c.mu.Lock()
 			c.step(event{kind: evTransportError, err: fmt.Errorf("%w: %w", ErrTransport, err)})
 			c.mu.Unlock() // what it notes is carried out by our caller

@@ -28,7 +28,7 @@ func TestInviteClient(t *testing.T) {
 			r.want("0s tcp INVITE", "32s failed timeout")
 		}},
 		{"Calling: Transport Err., inform TU", func(r *rig) {
-			r.breaks("udp", transport.ErrQueueFull)
+			r.breaks("udp", transport.ErrUnreachable)
 			r.send(r.udp, "INVITE")
 			r.want("0s broken udp INVITE", "0s failed transport")
 		}},
@@ -111,7 +111,7 @@ func TestInviteClient(t *testing.T) {
 		}},
 		{"Completed: Transport Err., Terminated", func(r *rig) {
 			c := r.send(r.udp, "INVITE")
-			r.breaks("udp", transport.ErrQueueFull)
+			r.breaks("udp", transport.ErrUnreachable)
 			r.respond(r.udp, "INVITE", 486)
 			r.want("0s udp INVITE", "0s broken udp ACK", "0s up 486")
 			if c.current() != terminated {

@@ -166,7 +166,7 @@ func (l *Layer) SendStateless(h Hop, d *sip.Draft) error {
 		r := l.render(f, h.Sticky, branch, d)
 		f, data = r.flow, r.data
 	}
-	if err := f.Send(data); err != nil {
+	if err := l.send(f, data); err != nil {
 		l.metrics.transportErrors.stateless.Inc()
 		return fmt.Errorf("transaction: sending without a transaction: %w", err)
 	}

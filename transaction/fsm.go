@@ -78,6 +78,7 @@ const (
 	evTimeout                         // the second one: B, D, F, H, I, J, K, L, M
 	evTransportError                  // what was sent did not leave, or the connection ended
 	evClosed                          // the layer stops
+	evEvict                           // server: room is needed
 )
 
 // event is an input of a state machine.

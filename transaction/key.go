@@ -46,21 +46,18 @@ type incoming struct {
 	cseq   uint32
 }
 
-// examine reads what matching needs. It fails when there is no way to tell whose request this is.
+// examine reads what matching needs. When it fails there is no telling whose request this is; what it returns then is
+// good for an answer only.
 func examine(m *sip.Message) (incoming, error) {
+	in := incoming{m: m, legacy: true}
 	via, err := m.TopVia()
 	if err != nil {
-		return incoming{}, err
+		return in, err
 	}
-	in := incoming{m: m, via: via, legacy: !hasCookie(via.Branch())}
-	if in.legacy {
-		cseq, err := m.CSeq()
-		if err != nil {
-			return incoming{}, err
-		}
-		in.cseq = cseq.Seq
-	}
-	return in, nil
+	in.via, in.legacy = via, !hasCookie(via.Branch())
+	cseq, err := m.CSeq()
+	in.cseq = cseq.Seq
+	return in, err
 }
 
 // key is the key of the transaction that the request belongs to if it is taken as one of the given method: its own,

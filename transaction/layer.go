@@ -2,6 +2,7 @@ package transaction
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -44,8 +45,9 @@ type Handler interface {
 
 // Limits bound what is held at one time. Zero means the default.
 type Limits struct {
-	// Server is the number of server transactions; 262,144. Beyond it a new request is answered 503 with Retry-After. Over
-	// UDP an answered request is held for 32 s, at about 400 bytes and its response; over a connection it is not held.
+	// Server is the number of server transactions; 262,144. Beyond it the oldest of those that are answered and only wait
+	// for retransmissions makes room; if there is none, a new request is answered 503 with Retry-After. Over UDP an
+	// answered request is held for 32 s, at about 400 bytes and its response; over a connection it is not held.
 	Server int
 	// Client is the number of client transactions; 131,072. Beyond it Send fails with ErrTooMany.
 	Client int
@@ -149,7 +151,7 @@ func (l *Layer) Message(m *sip.Message, f transport.Flow) {
 	}
 	in, err := examine(m)
 	if err != nil {
-		l.metrics.dropped.malformed.Inc()
+		l.refuse(&in, f, 400, "Malformed Via Header")
 		return
 	}
 	switch m.Method() {
@@ -164,15 +166,23 @@ func (l *Layer) Message(m *sip.Message, f transport.Flow) {
 
 // Malformed answers what can be answered: transport.Handler. RFC 3261 §18.3, §21.4.1.
 func (l *Layer) Malformed(m *sip.Message, err *sip.Error, f transport.Flow) {
-	if m == nil || !m.Answerable() {
+	if m == nil {
 		l.metrics.dropped.malformed.Inc()
 		return
 	}
-	in := incoming{m: m}
-	in.via, _ = m.TopVia()
-	in.legacy = !hasCookie(in.via.Branch())
+	in, _ := examine(m)
+	l.refuse(&in, f, err.Status, err.Reason)
+}
+
+// refuse answers a request that cannot be understood, if it has a Via at all; one that cannot be read is returned as it is
+// (RFC 4475 §3.1.2.1).
+func (l *Layer) refuse(in *incoming, f transport.Flow, status int, reason string) {
+	if !in.m.IsRequest() || in.m.Method() == sip.ACK || !in.m.Has(sip.HVia) {
+		l.metrics.dropped.malformed.Inc()
+		return
+	}
 	l.metrics.stateless.malformed.Inc()
-	l.reply(&in, f, sip.NewResponse(m, err.Status, err.Reason))
+	l.reply(in, f, sip.NewResponse(in.m, status, reason))
 }
 
 // Closed tells the client transactions that wait on a connection: transport.Handler. Server transactions stay, their
@@ -197,7 +207,7 @@ func (l *Layer) request(in *incoming, f transport.Flow) {
 	if l.closed.Load() {
 		return
 	}
-	if l.servers.count.Add(1) > int64(l.limits.Server) {
+	if l.servers.count.Add(1) > int64(l.limits.Server) && !l.makeRoom(k) {
 		l.servers.count.Add(-1)
 		l.overload(in, f)
 		return
@@ -236,6 +246,19 @@ func (l *Layer) request(in *incoming, f transport.Flow) {
 	}
 	t.note(action{op: opRequest, server: t.server})
 	t.release(t)
+}
+
+// makeRoom ends the transaction that was answered longest ago and is there for retransmissions only (timers G to J), to
+// take a new request instead of refusing it. If its client should repeat that request after all, which it does only when
+// the response was lost, it is taken as a new one. A flood of requests that are answered at once therefore shuts nobody out.
+func (l *Layer) makeRoom(k key) bool {
+	t := l.servers.oldest(k)
+	if t == nil {
+		return false
+	}
+	l.metrics.evicted.Inc()
+	t.input(event{kind: evEvict})
+	return true
 }
 
 func (l *Layer) retransmitted(t *serverTx) {
@@ -320,10 +343,13 @@ func (l *Layer) overload(in *incoming, f transport.Flow) {
 // reply answers a request without a transaction (RFC 3261 §8.2.7).
 func (l *Layer) reply(in *incoming, f transport.Flow, d *sip.Draft) {
 	d.SetToTag(l.sealer.toTag(l.keyer.key(in, in.m.Method())))
-	if value, ok := stamped(in.via, f.Remote()); ok {
-		d.ReplaceFirst(sip.HVia, value)
+	t := serverTx{from: f, reliable: f.Kind().Reliable()}
+	if in.via.Host != "" {
+		if value, ok := stamped(in.via, f.Remote()); ok {
+			d.ReplaceFirst(sip.HVia, value)
+		}
+		t.back = wayBackOf(in.via, f)
 	}
-	t := serverTx{from: f, back: wayBackOf(in.via, f), reliable: f.Kind().Reliable()}
 	t.gate.size = int32(len(in.m.Bytes()))
 	t.gate.credit.Store(1)
 	if err := l.sendResponse(&t, d.Bytes()); err != nil {
@@ -343,9 +369,9 @@ func (l *Layer) sendResponse(t *serverTx, data []byte) error {
 				f = there
 			}
 		}
-		return f.Send(data)
+		return l.send(f, data)
 	}
-	err := f.Send(data)
+	err := l.send(f, data)
 	if err == nil || f.Alive() || f.Kind() == transport.WS || f.Kind() == transport.WSS {
 		return err // nobody can be dialled over WebSocket (RFC 7118 §5)
 	}
@@ -357,7 +383,17 @@ func (l *Layer) sendResponse(t *serverTx, data []byte) error {
 		return fmt.Errorf("transaction: connecting back: %w", err2)
 	}
 	l.metrics.connectedBack.Inc()
-	return again.Send(data)
+	return l.send(again, data)
+}
+
+// send sends over a flow. A datagram for which there is no room is a lost datagram and no error: what needs it repeats it.
+func (l *Layer) send(f transport.Flow, data []byte) error {
+	err := f.Send(data)
+	if err != nil && f.Kind() == transport.UDP && errors.Is(err, transport.ErrQueueFull) {
+		l.metrics.dropped.queue.Inc()
+		return nil
+	}
+	return err
 }
 
 // guard runs f, which is not ours. A panic in it is counted and logged and goes no further; then guard says false.

@@ -382,6 +382,79 @@ func TestServerLimit(t *testing.T) {
 	})
 }
 
+// TestMakeRoom: what is answered makes room, the oldest first; what is not stays.
+func TestMakeRoom(t *testing.T) {
+	run(t, Options{Limits: Limits{Server: 4}}, func(r *rig) {
+		r.onRequest = func(s *Server) {
+			if s.Request().RequestURI() == "sip:bob@example.com" && s.Request().Method() != "OPTIONS" {
+				s.Reply(401, "")
+			}
+		}
+		r.receive(r.udp, request("OPTIONS", branch)) // stays unanswered
+		r.receive(r.udp, request("INVITE", branch+"0"))
+		r.receive(r.udp, request("MESSAGE", branch+"1"))
+		r.receive(r.udp, request("MESSAGE", branch+"2"))
+		r.want("0s up OPTIONS", "0s up INVITE", "0s udp 401", "0s up MESSAGE", "0s udp 401", "0s up MESSAGE", "0s udp 401")
+		for i := range 1000 {
+			r.receive(r.udp, request("MESSAGE", fmt.Sprint(branch, "x", i)))
+			if server, _ := r.l.InFlight(); server != 4 {
+				t.Fatalf("%d transactions", server)
+			}
+		}
+		if len(r.servers) != 1004 {
+			t.Errorf("the core got %d requests of 1004", len(r.servers))
+		}
+		r.mu.Lock()
+		r.log = nil
+		r.mu.Unlock()
+		r.receive(r.udp, request("OPTIONS", branch))
+		r.want() // a retransmission still
+		r.wait(time.Second)
+		r.want() // the INVITE is not repeated any more
+	})
+}
+
+// TestRefuse: a Via that cannot be read comes back as it is; the magic cookie alone is no transaction (RFC 4475).
+func TestRefuse(t *testing.T) {
+	runRows(t, []row{
+		{"Via that cannot be read", func(r *rig) {
+			const via = "SIP/2.0/UDP 192.0.2.15;;,;,,"
+			m, err := sip.Parse([]byte(strings.Replace(request("INVITE", branch), "SIP/2.0/UDP 198.51.100.7:5070;branch="+branch, via, 1)))
+			if err == nil {
+				r.l.Message(m, r.udp)
+			} else {
+				r.l.Malformed(m, err.(*sip.Error), r.udp)
+			}
+			r.want("0s udp 400")
+			if got := string(r.packets[0].data); !strings.Contains(got, "\r\nVia: "+via+"\r\n") {
+				r.t.Errorf("answer:\n%s", got)
+			}
+		}},
+		{"cookie alone", func(r *rig) {
+			r.receive(r.udp, request("MESSAGE", cookie))
+			r.receive(r.udp, request("MESSAGE", cookie))
+			r.receive(r.udp, strings.Replace(request("MESSAGE", cookie), "Call-ID: 9", "Call-ID: 8", 1))
+			r.want("0s up MESSAGE", "0s up MESSAGE")
+		}},
+	})
+}
+
+// TestQueueFull: a datagram that the transport has no room for is a lost datagram.
+func TestQueueFull(t *testing.T) {
+	run(t, Options{}, func(r *rig) {
+		r.breaks("udp", transport.ErrQueueFull)
+		r.send(r.udp, "MESSAGE")
+		r.wait(100 * ms)
+		r.breaks("udp", nil)
+		r.wait(500 * ms)
+		r.respond(r.udp, "MESSAGE", 200)
+		r.want("0s broken udp MESSAGE", "500ms udp MESSAGE", "600ms up 200")
+		if got := testutil.ToFloat64(r.l.metrics.dropped.queue); got != 1 {
+			t.Errorf("%v counted", got)
+		}
+	})
+}
+
 // TestClientLimit: at n-1, n and n+1.
 func TestClientLimit(t *testing.T) {
 	run(t, Options{Limits: Limits{Client: 2}}, func(r *rig) {

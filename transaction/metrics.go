@@ -12,8 +12,9 @@ type metrics struct {
 	timeouts        struct{ client, ack, unanswered prometheus.Counter }
 	transportErrors struct{ client, server, stateless prometheus.Counter }
 	// Messages that belong to nothing. foreign: a response without a genuine branch of ours. late: its transaction has
-	// ended. mismatched: another method, sent-by or loop part than that transaction's. ack: for a stateless response.
-	dropped   struct{ malformed, foreign, late, mismatched, ack prometheus.Counter }
+	// ended. mismatched: another method, sent-by or loop part than that transaction's. ack: for a stateless response. And
+	// queue: a datagram of ours for which the transport had no room.
+	dropped   struct{ malformed, foreign, late, mismatched, ack, queue prometheus.Counter }
 	stateless struct{ overload, malformed, cancel200, cancel481 prometheus.Counter }
 	// Responses not sent to an unproven UDP source. size: more than three times the request. count: no request left to
 	// answer.
@@ -23,6 +24,7 @@ type metrics struct {
 	suppressed4320 prometheus.Counter
 	connectedBack  prometheus.Counter
 	refused        prometheus.Counter
+	evicted        prometheus.Counter
 	panics         prometheus.Counter
 }
 
@@ -66,10 +68,10 @@ func newMetrics(r prometheus.Registerer, l *Layer) *metrics {
 	m.transportErrors.client, m.transportErrors.server = v.WithLabelValues("client"), v.WithLabelValues("server")
 	m.transportErrors.stateless = v.WithLabelValues("stateless")
 
-	v = vec("dropped_total", "Messages that belong to no transaction, by reason.", "reason")
+	v = vec("dropped_total", "Messages that came to nothing, by reason.", "reason")
 	m.dropped.malformed, m.dropped.foreign = v.WithLabelValues("malformed"), v.WithLabelValues("foreign")
 	m.dropped.late, m.dropped.mismatched = v.WithLabelValues("late"), v.WithLabelValues("mismatched")
-	m.dropped.ack = v.WithLabelValues("ack")
+	m.dropped.ack, m.dropped.queue = v.WithLabelValues("ack"), v.WithLabelValues("queue")
 
 	v = vec("stateless_total", "Requests answered without a transaction, by reason.", "reason")
 	m.stateless.overload, m.stateless.malformed = v.WithLabelValues("overload"), v.WithLabelValues("malformed")
@@ -85,6 +87,7 @@ func newMetrics(r prometheus.Registerer, l *Layer) *metrics {
 	m.suppressed4320 = counter("suppressed_total", "Responses that RFC 4320 forbids and that were not sent.")
 	m.connectedBack = counter("connected_back_total", "Responses sent over a new connection because the old one was gone.")
 	m.refused = counter("refused_total", "Requests of ours not sent because of the limit on client transactions.")
+	m.evicted = counter("evicted_total", "Answered server transactions that ended early to make room.")
 	m.panics = counter("panics_total", "Panics in handlers.")
 	const inFlight, inFlightHelp = "in_flight", "Transactions that exist, by side."
 	gauge(inFlight, inFlightHelp, "server", func() float64 { return float64(l.servers.count.Load()) })

@@ -103,6 +103,9 @@ func (r *rig) empty() {
 	if n := len(r.l.servers.all()); n != 0 {
 		r.t.Errorf("left over: %d server keys", n)
 	}
+	if t := r.l.servers.oldest(key{}); t != nil {
+		r.t.Errorf("left over: a retired transaction in %s", t.current())
+	}
 	if n := len(r.l.clients.all()); n != 0 {
 		r.t.Errorf("left over: %d client places", n)
 	}

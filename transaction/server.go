@@ -32,6 +32,10 @@ type serverTx struct {
 	back wayBack        // where responses go when not simply there
 	gate gate
 
+	// Neighbours on the list of retired transactions; they belong to the table.
+	older, newer *serverTx
+	retired      bool
+
 	// Below belongs to core.mu.
 	server    *Server // until the final response
 	last      []byte  // the last response, as sent

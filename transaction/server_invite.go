@@ -26,6 +26,7 @@ func (t *serverTx) inviteProceeding(e event) {
 	case evFailure: // 300-699 from TU: send response
 		t.state = completed
 		t.final(e.data)
+		t.l.servers.retire(t)
 		if t.reliable {
 			t.wait(t, 0, t.l.clock.long)
 			return
@@ -64,12 +65,15 @@ func (t *serverTx) inviteCompleted(e event) {
 	case evTimeout: // timer H: the ACK never came
 		t.l.metrics.timeouts.ack.Inc()
 		t.terminate()
+	case evEvict:
+		t.terminate()
 	}
 }
 
 // inviteConfirmed: RFC 3261 §17.2.1, "Confirmed". It absorbs further ACKs until timer I.
 func (t *serverTx) inviteConfirmed(e event) {
-	if e.kind == evTimeout { // timer I
+	switch e.kind {
+	case evTimeout, evEvict: // timer I
 		t.terminate()
 	}
 }

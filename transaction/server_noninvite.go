@@ -44,7 +44,7 @@ func (t *serverTx) completed(e event) {
 	switch e.kind {
 	case evRequest: // Request: send response
 		t.repeat()
-	case evTimeout: // timer J
+	case evTimeout, evEvict: // timer J
 		t.terminate()
 	}
 }
@@ -58,6 +58,7 @@ func (t *serverTx) complete(e event) {
 		return
 	}
 	t.wait(t, 0, t.l.clock.long)
+	t.l.servers.retire(t)
 }
 
 // abandon ends a transaction that the TU never answered. After 64*T1 the client has given up (its timer F) and an answer

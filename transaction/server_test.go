@@ -83,7 +83,7 @@ func TestInviteServer(t *testing.T) {
 		}},
 		{"Proceeding: Transport Err., stay", func(r *rig) {
 			s := r.invite(r.udp)
-			r.breaks("udp", transport.ErrQueueFull)
+			r.breaks("udp", transport.ErrUnreachable)
 			s.Reply(180, "")
 			r.breaks("udp", nil)
 			r.receive(r.udp, request("INVITE", branch))
@@ -134,7 +134,7 @@ func TestInviteServer(t *testing.T) {
 		}},
 		{"Completed: Transport Err., stay", func(r *rig) {
 			s := r.invite(r.udp)
-			r.breaks("udp", transport.ErrQueueFull)
+			r.breaks("udp", transport.ErrUnreachable)
 			s.Reply(486, "")
 			r.breaks("udp", nil)
 			r.wait(500 * ms)
@@ -197,7 +197,7 @@ func TestInviteServer(t *testing.T) {
 		}},
 		{"Accepted: Transport Err., stay", func(r *rig) {
 			s := r.invite(r.udp)
-			r.breaks("udp", transport.ErrQueueFull)
+			r.breaks("udp", transport.ErrUnreachable)
 			s.Reply(200, "")
 			r.breaks("udp", nil)
 			r.receive(r.udp, request("INVITE", branch))
@@ -295,7 +295,7 @@ func TestServer(t *testing.T) {
 		}},
 		{"Proceeding: Trnsprt Err, stay", func(r *rig) {
 			r.receive(r.udp, request("MESSAGE", branch))
-			r.breaks("udp", transport.ErrQueueFull)
+			r.breaks("udp", transport.ErrUnreachable)
 			r.wait(4 * time.Second)
 			r.breaks("udp", nil)
 			r.receive(r.udp, request("MESSAGE", branch))
@@ -333,7 +333,7 @@ func TestServer(t *testing.T) {
 		}},
 		{"Completed: Trnsprt Err, stay", func(r *rig) {
 			r.receive(r.udp, request("MESSAGE", branch))
-			r.breaks("udp", transport.ErrQueueFull)
+			r.breaks("udp", transport.ErrUnreachable)
 			r.server().Reply(200, "")
 			r.breaks("udp", nil)
 			r.receive(r.udp, request("MESSAGE", branch))

@@ -13,12 +13,16 @@ const (
 )
 
 // serverTable finds server transactions by their key. An INVITE from a client of RFC 2543 has a second key for its ACK.
+// Each shard also lists those that are answered and only wait for retransmissions, oldest first.
 type serverTable struct {
-	shards [serverShards]struct {
-		mu sync.Mutex
-		m  map[key]*serverTx
-	}
-	count atomic.Int64 // transactions, not keys
+	shards [serverShards]serverShard
+	count  atomic.Int64 // transactions, not keys
+}
+
+type serverShard struct {
+	mu             sync.Mutex
+	m              map[key]*serverTx
+	oldest, newest *serverTx // retired ones
 }
 
 func newServerTable() *serverTable {
@@ -56,6 +60,56 @@ func (s *serverTable) remove(k key, t *serverTx) {
 	if shard.m[k] == t {
 		delete(shard.m, k)
 	}
+	if t.retired && k == t.key {
+		shard.unlist(t)
+	}
+}
+
+// retire puts t on the list of those that may be ended early.
+func (s *serverTable) retire(t *serverTx) {
+	shard := &s.shards[t.key.lo%serverShards]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	t.retired, t.older, t.newer = true, shard.newest, nil
+	if shard.newest != nil {
+		shard.newest.newer = t
+	} else {
+		shard.oldest = t
+	}
+	shard.newest = t
+}
+
+// oldest takes the transaction that was retired first off its list: that of the shard of k, where the new one will be, or
+// else of the next shard that has one.
+func (s *serverTable) oldest(k key) *serverTx {
+	for i := range uint64(serverShards) {
+		shard := &s.shards[(k.lo+i)%serverShards]
+		shard.mu.Lock()
+		t := shard.oldest
+		if t != nil {
+			shard.unlist(t)
+		}
+		shard.mu.Unlock()
+		if t != nil {
+			return t
+		}
+	}
+	return nil
+}
+
+// unlist takes t off the list. shard.mu is held.
+func (shard *serverShard) unlist(t *serverTx) {
+	if t.older != nil {
+		t.older.newer = t.newer
+	} else {
+		shard.oldest = t.newer
+	}
+	if t.newer != nil {
+		t.newer.older = t.older
+	} else {
+		shard.newest = t.older
+	}
+	t.retired, t.older, t.newer = false, nil, nil
 }
 
 // all is every transaction at this moment.

@@ -59,10 +59,9 @@ func stamp(m *sip.Message, via sip.Via, f transport.Flow) *sip.Message {
 	if !ok {
 		return m
 	}
-	edited, err := m.Edit().ReplaceFirst(sip.HVia, value).Message()
+	edited, err := m.WithTopVia(value)
 	if err != nil {
-		// The addition made a message too large that was at a limit. Responses find their way without it.
-		return m
+		return m // the header block had no room left; responses find their way without it
 	}
 	return edited
 }
