@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -234,5 +235,49 @@ func TestCheckFindsMistakes(t *testing.T) {
 		if (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.p.ImportPath, got, c.want)
 		}
+	}
+}
+
+// docs/dependencies.md says of each dependency what we would write otherwise: a row for each module that is imported.
+func TestDependenciesAreExplained(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root(t), "docs", "dependencies.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gomod, err := os.ReadFile(filepath.Join(root(t), "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	imports := map[string]bool{}
+	for _, p := range goList(t) {
+		for _, imp := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			imports[imp] = true
+		}
+	}
+	explained := regexp.MustCompile(`(?m)^\| ([^ |]+\.[^|]+) \|`)
+	var rows []string
+	for _, m := range explained.FindAllStringSubmatch(string(page), -1) {
+		rows = append(rows, strings.Split(m[1], ", ")...)
+	}
+	used := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^\t(\S+) v\S+`).FindAllStringSubmatch(string(gomod), -1) {
+		for imp := range imports {
+			if under(imp, m[1]) {
+				used[m[1]] = true
+			}
+		}
+	}
+	for mod := range used {
+		if !slices.Contains(rows, mod) {
+			t.Errorf("%s is imported and has no row in docs/dependencies.md", mod)
+		}
+	}
+	for _, row := range rows {
+		if !used[row] {
+			t.Errorf("docs/dependencies.md has a row for %s, which nothing imports", row)
+		}
+	}
+	if len(used) < 5 {
+		t.Fatalf("only %d modules found", len(used))
 	}
 }
