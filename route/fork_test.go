@@ -366,6 +366,42 @@ func TestTimerC(t *testing.T) {
 	})
 }
 
+// Options.Ring: the phones ring, nobody takes the call.
+func TestRing(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.opts.Ring = 30 * time.Second
+		r.bind("bob@example.com", "bob0")
+		r.bind("bob@example.com", "bob1", q(1))
+		r.from("alice", request("INVITE", "alice", "sip:bob@example.com", "i"))
+		r.get("alice", 100)
+		i := r.get("bob0", "INVITE")
+		r.answer("bob0", i, 180)
+		r.get("alice", 180)
+		r.wait(31 * time.Second)
+		r.answer("bob0", r.get("bob0", "CANCEL"), 200)
+		r.answer("bob0", i, 487)
+		if m := r.get("alice", 480); m.Reason() != "No Answer" {
+			t.Errorf("reason %q", m.Reason())
+		}
+		if len(r.outcomes) != 1 || !r.outcomes[0].NoAnswer || r.outcomes[0].Status != 480 {
+			t.Errorf("outcomes %+v", r.outcomes)
+		}
+		r.quiet("bob1")
+	})
+	// Answered in time: the timer is forgotten.
+	run(t, func(t *testing.T, r *rig) {
+		r.opts.Ring = 30 * time.Second
+		r.bind("bob@example.com", "bob0")
+		r.from("alice", request("INVITE", "alice", "sip:bob@example.com", "i"))
+		r.get("alice", 100)
+		r.answer("bob0", r.get("bob0", "INVITE"), 200)
+		r.get("alice", 200)
+		r.wait(60 * time.Second)
+		r.next("alice") // retransmitted 200s, for there was no ACK
+		r.quiet("bob0")
+	})
+}
+
 // No answer at all: 408 for INVITE, silence for anything else (RFC 4320 §4.2).
 func TestNoAnswer(t *testing.T) {
 	run(t, func(t *testing.T, r *rig) {

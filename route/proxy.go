@@ -28,6 +28,10 @@ type Options struct {
 	Done func(o Outcome)
 	// Edit changes the request for each branch before it is sent.
 	Edit func(d *sip.Draft)
+	// Ring is how long an INVITE may go unanswered, over all its branches; then
+	// they are cancelled and the caller gets 480 "No Answer". 0: no limit but
+	// Timer C.
+	Ring time.Duration
 }
 
 // Outcome is how a forwarded request ended.
@@ -37,6 +41,7 @@ type Outcome struct {
 	Message   *sip.Message // the chosen response as received from its branch; nil when made here
 	Target    Target       // the branch it came from; zero when made here
 	Cancelled bool         // the caller gave up
+	NoAnswer  bool         // Options.Ring ran out
 }
 
 // ProxyOptions are what a Proxy is made of.
@@ -182,6 +187,12 @@ func (p *Proxy) begin(f *fork, targets []Target, looped bool) {
 	f.waiting = groups(targets)
 	if f.invite {
 		f.r.Tx.OnCancel(f.onCancel)
+		if f.o.Ring > 0 {
+			t := p.transactions.After(f.o.Ring, f.onRing)
+			f.mu.Lock()
+			f.ring = t
+			f.mu.Unlock()
+		}
 	}
 	f.next()
 }
