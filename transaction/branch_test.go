@@ -11,7 +11,7 @@ func TestLongBranch(t *testing.T) {
 	run(t, Options{}, func(r *rig) {
 		r.onRequest = func(s *Server) { s.Reply(200, "") }
 		lengths := []int{1, 2}
-		for _, edge := range []int{16, 32, 39, 64, 128, 255, 256, 257, 512, 1024, 2048, 4096} {
+		for _, edge := range []int{16, 32, 40, 64, 128, 256, 512, 1024, 2048, 4096} {
 			for n := edge - 2; n <= edge+2; n++ {
 				lengths = append(lengths, n)
 			}
