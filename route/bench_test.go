@@ -8,23 +8,6 @@ import (
 	"github.com/parley-im/parley/wire/sip"
 )
 
-// sink is a transaction layer that keeps nothing, so that the proxy's own work
-// is measured.
-type sink struct {
-	*rig
-	bytes int
-}
-
-func (s *sink) Send(h transaction.Hop, d *sip.Draft, ch transaction.ClientHandler) *transaction.Client {
-	s.bytes += len(d.Bytes())
-	return nil
-}
-
-func (s *sink) SendStateless(h transaction.Hop, d *sip.Draft) error {
-	s.bytes += len(d.Bytes())
-	return nil
-}
-
 func benchRequest(b *testing.B, method string) *sip.Message {
 	b.Helper()
 	raw := request(method, "alice", "sip:bob@example.com", "i", "User-Agent: bench", "Supported: path, outbound, gruu",
