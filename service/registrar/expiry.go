@@ -121,5 +121,5 @@ func (s *Registrar) expireOne(d due) {
 		s.commit(sh, r.aor, c, nil)
 	}
 	sh.mu.Unlock()
-	s.emit(r.aor, c.events)
+	s.emit(c.events)
 }

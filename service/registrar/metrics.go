@@ -7,6 +7,7 @@ type metrics struct {
 	events      *prometheus.CounterVec
 	flush       prometheus.Histogram
 	flushFailed prometheus.Counter
+	dropped     prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -26,6 +27,9 @@ func newMetrics() *metrics {
 		flushFailed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "parley_registrar_flush_failures_total", Help: "Batches of bindings that the store did not take; they are tried again.",
 		}),
+		dropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "parley_registrar_events_dropped_total", Help: "Changes that watchers were not told of because too many waited.",
+		}),
 	}
 }
 
@@ -33,25 +37,15 @@ func (m *metrics) register(r prometheus.Registerer, s *Registrar) {
 	if r == nil {
 		return
 	}
-	r.MustRegister(m.registers, m.events, m.flush, m.flushFailed,
+	r.MustRegister(m.registers, m.events, m.flush, m.flushFailed, m.dropped,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "parley_registrar_bindings", Help: "Registered contacts.",
 		}, func() float64 { return float64(s.total.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "parley_registrar_unwritten", Help: "Changes of bindings that wait to be written to the store.",
 		}, func() float64 { return float64(s.dirty.len()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "parley_registrar_events_waiting", Help: "Changes of bindings that watchers have not been told of yet.",
+		}, func() float64 { return float64(s.queue.len()) }),
 	)
-}
-
-// label is the event as a label value.
-func (k EventKind) label() string {
-	switch k {
-	case Disconnected:
-		return "disconnected"
-	case Removed:
-		return "removed"
-	case Replaced:
-		return "replaced"
-	}
-	return k.String()
 }

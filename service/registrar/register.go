@@ -85,7 +85,7 @@ func (s *Registrar) ServeSIP(r *route.Request) {
 	s.metrics.registers.WithLabelValues(result).Inc()
 	r.Respond(s.answer(g))
 	s.trust(g)
-	s.emit(g.aor, events)
+	s.emit(events)
 	if r.Flow.Kind().Reliable() && !r.Flow.Alive() {
 		// It closed while the account was looked up, before there was a binding to remove.
 		s.FlowClosed(r.Flow, nil)

@@ -74,6 +74,7 @@ type Registrar struct {
 	contacts contactIndex
 	expiry   expiry
 	dirty    dirty
+	queue    queue
 	total    atomic.Int64
 
 	watchers []func(Event) // fixed before Serve
@@ -132,6 +133,7 @@ func New(o Options) (*Registrar, error) {
 	s.expiry.wake = make(chan struct{}, 1)
 	s.dirty.changed = make(map[store.BindingKey]*Binding)
 	s.dirty.wake = make(chan struct{}, 1)
+	s.queue.wake = make(chan struct{}, 1)
 	s.metrics.register(o.Registerer, s)
 	return s, nil
 }
@@ -142,17 +144,19 @@ func defaultTo[T int | time.Duration](v *T, d T) {
 	}
 }
 
-// Serve expires bindings and writes changes until ctx ends, then writes what is left.
+// Serve expires bindings, writes changes and tells watchers until ctx ends, then writes
+// what is left.
 func (s *Registrar) Serve(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.expire(ctx) })
 	wg.Go(func() { s.writeBehind(ctx) })
+	wg.Go(func() { s.tell(ctx) })
 	wg.Wait()
 	return nil
 }
 
-// Watch calls f for every change, after the REGISTER that made it was answered; for one
-// address in order, never concurrently. f must not block. It is a hint: what is true is in
+// Watch calls f for every change, on one goroutine of Serve and in order, after the
+// REGISTER that made it was answered. f must not block. It is a hint: what is true is in
 // Bindings. Call it before Serve.
 func (s *Registrar) Watch(f func(Event)) { s.watchers = append(s.watchers, f) }
 

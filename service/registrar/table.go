@@ -20,10 +20,6 @@ var shardSeed = maphash.MakeSeed()
 type shard struct {
 	mu      sync.RWMutex
 	entries map[string]*entry // by AOR; only those with bindings
-
-	evMu     sync.Mutex // guards events and draining
-	events   []Event
-	draining bool
 }
 
 // entry is what is known about one AOR. bindings is replaced, never changed in place, so
@@ -136,35 +132,6 @@ func (s *Registrar) endEpochs(e *entry) {
 	}
 }
 
-// emit tells the watchers. It must be called without locks. Whoever finds nobody at it
-// delivers until nothing is left, so that events of one shard come one at a time.
-func (s *Registrar) emit(aor string, events []Event) {
-	if len(events) == 0 || len(s.watchers) == 0 {
-		return
-	}
-	sh := s.shard(aor)
-	sh.evMu.Lock()
-	sh.events = append(sh.events, events...)
-	if sh.draining {
-		sh.evMu.Unlock()
-		return
-	}
-	sh.draining = true
-	for len(sh.events) > 0 {
-		list := sh.events
-		sh.events = nil
-		sh.evMu.Unlock()
-		for _, ev := range list {
-			for _, f := range s.watchers {
-				f(ev)
-			}
-		}
-		sh.evMu.Lock()
-	}
-	sh.draining = false
-	sh.evMu.Unlock()
-}
-
 // Remove takes all bindings of an address away: the account was disabled or removed.
 func (s *Registrar) Remove(aor string) {
 	sh := s.shard(aor)
@@ -178,7 +145,7 @@ func (s *Registrar) Remove(aor string) {
 		s.commit(sh, aor, c, nil)
 	}
 	sh.mu.Unlock()
-	s.emit(aor, c.events)
+	s.emit(c.events)
 }
 
 // Flows are the connections on which bindings of an address came, each once: to close
@@ -218,7 +185,7 @@ func (s *Registrar) FlowClosed(f transport.Flow, _ error) {
 			s.commit(sh, r.aor, c, nil)
 		}
 		sh.mu.Unlock()
-		s.emit(r.aor, c.events)
+		s.emit(c.events)
 	}
 }
 
