@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/parley-im/parley/transport"
@@ -129,6 +130,10 @@ func (t token) flow(tr Transport) (transport.Flow, bool) {
 func recordRoute(key []byte, tr Transport, f transport.Flow, callID string, secure bool) string {
 	_, sentBy := tr.Via(f)
 	user := tokenOf(f).encode(key, callID)
+	if port := defaultPort(f.Kind()); port != 5060 && portless(sentBy) {
+		// Said aloud: clients differ about the default port of these.
+		sentBy += ":" + strconv.Itoa(int(port))
+	}
 	scheme, param := "sip", ""
 	switch f.Kind() {
 	case transport.TCP:
@@ -147,6 +152,11 @@ func recordRoute(key []byte, tr Transport, f transport.Flow, callID string, secu
 		}
 	}
 	return "<" + scheme + ":" + user + "@" + sentBy + param + ";lr>"
+}
+
+// portless tells whether host[:port] has no port.
+func portless(hostport string) bool {
+	return strings.LastIndexByte(hostport, ':') <= strings.LastIndexByte(hostport, ']') && strings.Count(hostport, ":") != 1
 }
 
 // isToken tells whether a URI looks like one of our Record-Route values.
