@@ -8,58 +8,74 @@ import (
 // splitHostPort reads "host [ COLON port ]" where host is a name, an IPv4 address or an IPv6
 // address in brackets, which stay in the host. A port of 0 counts as none.
 func splitHostPort(s string) (host string, port uint16, ok bool) {
-	if s == "" {
+	n := scanHost(s)
+	if n < 0 {
 		return "", 0, false
 	}
-	end := 0
-	if s[0] == '[' {
-		end = strings.IndexByte(s, ']') + 1
-		if end == 0 || !validIPv6(s[1:end-1]) {
-			return "", 0, false
-		}
-	} else {
-		end = spanClass(s, cHost)
-		if !(isDigit(s[0]) && validIPv4(s[:end])) && !validHost(s[:end]) {
-			return "", 0, false
-		}
-	}
-	host, s = s[:end], trimLeft(s[end:])
+	host, s = s[:n], trimLeft(s[n:])
 	if s == "" {
 		return host, 0, true
 	}
 	if s[0] != ':' {
 		return "", 0, false
 	}
-	n, ok := parseUint(trim(s[1:]))
-	if !ok || n > 65535 {
-		return "", 0, false
-	}
-	return host, uint16(n), true
+	s = trimLeft(s[1:])
+	port, n = scanPort(s)
+	return host, port, n > 0 && n == len(s)
 }
 
-// validHost checks hostname and IPv4address (RFC 3261 §25.1). Underscores are let through: they are
-// in names of deployed machines. A last label of digits alone means that the whole must be an IPv4 address.
-func validHost(s string) bool {
-	if s == "" || len(s) > 255 {
-		return false
+// scanPort reads the digits at the start of s and tells how many there are; 0 when there are none or they
+// make more than 65,535.
+func scanPort(s string) (port uint16, n int) {
+	v := 0
+	for n < len(s) && isDigit(s[n]) {
+		if v = v*10 + int(s[n]-'0'); v > 65535 {
+			return 0, 0
+		}
+		n++
 	}
-	start, digits := 0, false
-	for i := 0; i <= len(s); i++ {
-		if i < len(s) && s[i] != '.' {
-			continue
+	return uint16(v), n
+}
+
+// scanHost finds the end of the host at the start of s: hostname, IPv4address or IPv6reference (RFC 3261 §25.1). It
+// returns -1 when there is none. Underscores are let through: they are in names of deployed machines. A last
+// label of digits alone means that the whole must be an IPv4 address.
+func scanHost(s string) int {
+	if s != "" && s[0] == '[' {
+		end := strings.IndexByte(s, ']')
+		if end < 0 || !validIPv6(s[1:end]) {
+			return -1
 		}
-		label := s[start:i]
-		if label == "" {
-			// One dot at the end makes a name absolute.
-			return i == len(s) && start > 0 && !digits
-		}
-		if label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		digits = allDigits(label)
-		start = i + 1
+		return end + 1
 	}
-	return !digits || validIPv4(s)
+	label, digits, numeric := 0, true, false
+	i := 0
+	for ; i < len(s) && class[s[i]]&cHost != 0; i++ {
+		switch c := s[i]; {
+		case c == '.':
+			if i == label || s[i-1] == '-' {
+				return -1
+			}
+			label, digits, numeric = i+1, true, digits
+		case c < '0' || c > '9':
+			if c == '-' && i == label {
+				return -1
+			}
+			digits = false
+		}
+	}
+	switch {
+	case i == 0 || i > 255 || s[i-1] == '-':
+		return -1
+	case i == label:
+		// One dot at the end makes a name absolute.
+		if numeric {
+			return -1
+		}
+	case digits && !validIPv4(s[:i]):
+		return -1
+	}
+	return i
 }
 
 func validIPv4(s string) bool {

@@ -41,8 +41,9 @@ func (m *Message) Answerable() bool {
 	if m.method == "" || m.method == ACK {
 		return false
 	}
-	v, _, _ := cutValue(m.Get(HVia))
-	_, _, ok := viaHead(v)
+	s, _, _ := cutValue(m.Get(HVia))
+	var v Via
+	_, ok := v.parseHead(s)
 	return ok
 }
 

@@ -14,8 +14,7 @@ type Contact = NameAddr
 
 // ParseNameAddr reads name-addr or addr-spec with parameters. Without angle brackets everything from the first ";" on
 // belongs to the header, and a URI with "?" or "," is refused (RFC 3261 §20). The error is *Error with status 400.
-func ParseNameAddr(s string) (NameAddr, error) {
-	var n NameAddr
+func ParseNameAddr(s string) (n NameAddr, err error) {
 	rest := trim(s)
 	bracket := -1
 	switch {
@@ -58,9 +57,8 @@ func ParseNameAddr(s string) (NameAddr, error) {
 			return n, bad("Malformed Address", s)
 		}
 	}
-	var err error
-	if n.URI, err = ParseURI(spec); err != nil {
-		return n, err
+	if !n.URI.parse(spec) {
+		return NameAddr{}, bad("Malformed URI", s)
 	}
 	if n.Params != "" && !n.Params.valid() {
 		return n, bad("Malformed Address Parameters", s)

@@ -202,35 +202,63 @@ func (id HeaderID) String() string {
 	return headerNames[id].name
 }
 
-// nameSlots is an open-addressed table from nameHash to the name and its HeaderID; compactIDs is indexed by the
-// letter with its case bit off.
+// nameKey is a name's length and its letters with the case bit set: both ends, eight bytes each, which overlap
+// in short names and leave out the middle of names longer than 16 bytes.
+type nameKey struct {
+	head, tail uint64
+	n          int
+}
+
+// nameSlots is an open-addressed table of the known names; compactIDs is indexed by the letter.
 var (
 	nameSlots [512]struct {
-		name string
-		id   HeaderID
+		key nameKey
+		id  HeaderID
 	}
 	compactIDs [256]HeaderID
 )
 
 func init() {
 	for id := HOther + 1; id < numHeaders; id++ {
-		name := headerNames[id].name
-		h := nameHash(name)
+		key := keyOf(headerNames[id].name)
+		h := key.hash()
 		for nameSlots[h].id != HOther {
-			h = (h + 1) % uint32(len(nameSlots))
+			h = (h + 1) % uint64(len(nameSlots))
 		}
-		nameSlots[h].name, nameSlots[h].id = name, id
+		nameSlots[h].key, nameSlots[h].id = key, id
 		if c := headerNames[id].compact; c != 0 {
 			compactIDs[c], compactIDs[c-'a'+'A'] = id, id
 		}
 	}
 }
 
-// nameHash mixes the length and three letters, whatever their case. name has at least two letters.
-func nameHash(name string) uint32 {
+const caseBits = 0x2020202020202020
+
+// keyOf: name has at least two bytes.
+func keyOf(name string) nameKey {
 	n := len(name)
-	a, b, c := uint32(name[0]|0x20), uint32(name[n>>1]|0x20), uint32(name[n-1]|0x20)
-	return (uint32(n)*37 ^ a*11 ^ b*101 ^ c*5) % uint32(len(nameSlots))
+	switch {
+	case n >= 8:
+		return nameKey{load64(name) | caseBits, load64(name[n-8:]) | caseBits, n}
+	case n >= 4:
+		return nameKey{uint64(load32(name)) | caseBits, uint64(load32(name[n-4:])) | caseBits, n}
+	}
+	return nameKey{uint64(name[0]) | caseBits, uint64(name[1])<<8 | uint64(name[n-1]) | caseBits, n}
+}
+
+func (k nameKey) hash() uint64 {
+	return (k.head*0x9E3779B97F4A7C15 ^ k.tail*0xC2B2AE3D27D4EB4F) >> 55 % uint64(len(nameSlots))
+}
+
+func load64(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+func load32(s string) uint32 {
+	_ = s[3]
+	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
 }
 
 // LookupHeader finds a header by its long or compact name in any case (RFC 3261 §7.3.1, §7.3.3).
@@ -243,12 +271,20 @@ func LookupHeader(name string) HeaderID {
 		}
 		return compactIDs[name[0]]
 	}
-	for h := nameHash(name); ; h = (h + 1) % uint32(len(nameSlots)) {
-		slot := &nameSlots[h]
-		if slot.id == HOther || slot.name == name || equalFold(slot.name, name) {
-			return slot.id
+	key := keyOf(name)
+	h := key.hash()
+	for nameSlots[h].key != key {
+		if nameSlots[h].id == HOther {
+			return HOther
 		}
+		h = (h + 1) % uint64(len(nameSlots))
 	}
+	id := nameSlots[h].id
+	// The key takes a CR for a hyphen and has not seen the middle of a long name.
+	if known := headerNames[id].name; name == known || equalFold(name, known) {
+		return id
+	}
+	return HOther
 }
 
 // The traits of a header, bits of headerTraits.

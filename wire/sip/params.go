@@ -172,21 +172,14 @@ func (p Params) valid() bool {
 			continue
 		}
 		s = trimLeft(s[1:])
-		switch {
-		case s == "":
-			return false
-		case s[0] == '"':
-			n = skipQuoted(s)
-			if n < 0 || !validQuoted(s[:n]) {
+		if s != "" && s[0] == '"' {
+			if n = skipQuoted(s); n < 0 || !validQuoted(s[:n]) {
 				return false
 			}
-		default:
-			// host adds "[", "]" and ":" to what a token may hold; "/" and "?" and the like stand bare in
+		} else if n = spanClass(s, cToken|cParam); n == 0 {
+			// host adds "[", "]" and ":" to what a token may hold; "/" and "&" and the like stand bare in
 			// deployed extensions, such as a media type, and harm nobody.
-			n = spanClass(s, cToken|cParam)
-			if n == 0 {
-				return false
-			}
+			return false
 		}
 		s = s[n:]
 	}

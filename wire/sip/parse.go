@@ -2,6 +2,7 @@ package sip
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"unsafe"
 )
@@ -257,10 +258,14 @@ func (m *Message) row(pos, stop int) {
 	for len(line) > value && (line[len(line)-1] == ' ' || line[len(line)-1] == '\t') {
 		line = line[:len(line)-1]
 	}
-	m.fields = append(m.fields, field{
-		start: uint16(pos), nameEnd: uint16(pos + len(name)),
-		value: uint16(pos + value), end: uint16(pos + len(line)), id: id,
-	})
+	if len(m.fields) == cap(m.fields) {
+		m.fields = slices.Grow(m.fields, len(m.fields))
+	}
+	m.fields = m.fields[:len(m.fields)+1]
+	// Filled in place: a literal would be put together elsewhere and copied, which costs as much as all the rest here.
+	f := &m.fields[len(m.fields)-1]
+	f.start, f.nameEnd = uint16(pos), uint16(pos+len(name))
+	f.value, f.end, f.id = uint16(pos+value), uint16(pos+len(line)), id
 	if m.first[id] == 0 {
 		m.first[id] = uint16(len(m.fields))
 	} else if isSingle(id) {

@@ -20,29 +20,41 @@ type URI struct {
 }
 
 // ParseURI reads a URI strictly by RFC 3261 §25.1; of other schemes than sip and sips it looks only at the characters
-// (and of tel at the number's form). Ports are at most 65,535. The error is *Error with status 400.
-func ParseURI(s string) (URI, error) {
-	colon := strings.IndexByte(s, ':')
-	if colon <= 0 || !isAlpha(s[0]) {
+// (and of tel at the number's form). Ports are at most 65,535; a port of 0 counts as none. The error is *Error
+// with status 400.
+func ParseURI(s string) (u URI, err error) {
+	if !u.parse(s) {
 		return URI{}, bad("Malformed URI", s)
 	}
-	scheme := s[:colon]
-	rest := s[colon+1:]
+	return u, nil
+}
+
+// parse fills u, which is zero.
+func (u *URI) parse(s string) bool {
+	if strings.HasPrefix(s, "sip:") {
+		u.Scheme = "sip"
+		return u.parseSIP(s[4:])
+	}
+	colon := strings.IndexByte(s, ':')
+	if colon <= 0 || !isAlpha(s[0]) {
+		return false
+	}
+	scheme, rest := s[:colon], s[colon+1:]
 	switch {
-	case scheme == "sip" || equalFold(scheme, "sip"):
-		return parseSIPURI("sip", rest, s)
+	case equalFold(scheme, "sip"):
+		u.Scheme = "sip"
+		return u.parseSIP(rest)
 	case equalFold(scheme, "sips"):
-		return parseSIPURI("sips", rest, s)
+		u.Scheme = "sips"
+		return u.parseSIP(rest)
 	}
 	for i := 0; i < colon; i++ {
 		if c := scheme[i]; !isAlpha(c) && !isDigit(c) && c != '+' && c != '-' && c != '.' {
-			return URI{}, bad("Malformed URI", s)
+			return false
 		}
 	}
-	if rest == "" || !inClassEscaped(rest, cURI) || equalFold(scheme, "tel") && !validTel(rest) {
-		return URI{}, bad("Malformed URI", s)
-	}
-	return URI{Scheme: toLower(scheme), Opaque: rest}, nil
+	u.Scheme, u.Opaque = toLower(scheme), rest
+	return rest != "" && inClassEscaped(rest, cURI) && (u.Scheme != "tel" || validTel(rest))
 }
 
 // validTel checks the subscriber of RFC 3966 §3: "+" and digits, or a local number, with visual separators, and parameters.
@@ -68,80 +80,127 @@ func validTel(s string) bool {
 	return digits > 0 && validURIParams(params)
 }
 
-func parseSIPURI(scheme, rest, whole string) (URI, error) {
-	u := URI{Scheme: scheme}
+// parseSIP reads [ userinfo ] hostport uri-parameters [ headers ].
+func (u *URI) parseSIP(s string) bool {
 	// RFC 3261 §25.1: "@" stands bare nowhere but behind the userinfo, and ";" and "?" may be in the user part.
-	if at := strings.IndexByte(rest, '@'); at >= 0 {
-		u.User = rest[:at]
-		rest = rest[at+1:]
-		hasPassword := false
-		if i := strings.IndexByte(u.User, ':'); i >= 0 {
-			u.User, u.Password, hasPassword = u.User[:i], u.User[i+1:], true
+	n := spanClass(s, cUser)
+	if n < len(s) {
+		if s[n] != '@' {
+			n = strings.IndexByte(s, '@')
 		}
-		if u.User == "" || !inClassEscaped(u.User, cUser) || hasPassword && !inClassEscaped(u.Password, cPassword) {
-			return URI{}, bad("Malformed URI", whole)
-		}
-	}
-	if i := strings.IndexByte(rest, '?'); i >= 0 {
-		u.Headers = rest[i+1:]
-		rest = rest[:i]
-		if !validURIHeaders(u.Headers) {
-			return URI{}, bad("Malformed URI", whole)
+		if n >= 0 {
+			if !u.parseUserInfo(s[:n]) {
+				return false
+			}
+			s = s[n+1:]
 		}
 	}
-	if i := strings.IndexByte(rest, ';'); i >= 0 {
-		u.Params = Params(rest[i:])
-		rest = rest[:i]
-		if !validURIParams(string(u.Params)) {
-			return URI{}, bad("Malformed URI", whole)
+	if n = scanHost(s); n < 0 {
+		return false
+	}
+	u.Host, s = s[:n], s[n:]
+	if s != "" && s[0] == ':' {
+		if u.Port, n = scanPort(s[1:]); n == 0 {
+			return false
 		}
+		s = s[1+n:]
 	}
-	var ok bool
-	u.Host, u.Port, ok = splitHostPort(rest)
-	if !ok || strings.IndexByte(rest, ' ') >= 0 || strings.IndexByte(rest, '\t') >= 0 {
-		return URI{}, bad("Malformed URI", whole)
+	if s != "" && s[0] == ';' {
+		if n = scanURIParams(s); n < 0 {
+			return false
+		}
+		u.Params, s = Params(s[:n]), s[n:]
 	}
-	return u, nil
+	if s == "" {
+		return true
+	}
+	u.Headers = s[1:]
+	return s[0] == '?' && validURIHeaders(u.Headers)
 }
 
-// validURIParams checks *( ";" pname [ "=" pvalue ] ). The parameters that say where a request goes must not
-// stand twice (RFC 3261 §19.1.1: no parameter may).
-func validURIParams(s string) bool {
-	seen := 0
-	for s != "" {
-		s = s[1:]
-		end := strings.IndexByte(s, ';')
-		if end < 0 {
-			end = len(s)
+func (u *URI) parseUserInfo(s string) bool {
+	u.User = s
+	if i := strings.IndexByte(s, ':'); i >= 0 {
+		u.User, u.Password = s[:i], s[i+1:]
+	}
+	return u.User != "" && inClassEscaped(u.User, cUser) && inClassEscaped(u.Password, cPassword)
+}
+
+// scanURIParams finds the end of *( ";" pname [ "=" pvalue ] ) at the start of s, which is a "?" or the end of s; -1 when
+// it is malformed. The parameters that say where a request goes must not stand twice (RFC 3261 §19.1.1: no
+// parameter may).
+func scanURIParams(s string) int {
+	seen, i := 0, 0
+	for i < len(s) && s[i] == ';' {
+		name := i + 1
+		i = scanEscaped(s, name, cParam)
+		if i <= name {
+			return -1
 		}
-		name, value, hasValue := strings.Cut(s[:end], "=")
-		if name == "" || !inClassEscaped(name, cParam) || hasValue && (value == "" || !inClassEscaped(value, cParam)) {
-			return false
-		}
-		bit := uriParamBit(name)
+		bit := uriParamBit(s[name:i])
 		if seen&bit != 0 {
-			return false
+			return -1
 		}
 		seen |= bit
-		s = s[end:]
+		if i < len(s) && s[i] == '=' {
+			value := i + 1
+			if i = scanEscaped(s, value, cParam); i <= value {
+				return -1
+			}
+		}
 	}
-	return true
+	if i < len(s) && s[i] != '?' {
+		return -1
+	}
+	return i
 }
 
+// scanEscaped finds the first byte from i on that is neither in the class nor part of a well-formed %HH.
+func scanEscaped(s string, i int, bit uint8) int {
+	for i < len(s) {
+		switch {
+		case s[i] == '%':
+			if i+2 >= len(s) || unhex(s[i+1]) < 0 || unhex(s[i+2]) < 0 {
+				return -1
+			}
+			i += 3
+		case class[s[i]]&bit != 0:
+			i++
+		default:
+			return i
+		}
+	}
+	return i
+}
+
+func validURIParams(s string) bool { return s == "" || s[0] == ';' && scanURIParams(s) == len(s) }
+
 func uriParamBit(name string) int {
-	switch {
-	case equalFold(name, "lr"):
-		return 1
-	case equalFold(name, "transport"):
-		return 2
-	case equalFold(name, "maddr"):
-		return 4
-	case equalFold(name, "ttl"):
-		return 8
-	case equalFold(name, "user"):
-		return 16
-	case equalFold(name, "method"):
-		return 32
+	switch len(name) {
+	case len("lr"):
+		if equalFold(name, "lr") {
+			return 1
+		}
+	case len("ttl"):
+		if equalFold(name, "ttl") {
+			return 2
+		}
+	case len("user"):
+		if equalFold(name, "user") {
+			return 4
+		}
+	case len("maddr"):
+		if equalFold(name, "maddr") {
+			return 8
+		}
+	case len("method"):
+		if equalFold(name, "method") {
+			return 16
+		}
+	case len("transport"):
+		if equalFold(name, "transport") {
+			return 32
+		}
 	}
 	return 0
 }

@@ -15,34 +15,39 @@ type Via struct {
 }
 
 // ParseVia reads one Via value. The protocol must be SIP/2.0. The error is *Error with status 400.
-func ParseVia(s string) (Via, error) {
-	v, protocol, ok := viaHead(s)
-	if !ok || !protocol || v.Params != "" && !v.Params.valid() {
+func ParseVia(s string) (v Via, err error) {
+	if protocol, ok := v.parseHead(s); !ok || !protocol || v.Params != "" && !v.Params.valid() {
 		return Via{}, bad("Malformed Via Header", s)
 	}
 	return v, nil
 }
 
-// viaHead reads a Via value without looking into its parameters. protocol tells whether it says SIP/2.0.
-func viaHead(s string) (v Via, protocol, ok bool) {
-	rest := s
+// parseHead reads a Via value into v, which is zero, without looking into its parameters. protocol tells
+// whether it says SIP/2.0.
+func (v *Via) parseHead(s string) (protocol, ok bool) {
 	if protocol = strings.HasPrefix(s, "SIP/2.0/"); protocol {
-		rest = trimLeft(s[len("SIP/2.0/"):])
-	} else if rest, protocol, ok = viaProtocol(s); !ok {
-		return v, false, false
+		s = trimLeft(s[len("SIP/2.0/"):])
+	} else if s, protocol, ok = viaProtocol(s); !ok {
+		return false, false
 	}
-	n := spanClass(rest, cToken)
-	if n == 0 || n == len(rest) || !isSpace(rest[n]) {
-		return v, false, false
+	n := spanClass(s, cToken)
+	if n == 0 || n == len(s) || !isSpace(s[n]) {
+		return false, false
 	}
-	v.Transport = toUpper(rest[:n])
-	rest = trimLeft(rest[n:])
-	if i := strings.IndexByte(rest, ';'); i >= 0 {
-		v.Params = Params(rest[i:])
-		rest = rest[:i]
+	v.Transport, s = toUpper(s[:n]), trimLeft(s[n:])
+	if n = scanHost(s); n < 0 {
+		return false, false
 	}
-	v.Host, v.Port, ok = splitHostPort(trimRight(rest))
-	return v, protocol, ok
+	v.Host, s = s[:n], trimLeft(s[n:])
+	if s != "" && s[0] == ':' {
+		s = trimLeft(s[1:])
+		if v.Port, n = scanPort(s); n == 0 {
+			return false, false
+		}
+		s = trimLeft(s[n:])
+	}
+	v.Params = Params(s)
+	return protocol, s == "" || s[0] == ';'
 }
 
 // viaProtocol reads protocol-name SLASH protocol-version SLASH, with white space around each.
