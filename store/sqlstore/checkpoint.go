@@ -3,6 +3,8 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 
@@ -25,11 +27,11 @@ type checkpointer struct {
 	bytes  atomic.Int64
 	wake   chan struct{}
 	behind atomic.Bool
-	failed chan struct{} // an input/output error: the writer must verify before it acknowledges
+	failed chan error // the database file could not be synced
 }
 
 func newCheckpointer(db *sql.DB, log *slog.Logger, m *metrics) *checkpointer {
-	return &checkpointer{db: db, log: log, m: m, wake: make(chan struct{}, 1), failed: make(chan struct{}, 1)}
+	return &checkpointer{db: db, log: log, m: m, wake: make(chan struct{}, 1), failed: make(chan error, 1)}
 }
 
 // written counts what went into the WAL.
@@ -72,13 +74,32 @@ func (c *checkpointer) checkpoint(q querier) (frames, done int64) {
 	if err == nil {
 		return frames, done
 	}
-	switch code, _ := sqliteCode(err); code {
-	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL:
+	c.m.failures.WithLabelValues("checkpoint").Inc()
+	if !unsynced(err) {
+		// Nothing is marked as copied, so the next checkpoint copies it again.
 		c.log.Warn("the log could not be checkpointed, trying again later", "err", err)
-	default:
-		c.m.failures.WithLabelValues("checkpoint").Inc()
-		c.log.Error("a checkpoint of the log failed", "err", err)
-		notify(c.failed)
+		return 0, 0
+	}
+	c.log.Error("the database file of the log cannot be synced", "err", err)
+	select {
+	case c.failed <- fmt.Errorf("%w: %w", errUnsynced, err):
+	default: // one is enough
 	}
 	return 0, 0
+}
+
+// errUnsynced is a failed sync of the database file. A checkpoint that could not copy everything, because somebody read an
+// older state, marks what it copied as copied but leaves the sync to the next one. So when that sync fails, pages may be
+// lost which this process would never copy again, and which a truncation of the WAL would lose for good. A new process
+// reads the WAL from its beginning and copies everything; until then the WAL must stay as it is, so the connections
+// must not be closed either: the last one that closes makes a checkpoint.
+var errUnsynced = errors.New("sqlstore: the database file could not be synced")
+
+// unsynced says that err is a failed sync, or a failed truncation, of which SQLite does not say whether it was durable.
+func unsynced(err error) bool {
+	switch _, extended := sqliteCode(err); extended {
+	case sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE:
+		return true
+	}
+	return false
 }

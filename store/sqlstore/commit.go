@@ -28,8 +28,8 @@ type writer interface {
 	find(base int64, ids []id.ID) ([]place, error)
 	// limit is how long the log may stay in an unknown state before the process must end; 0: as long as it takes.
 	limit() time.Duration
-	// suspect receives when something beside a commit has failed, so that the state must be verified.
-	suspect() <-chan struct{}
+	// lost receives what has failed beside the commits so that only a new process can go on.
+	lost() <-chan error
 	close() error
 }
 
@@ -45,20 +45,21 @@ type verdict uint8
 const (
 	again    verdict = iota // not written, and worth another try soon (locked, full, busy)
 	doubtful                // may have landed, or the database is not to be trusted: recover first
+	fatal                   // the state cannot be recovered by this process
 	poisoned                // not written, and never will be as it is: something is wrong with a record
 )
 
 // run is the goroutine that writes. It returns when ctx has ended and nothing waits, or with store.ErrLogLost.
 func (c *committer) run(ctx context.Context) error {
 	for {
-		batch := c.take(ctx)
+		batch, err := c.take(ctx)
+		if err != nil {
+			return fmt.Errorf("%w: %w", store.ErrLogLost, err)
+		}
 		if batch == nil {
 			return nil
 		}
-		var err error
 		switch &batch[0] {
-		case &taskVerify[0]:
-			_, err = c.restore(ctx, 0, nil)
 		case &taskProbe[0]:
 			err = c.try(ctx)
 		default:
@@ -177,10 +178,11 @@ func (c *committer) restore(ctx context.Context, base int64, records []*store.Re
 			}
 		}
 		c.fail(err)
-		if c.w.judge(err) == again {
+		verdict := c.w.judge(err)
+		if verdict == again {
 			start = time.Now() // locked: that says nothing about the disk
 		}
-		if limit > 0 && time.Since(start) > limit {
+		if verdict == fatal || limit > 0 && time.Since(start) > limit {
 			return 0, fmt.Errorf("%w: %w", store.ErrLogLost, err)
 		}
 		if ctx.Err() != nil {

@@ -177,50 +177,58 @@ func (c *committer) refuse(list []entry, err error) {
 	notify(c.called)
 }
 
-// Tasks of run when there is nothing to write.
-var (
-	taskVerify = []entry{{}} // something beside a commit has failed: verify before the next one
-	taskProbe  = []entry{{}} // the last commit failed: find out whether the next would
-)
+// taskProbe is the task of run when there is nothing to write and the last commit failed: find out whether the next would.
+var taskProbe = []entry{{}}
 
-// take waits for records and takes what fits into one transaction, or returns one of the tasks. It returns nil when ctx has
-// ended and nothing waits.
-func (c *committer) take(ctx context.Context) []entry {
+// take waits for records and takes what fits into one transaction, or returns taskProbe. It returns nil when ctx has ended
+// and nothing waits, and an error when the log is lost.
+func (c *committer) take(ctx context.Context) ([]entry, error) {
 	for {
+		select {
+		case err := <-c.w.lost():
+			return nil, err
+		default:
+		}
 		c.mu.Lock()
-		if n := len(c.queue); n > 0 {
-			take, bytes, most := 0, 0, maxBatchRecords
-			if c.single > 0 {
-				c.single--
-				most = 1
-			}
-			for take < n && take < most && (take == 0 || bytes+c.queue[take].size <= maxBatchBytes) {
-				bytes += c.queue[take].size
-				take++
-			}
-			c.flying = c.queue[:take:take]
-			if c.queue = c.queue[take:]; len(c.queue) == 0 {
-				c.queue = nil
-			}
-			c.phase, c.doomed = writing, false
+		if len(c.queue) > 0 {
+			batch := c.next()
 			c.mu.Unlock()
-			return c.flying
+			return batch, nil
 		}
 		if ctx.Err() != nil {
 			c.closed = true
 			c.mu.Unlock()
-			return nil
+			return nil, nil
 		}
 		c.mu.Unlock()
 		select {
 		case <-c.wake:
 		case <-ctx.Done():
-		case <-c.w.suspect():
-			return taskVerify
+		case err := <-c.w.lost():
+			return nil, err
 		case <-c.probe:
-			return taskProbe
+			return taskProbe, nil
 		}
 	}
+}
+
+// next takes a batch off the queue. c.mu is held.
+func (c *committer) next() []entry {
+	take, bytes, most := 0, 0, maxBatchRecords
+	if c.single > 0 {
+		c.single--
+		most = 1
+	}
+	for take < len(c.queue) && take < most && (take == 0 || bytes+c.queue[take].size <= maxBatchBytes) {
+		bytes += c.queue[take].size
+		take++
+	}
+	c.flying = c.queue[:take:take]
+	if c.queue = c.queue[take:]; len(c.queue) == 0 {
+		c.queue = nil
+	}
+	c.phase, c.doomed = writing, false
+	return c.flying
 }
 
 // pointOfNoReturn is called by the writer before the statement that may make the batch durable. False means that its

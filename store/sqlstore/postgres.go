@@ -198,11 +198,8 @@ func (w *postgresWriter) judge(err error) verdict {
 	switch class := pg.Code[:2]; {
 	case class == "40", class == "53", class == "55", class == "57", class == "25":
 		return again // rolled back, out of room, locked, canceled by a timeout, read only
-	case class == "22", class == "23", class == "54":
-		return poisoned // data it does not take
 	default:
-		w.drop()
-		return doubtful
+		return poisoned // data it does not take, or a table that is not as it should be
 	}
 }
 
@@ -253,7 +250,8 @@ func (w *postgresWriter) find(base int64, list []id.ID) ([]place, error) {
 // limit is none: what PostgreSQL acknowledged is on its disk, however long it stays away.
 func (w *postgresWriter) limit() time.Duration { return 0 }
 
-func (w *postgresWriter) suspect() <-chan struct{} { return nil }
+// lost is never: there is nothing beside the commits.
+func (w *postgresWriter) lost() <-chan error { return nil }
 
 // postgresHead reads the highest seq given out.
 func postgresHead(ctx context.Context, db *sql.DB) (int64, error) {

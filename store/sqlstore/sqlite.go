@@ -145,25 +145,29 @@ func (w *sqliteWriter) judge(err error) verdict {
 	if errors.Is(err, errLocked) {
 		return again
 	}
-	switch code, _ := sqliteCode(err); code {
-	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return again
-	case sqlite3.SQLITE_FULL:
-		// The disk or the file's limit is full: SQLite wrote no commit mark. (A sync that finds the disk full is an
-		// IOERR, not this.)
-		return again
-	case sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE:
-		return poisoned
-	default:
-		w.broken = true
-		return doubtful
+	if errors.Is(err, errUnsynced) {
+		return fatal
 	}
+	switch code, extended := sqliteCode(err); {
+	case code == sqlite3.SQLITE_BUSY, code == sqlite3.SQLITE_LOCKED:
+		return again
+	case code == sqlite3.SQLITE_FULL, extended == sqlite3.SQLITE_IOERR_WRITE:
+		// The disk, the quota or the file's limit is full: the commit mark, which is the last thing written, was not
+		// written whole. A sync that fails, for want of room or not, is another error.
+		return again
+	case code == sqlite3.SQLITE_CONSTRAINT && extended != sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY && extended != sqlite3.SQLITE_CONSTRAINT_ROWID:
+		return poisoned // with those two, somebody else has written: recover learns the next seq
+	case code == sqlite3.SQLITE_TOOBIG, code == sqlite3.SQLITE_MISMATCH, code == sqlite3.SQLITE_RANGE:
+		return poisoned
+	}
+	w.broken = true
+	return doubtful
 }
 
 // recover is SQLite's way back after an input/output error, above all a failed fdatasync. The kernel may have dropped the
 // pages it could not write and will not say so again, so the WAL is not trusted: a TRUNCATE checkpoint copies every commit
 // that was acknowledged into the database file, syncs that, and empties the WAL with whatever the failed commit left there.
-// Then a transaction of our own must succeed, with its sync.
+// Then a transaction of our own must succeed, with its sync. When the sync of the database file fails, see errUnsynced.
 func (w *sqliteWriter) recover(ctx context.Context) error {
 	w.broken = true
 	if w.s != nil {
@@ -174,6 +178,9 @@ func (w *sqliteWriter) recover(ctx context.Context) error {
 	w.broken = true
 	var busy, frames, done int64
 	err := w.s.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &done)
+	if unsynced(err) {
+		return fmt.Errorf("%w: %w", errUnsynced, err)
+	}
 	if err != nil {
 		return fmt.Errorf("sqlstore: checkpoint: %w", err)
 	}
@@ -235,5 +242,5 @@ func findPlaces(ctx context.Context, q querier, base int64, list []id.ID) ([]pla
 	return found, rows.Err()
 }
 
-func (w *sqliteWriter) limit() time.Duration     { return sqliteLimit }
-func (w *sqliteWriter) suspect() <-chan struct{} { return w.points.failed }
+func (w *sqliteWriter) limit() time.Duration { return sqliteLimit }
+func (w *sqliteWriter) lost() <-chan error   { return w.points.failed }

@@ -49,6 +49,7 @@ type Store struct {
 
 	mu     sync.Mutex
 	closed bool
+	lost   bool // Serve ended with ErrLogLost: the files of the log stay open, see errUnsynced
 }
 
 // Open opens the store in a data folder, brings its schema up to date, and settles what a crash left. Errors: store.ErrInUse
@@ -279,6 +280,9 @@ func (s *Store) Serve(ctx context.Context) error {
 	err := s.log.Serve(ctx)
 	cancel()
 	wg.Wait()
+	s.mu.Lock()
+	s.lost = errors.Is(err, store.ErrLogLost)
+	s.mu.Unlock()
 	return err
 }
 
@@ -298,7 +302,8 @@ func (s *Store) follow(ctx context.Context) {
 	}
 }
 
-// Close closes the databases and gives the folder free. Call it after Serve has returned.
+// Close closes the databases and gives the folder free. Call it after Serve has returned. After store.ErrLogLost it leaves
+// the files to the end of the process.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -309,6 +314,9 @@ func (s *Store) Close() error {
 	var errs []error
 	if s.index != nil {
 		errs = append(errs, s.index.close())
+	}
+	if s.lost {
+		return errors.Join(append(errs, s.lock.Close())...)
 	}
 	if s.log != nil {
 		errs = append(errs, s.log.w.close())
