@@ -62,7 +62,7 @@ type Limits struct {
 	Handshake time.Duration
 	// Dial is how long a TCP connection attempt may take [5 s].
 	Dial time.Duration
-	// Write is how long a peer may take no byte of what is written [15 s].
+	// Write is how long a peer may take for 64 kB of what is queued for it [15 s].
 	Write time.Duration
 	// Ping is the pause after which an otherwise silent WebSocket peer is
 	// pinged; without a pong within half of it the connection is closed [30 s].

@@ -21,6 +21,9 @@ import (
 // still gets answers.
 const linger = time.Second
 
+// goodbye is how long a peer may take to close after us when the layer ends.
+const goodbye = 50 * time.Millisecond
+
 // lingerBytes is what a closing connection still reads and throws away, so
 // that the peer gets our last answer and not a reset.
 const lingerBytes = 1 << 20
@@ -162,6 +165,12 @@ func (s *stream) writeLoop() {
 		}
 		s.mu.Unlock()
 		if len(batch) == 0 {
+			if s.l.draining() {
+				// All is written; a server that stops does not wait for every
+				// peer's goodbye.
+				s.until.end.Store(s.after(goodbye))
+				_ = ch.conn().SetReadDeadline(time.Now().Add(goodbye))
+			}
 			ch.closeWrite(s.reason())
 			s.mu.Lock()
 			s.writerGone()
@@ -341,9 +350,10 @@ func (s *stream) end(err error) {
 }
 
 // half keeps a connection whose peer has closed its sending half for a moment,
-// if a message came just before: its answer may still be on the way.
+// if a message came just before: its answer may still be on the way. Over TLS
+// and WebSocket an end is an end in both directions.
 func (s *stream) half() {
-	if !s.greeted || s.l.now()-s.last > int64(linger) {
+	if s.k != TCP || !s.greeted || s.l.now()-s.last > int64(linger) {
 		return
 	}
 	s.mu.Lock()
@@ -358,6 +368,7 @@ func (s *stream) half() {
 	defer t.Stop()
 	select {
 	case <-done:
+	case <-s.l.stop:
 	case <-t.C:
 	}
 }
@@ -474,6 +485,7 @@ func (s *stream) pong(pings int) {
 // message parses one framed message and hands it up. False: read no more.
 func (s *stream) message(b []byte) bool {
 	s.l.metrics.count(s.k, in, len(b))
+	s.until.part.Store(0) // what follows it has its own time
 	m := new(sip.Message)
 	if err := m.ParseLimits(b, s.limits().SIP); err != nil {
 		s.malformed(m, sipError(err))

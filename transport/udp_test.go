@@ -74,6 +74,32 @@ func TestUDPAnswersFromTheAddressThatWasAsked(t *testing.T) {
 	}
 }
 
+// Link-local IPv6 addresses need their zone on the way back.
+func TestUDPLinkLocal(t *testing.T) {
+	l := serve(t, Options{UDP: []string{"[::]:0"}, TCP: []string{"[::]:0"}}, responder())
+	list, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, i := range list {
+		addrs, _ := i.Addrs()
+		for _, a := range addrs {
+			p, err := netip.ParsePrefix(a.String())
+			if err != nil || !p.Addr().Is6() || !p.Addr().IsLinkLocalUnicast() {
+				continue
+			}
+			found = true
+			host := p.Addr().WithZone(i.Name)
+			exchange(t, dialUDP(t, netip.AddrPortFrom(host, l.Addrs(UDP)[0].Port())), "a")
+			dialTCP(t, netip.AddrPortFrom(host, l.Addrs(TCP)[0].Port())).expect200("b")
+		}
+	}
+	if !found {
+		t.Log("this machine has no link-local IPv6 address: nothing is tested")
+	}
+}
+
 func TestUDPFlow(t *testing.T) {
 	e := newEar()
 	l := serve(t, Options{UDP: []string{"0.0.0.0:0"}}, e)

@@ -354,7 +354,8 @@ func TestWebSocketLimits(t *testing.T) {
 				t.Errorf("closed: %v, want %v", g.err, row.want)
 			}
 			if name == "empty, then silence" {
-				return // the other one was silent too
+				wait(t, "closed", e.closed) // the other one was silent too
+				return
 			}
 			other.say(websocket.MessageText, request("other", 0))
 			if g := wait(t, "message of another", e.messages); g.m.CallID() != "other" {
