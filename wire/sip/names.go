@@ -1,5 +1,7 @@
 package sip
 
+import "strings"
+
 // HeaderID names a header field that this package knows. The zero value is HOther: every other name.
 type HeaderID uint8
 
@@ -265,6 +267,14 @@ func load32(s string) uint32 {
 // It returns HOther for names it does not know. Space around the name is not expected here: Parse
 // has taken it off.
 func LookupHeader(name string) HeaderID {
+	if strings.IndexByte(name, '\r') >= 0 {
+		return HOther
+	}
+	return lookup(name)
+}
+
+// lookup is LookupHeader for a name that holds no CR, which the case bit turns into a hyphen.
+func lookup(name string) HeaderID {
 	if len(name) < 2 {
 		if name == "" {
 			return HOther
@@ -280,11 +290,11 @@ func LookupHeader(name string) HeaderID {
 		h = (h + 1) % uint64(len(nameSlots))
 	}
 	id := nameSlots[h].id
-	// The key takes a CR for a hyphen and has not seen the middle of a long name.
-	if known := headerNames[id].name; name == known || equalFold(name, known) {
-		return id
+	// The key has not seen the middle of a long name.
+	if len(name) > 16 && name != headerNames[id].name && !equalFold(name, headerNames[id].name) {
+		return HOther
 	}
-	return HOther
+	return id
 }
 
 // The traits of a header, bits of headerTraits.

@@ -167,12 +167,10 @@ func allDigits(s string) bool {
 
 // index finds the header rows from m.rows on. RFC 3261 §7.3.1.
 func (m *Message) index(lim Limits) {
+	buf := m.buf[:min(len(m.buf), lim.HeaderBytes)]
 	pos, lines, unfolded := m.rows, 1, false
 	for {
-		nl := -1
-		if end := min(len(m.buf), lim.HeaderBytes); pos < end {
-			nl = strings.IndexByte(m.buf[pos:end], '\n')
-		}
+		nl := strings.IndexByte(buf[pos:], '\n')
 		if nl < 0 {
 			m.noHeaderEnd(pos, lim)
 			return
@@ -187,20 +185,21 @@ func (m *Message) index(lim Limits) {
 			}
 			unfolded = true
 			m.unfold(pos, lim)
+			buf = m.buf[:min(len(m.buf), lim.HeaderBytes)]
 			continue
 		}
-		stop := next - 1
-		if nl > 0 && m.buf[stop-1] == '\r' {
-			stop--
+		line := buf[pos : pos+nl]
+		if nl > 0 && line[nl-1] == '\r' {
+			line = line[:nl-1]
 		} else {
 			m.fail(bad("Line Ends Without CR", ""))
 		}
 		lines++
-		if stop == pos {
+		if line == "" {
 			m.hdr = next
 			break
 		}
-		if stop-pos > lim.Line {
+		if len(line) > lim.Line {
 			m.fail(bad("Line Too Long", ""))
 		}
 		if len(m.fields) >= lim.Headers {
@@ -208,7 +207,7 @@ func (m *Message) index(lim Limits) {
 			m.noHeaderEnd(pos, lim)
 			return
 		}
-		m.row(pos, stop)
+		m.row(pos, line)
 		pos = next
 	}
 	if bytes.Count(m.data[:m.hdr], crByte) != lines {
@@ -231,9 +230,8 @@ func (m *Message) noHeaderEnd(pos int, lim Limits) {
 	m.hdr = pos
 }
 
-// row notes the header row at [pos, stop).
-func (m *Message) row(pos, stop int) {
-	line := m.buf[pos:stop]
+// row notes the header row that is line, at pos.
+func (m *Message) row(pos int, line string) {
 	colon := 0
 	for colon < len(line) && line[colon] != ':' {
 		colon++
@@ -247,7 +245,8 @@ func (m *Message) row(pos, stop int) {
 	for len(name) > 0 && (name[len(name)-1] == ' ' || name[len(name)-1] == '\t') {
 		name = name[:len(name)-1]
 	}
-	id := LookupHeader(name)
+	// A CR in the name is found by index when it counts them.
+	id := lookup(name)
 	if id == HOther && !isToken(name) {
 		m.fail(bad("Malformed Header Name", name))
 	}
@@ -276,8 +275,11 @@ func (m *Message) row(pos, stop int) {
 // countVias holds the number of Via values, not rows, to the limit.
 func (m *Message) countVias(lim Limits) {
 	vias := 0
-	for i := m.first[HVia]; i != 0; i = m.nextRow(i, HVia) {
-		for rest, more := m.value(m.fields[i-1]), true; more; vias++ {
+	for i := range m.fields {
+		if m.fields[i].id != HVia {
+			continue
+		}
+		for rest, more := m.value(m.fields[i]), true; more; vias++ {
 			_, rest, more = cutValue(rest)
 		}
 	}
