@@ -184,10 +184,7 @@ func (p *problems) limits(l *Limits) {
 		{"headers", l.Headers, 32, 10_000},
 		{"vias", l.Vias, 5, 1000},
 		{"line", l.Line, 512, 1 << 20},
-		{"max_forwards", l.MaxForwards, 10, 255},
 		{"max_breadth", l.MaxBreadth, 1, 10_000},
-		{"xml_depth", l.XMLDepth, 8, 1000},
-		{"websocket_frame", l.WebSocketFrame, 4096, 32 << 20},
 		{"connections", l.Connections, 1, 10_000_000},
 		{"connections_per_address", l.ConnectionsPerAddress, 1, 10_000_000},
 		{"write_queue", l.WriteQueue, 65_536, 1 << 30},
@@ -200,9 +197,6 @@ func (p *problems) limits(l *Limits) {
 	}
 	if l.Line > l.HeaderBytes {
 		p.addf("limits.line (%d) is larger than limits.header_bytes (%d): raise header_bytes or lower line", l.Line, l.HeaderBytes)
-	}
-	if need := l.HeaderBytes + l.Body; l.WebSocketFrame < need {
-		p.addf("limits.websocket_frame (%d) cannot hold header_bytes and body: write %d or more", l.WebSocketFrame, need)
 	}
 }
 

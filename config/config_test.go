@@ -128,7 +128,6 @@ func TestMistakes(t *testing.T) {
 		{"[store]\nurl = \"file:/nowhere/at/all\"", "cannot read the secret"},
 		{"[limits]\nbody = 5", "limits.body is 5: write a number from 1024 to 16777216"},
 		{"[limits]\nline = 20000", "raise header_bytes or lower line"},
-		{"[limits]\nbody = 100000", "limits.websocket_frame (98304) cannot hold header_bytes and body: write 116384 or more"},
 		{"[message]\nwindow = \"1h\"", "message.window is 1h: write a time from 24h to 168h"},
 		{"[register]\nmax_expires = 3600", "register.max_expires is 3.6µs: write a time from 1s to 720h, in quotes with its unit"},
 		{"[register]\nmax_expires = \"30m\"", "must not fall"},

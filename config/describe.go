@@ -46,8 +46,25 @@ sizes are bytes. Keys marked "secret" may be ` + "`\"env:NAME\"`" + ` or ` + "`\
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", key, typeName(f.value.Type()), standard(f), strings.ReplaceAll(meaning, "|", `\|`))
 	}
+	b.WriteString(fixed)
 	return b.String()
 }
+
+// fixed are limits without a key: nobody needs them otherwise. Each is a constant of the package that it names.
+const fixed = `
+## Fixed limits
+
+| what | limit | where |
+|---|---|---|
+| Max-Forwards | 255, more is 400; a request without it gets 70 | wire/sip, route |
+| a body on the wire, before it is inflated or taken out of its envelope | limits.body and 64 kB | server |
+| a WebSocket message, all its frames | limits.header_bytes, limits.body and 64 kB | transport |
+| messages that wait to be written on one connection | 1,024 | transport |
+| XML of a typing sign, a receipt, a registration event | 4 kB and 4 levels, 16 kB and 8 levels, 256 kB and 16 levels; no DTD, no entities | wire |
+| multipart bodies | 4 levels, 32 parts | wire/mime |
+| CPIM | 64 headers of 8 kB | wire/cpim |
+| session descriptions | 64 kB, 2,000 lines, 64 media | wire/sdp |
+`
 
 // standard writes a key's default as it would stand in the file.
 func standard(f field) string {

@@ -84,7 +84,7 @@ type Store struct {
 
 // Limits bound what a peer can make the server hold. What is beyond a limit is refused or closed, never cut.
 type Limits struct {
-	// Largest UDP datagram taken, in bytes; a larger one is dropped.
+	// Largest UDP datagram taken, in bytes; a larger one gets 413. 65,535 is all that UDP can carry.
 	Datagram int `toml:"datagram"`
 	// Largest header block (first line and headers) of a SIP message, in bytes; a larger one gets 400 and ends the connection.
 	HeaderBytes int `toml:"header_bytes"`
@@ -96,14 +96,8 @@ type Limits struct {
 	Vias int `toml:"vias"`
 	// Longest header line with its continuation lines, in bytes; a longer one gets 400.
 	Line int `toml:"line"`
-	// Hops: what a request without Max-Forwards gets, and what a larger value is lowered to.
-	MaxForwards int `toml:"max_forwards"`
 	// Branches that one request may have in all when it is forked (RFC 5393); more get 440.
 	MaxBreadth int `toml:"max_breadth"`
-	// Deepest nesting of elements in an XML body; a deeper one is refused.
-	XMLDepth int `toml:"xml_depth"`
-	// Largest WebSocket message (all its frames), in bytes; a larger one closes the connection. It must hold header_bytes and body.
-	WebSocketFrame int `toml:"websocket_frame"`
 	// Most connections in all; more are closed at once.
 	Connections int `toml:"connections"`
 	// Most connections from one IP address, or from one /64 of IPv6; more are closed at once.
@@ -122,7 +116,7 @@ type Limits struct {
 	Transactions int `toml:"transactions"`
 	// Requests per second taken over UDP from one address that has not signed in yet; more are dropped.
 	UnprovenRate int `toml:"unproven_rate"`
-	// Wrong passwords in a minute, per account and per address, before sign-in is slowed down.
+	// Wrong passwords in a row for an account from one address before it is locked for 10 s, then twice as long each time. Twenty times as many lock the address for all accounts.
 	PasswordFailures int `toml:"password_failures"`
 	// Subscriptions that one user may hold; more get 403.
 	Subscriptions int `toml:"subscriptions"`
