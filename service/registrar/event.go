@@ -3,6 +3,7 @@ package registrar
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Event is one change of a binding.
@@ -103,18 +104,30 @@ func (s *Registrar) emit(events []Event) {
 	}
 }
 
+// afterAnswer is how long an event waits, so that the 200 has left: it does when the
+// transaction's callback has returned.
+const afterAnswer = 10 * time.Millisecond
+
 // tell tells the watchers until ctx ends.
 func (s *Registrar) tell(ctx context.Context) {
+	pause := time.NewTimer(time.Hour)
+	defer pause.Stop()
 	for {
-		for _, e := range s.queue.take() {
-			for _, f := range s.watchers {
-				f(e)
-			}
-		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.queue.wake:
+		}
+		pause.Reset(afterAnswer)
+		select {
+		case <-ctx.Done():
+			return
+		case <-pause.C:
+		}
+		for _, e := range s.queue.take() {
+			for _, f := range s.watchers {
+				f(e)
+			}
 		}
 	}
 }

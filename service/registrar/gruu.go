@@ -93,6 +93,36 @@ func parseTemp(s string) (t tempState) {
 	return tempState{epoch, uint32(first), uint32(last)}
 }
 
+// temps are the epochs of the instances of one account; only those that have one.
+type temps []temp
+
+type temp struct {
+	instance string
+	state    tempState
+}
+
+// of returns the epoch of an instance, the zero state when it has none.
+func (t temps) of(instance string) tempState {
+	for i := range t {
+		if t[i].instance == instance {
+			return t[i].state
+		}
+	}
+	return tempState{}
+}
+
+// with returns a copy in which the instance has this epoch.
+func (t temps) with(instance string, state tempState) temps {
+	out := append(make(temps, 0, len(t)+1), t...)
+	for i := range out {
+		if out[i].instance == instance {
+			out[i].state = state
+			return out
+		}
+	}
+	return append(out, temp{instance, state})
+}
+
 // begin starts a new epoch for d and ends the old one.
 func (g *gruus) begin(d device, old tempState, cseq uint32) tempState {
 	var b [8]byte

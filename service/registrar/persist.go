@@ -3,6 +3,7 @@ package registrar
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -143,13 +144,13 @@ func (s *Registrar) Load(ctx context.Context) error {
 		return fmt.Errorf("registrar: loading bindings: %w", err)
 	}
 	now := s.now()
+	bindings := parseAll(list)
+	s.contacts.refs = make(map[string][]ref, len(list))
+	s.gruu.epochs = make(map[uint64]device, len(list))
 	dues := make([]due, 0, len(list))
-	loaded := 0
-	for i := range list {
-		x := &list[i]
-		b, ok := restored(x)
-		if !ok || !b.Expires.After(now) {
-			s.dirty.del(&Binding{AOR: x.AOR, Key: x.Key})
+	for i, b := range bindings {
+		if b == nil || !b.Expires.After(now) {
+			s.dirty.del(&Binding{AOR: list[i].AOR, Key: list[i].Key})
 			continue
 		}
 		if b.Transport == transport.UDP.String() {
@@ -162,18 +163,35 @@ func (s *Registrar) Load(ctx context.Context) error {
 			e = &entry{}
 			sh.entries[b.AOR] = e
 		}
+		b.due = b.Expires
 		e.bindings = append(e.bindings, b)
 		s.contacts.add(b)
 		s.restoreEpoch(e, b)
 		sh.mu.Unlock()
-		b.due = b.Expires
 		dues = append(dues, due{b.Expires, ref{b.AOR, b.Key}})
-		loaded++
 	}
-	s.total.Add(int64(loaded))
+	s.total.Add(int64(len(dues)))
 	s.expiry.fill(dues)
-	s.log.Info("bindings loaded", "count", loaded)
+	s.log.Info("bindings loaded", "count", len(dues))
 	return nil
+}
+
+// parseAll restores all on all cores; what makes no sense is nil.
+func parseAll(list []store.Binding) []*Binding {
+	out := make([]*Binding, len(list))
+	var wg sync.WaitGroup
+	per := len(list)/runtime.GOMAXPROCS(0) + 1
+	for from := 0; from < len(list); from += per {
+		wg.Go(func() {
+			for i := from; i < min(from+per, len(list)); i++ {
+				if b, ok := restored(&list[i]); ok {
+					out[i] = b
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return out
 }
 
 // restoreEpoch makes the temporary GRUUs of a binding valid again: of several bindings of
@@ -187,12 +205,9 @@ func (s *Registrar) restoreEpoch(e *entry, b *Binding) {
 			return
 		}
 	}
-	if old, ok := e.temps[b.Instance]; ok && old.epoch != b.temp.epoch {
+	if old := e.temps.of(b.Instance); old.epoch != b.temp.epoch {
 		s.gruu.end(old)
 	}
-	if e.temps == nil {
-		e.temps = make(map[string]tempState)
-	}
-	e.temps[b.Instance] = b.temp
+	e.temps = e.temps.with(b.Instance, b.temp)
 	s.gruu.restore(device{b.AOR, b.Instance}, b.temp)
 }

@@ -119,7 +119,7 @@ func (e *RegEvent) State(sub *dialog.Subscription) (contentType string, body []b
 func (e *RegEvent) Document(aor string, temporary bool) *reginfo.Document {
 	s := e.s
 	now := s.now()
-	list, temps := s.snapshot(aor)
+	list, epochs := s.snapshot(aor)
 	r := reginfo.Registration{AOR: "sip:" + aor, ID: docID("r", aor), State: reginfo.Init}
 	for _, b := range list {
 		if !b.Expires.After(now) {
@@ -132,7 +132,7 @@ func (e *RegEvent) Document(aor string, temporary bool) *reginfo.Document {
 		c := s.document(b, reginfo.Active, event, now)
 		if b.Instance != "" {
 			c.PubGRUU = s.PublicGRUU(aor, b.Instance)
-			if t := temps[b.Instance]; temporary && t.epoch != 0 {
+			if t := epochs.of(b.Instance); temporary && t.epoch != 0 {
 				c.TempGRUU, c.FirstCSeq = s.temporaryGRUU(b, t), t.first
 			}
 		}

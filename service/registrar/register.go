@@ -300,10 +300,10 @@ func (s *Registrar) update(g *registration) ([]Event, *refusal) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	var current []*Binding
-	var temps map[string]tempState
+	var epochs temps
 	var c change
 	if e := sh.entries[g.aor]; e != nil {
-		temps = e.temps
+		epochs = e.temps
 		for _, b := range e.bindings {
 			if b.Expires.After(g.now) {
 				current = append(current, b)
@@ -316,8 +316,7 @@ func (s *Registrar) update(g *registration) ([]Event, *refusal) {
 	if no := s.plan(g, current, &c); no != nil {
 		return nil, no
 	}
-	temps = s.renewGRUUs(g, current, c.put, temps)
-	s.commit(sh, g.aor, c, temps)
+	s.commit(sh, g.aor, c, s.renewGRUUs(g, current, c.put, epochs))
 	return c.events, nil
 }
 
@@ -436,13 +435,12 @@ func userAgent(m *sip.Message) string {
 // renewGRUUs makes new temporary GRUUs for the instances that register (RFC 5627 §5.1),
 // and ends the old ones where the Call-ID is another. It returns the epochs as they are
 // from now on. What it does cannot fail and is visible when commit is.
-func (s *Registrar) renewGRUUs(g *registration, current, put []*Binding, temps map[string]tempState) map[string]tempState {
-	var next map[string]tempState
+func (s *Registrar) renewGRUUs(g *registration, current, put []*Binding, epochs temps) temps {
 	for _, b := range put {
 		if b.Instance == "" {
 			continue
 		}
-		t := temps[b.Instance]
+		t := epochs.of(b.Instance)
 		if t.epoch == 0 && !g.gruu {
 			continue
 		}
@@ -456,21 +454,15 @@ func (s *Registrar) renewGRUUs(g *registration, current, put []*Binding, temps m
 			t = s.gruu.begin(device{b.AOR, b.Instance}, t, b.CSeq)
 		}
 		b.temp = t.next()
-		if next == nil {
-			next = make(map[string]tempState, len(temps)+1)
-			for k, v := range temps {
-				next[k] = v
-			}
-		}
-		next[b.Instance] = b.temp
+		epochs = epochs.with(b.Instance, b.temp)
 	}
-	return next
+	return epochs
 }
 
 // answer is step 8.
 func (s *Registrar) answer(g *registration) *sip.Draft {
 	d := sip.NewResponse(g.r.Msg, 200, "")
-	list, temps := s.snapshot(g.aor)
+	list, epochs := s.snapshot(g.aor)
 	for _, b := range list {
 		if !b.Expires.After(g.now) {
 			continue
@@ -482,7 +474,7 @@ func (s *Registrar) answer(g *registration) *sip.Draft {
 		if g.gruu && b.Instance != "" {
 			// RFC 5627 §5.2.
 			v += `;pub-gruu="` + s.PublicGRUU(b.AOR, b.Instance) + `"`
-			if t := s.temporaryGRUU(b, temps[b.Instance]); t != "" {
+			if t := s.temporaryGRUU(b, epochs.of(b.Instance)); t != "" {
 				v += `;temp-gruu="` + t + `"`
 			}
 		}

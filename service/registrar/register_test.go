@@ -332,18 +332,22 @@ func TestTrust(t *testing.T) {
 	})
 }
 
-// The answer does not wait for watchers.
+// The answer leaves before watchers learn of the binding: what they send comes after it.
 func TestAnswerBeforeEvent(t *testing.T) {
 	run(t, func(t *testing.T, r *rig) {
 		r.stop()
-		answered, told := make(chan struct{}), make(chan struct{})
+		p := r.phone(alice, "192.0.2.7:5060", transport.UDP)
+		var sent []int
 		r.watch = func(Event) {
-			<-answered
-			close(told)
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			sent = append(sent, p.sent)
 		}
 		r.start()
-		r.phone(alice, "192.0.2.7:5060", transport.UDP).ok("Contact: <sip:alice@192.0.2.7>")
-		close(answered)
-		<-told
+		p.ok("Contact: <sip:alice@192.0.2.7>")
+		r.happened()
+		if !slices.Equal(sent, []int{1}) {
+			t.Errorf("answers that had left when the event came: %v", sent)
+		}
 	})
 }

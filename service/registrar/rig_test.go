@@ -31,6 +31,9 @@ type rig struct {
 	known map[string]bool // accounts
 	watch func(Event)     // a further watcher
 
+	regEvents  *RegEvent
+	subscribed func(q *route.Request, admin bool) // takes SUBSCRIBEs
+
 	mu     sync.Mutex
 	events []string
 	trust  []string
@@ -48,6 +51,8 @@ type phone struct {
 
 	mu    sync.Mutex
 	inbox [][]byte
+	sent  int            // what ever came
+	notes []*sip.Message // NOTIFYs
 }
 
 const (
@@ -113,6 +118,7 @@ func (r *rig) start() {
 		defer r.mu.Unlock()
 		r.events = append(r.events, e.Kind.label()+" "+e.Binding.Contact)
 	})
+	r.regEvents = r.RegEvent()
 	if r.watch != nil {
 		r.Watch(r.watch)
 	}
@@ -134,6 +140,10 @@ func (r *rig) restart() {
 }
 
 func (r *rig) serve(q *route.Request) {
+	if q.Msg.Method() == sip.SUBSCRIBE {
+		r.subscribed(q, strings.HasPrefix(q.Identity.AOR, "admin@"))
+		return
+	}
 	route.Endpoint(r.Registrar, Extensions()...).ServeSIP(q)
 }
 
@@ -169,6 +179,7 @@ func (p *phone) connect() {
 		Send: func(b []byte) error {
 			p.mu.Lock()
 			p.inbox = append(p.inbox, b)
+			p.sent++
 			p.mu.Unlock()
 			return nil
 		}})
@@ -276,9 +287,15 @@ func (r *rig) located(uri string) []string {
 	return out
 }
 
+// settle lets what was caused happen.
+func settle() {
+	time.Sleep(2 * afterAnswer)
+	synctest.Wait()
+}
+
 // happened takes the events since the last call.
 func (r *rig) happened() []string {
-	synctest.Wait()
+	settle()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	list := r.events

@@ -26,7 +26,7 @@ type shard struct {
 // that readers may keep what they got.
 type entry struct {
 	bindings []*Binding
-	temps    map[string]tempState // by instance; only those with an epoch
+	temps    temps // replaced like bindings
 }
 
 // ref names a binding.
@@ -52,7 +52,7 @@ func (s *Registrar) Bindings(aor string) []*Binding {
 
 // snapshot returns the bindings and the epochs of temporary GRUUs of an address. Neither
 // may be changed.
-func (s *Registrar) snapshot(aor string) ([]*Binding, map[string]tempState) {
+func (s *Registrar) snapshot(aor string) ([]*Binding, temps) {
 	sh := s.shard(aor)
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
@@ -71,8 +71,8 @@ type change struct {
 }
 
 // commit makes a change visible and keeps indexes, expiry and the write-behind in step.
-// The caller holds sh.mu for writing. temps, when not nil, replaces the epochs.
-func (s *Registrar) commit(sh *shard, aor string, c change, temps map[string]tempState) {
+// The caller holds sh.mu for writing. renewed, when not nil, replaces the epochs.
+func (s *Registrar) commit(sh *shard, aor string, c change, renewed temps) {
 	e := sh.entries[aor]
 	if e == nil {
 		e = &entry{}
@@ -103,8 +103,8 @@ func (s *Registrar) commit(sh *shard, aor string, c change, temps map[string]tem
 		s.dirty.put(b)
 		s.expiry.schedule(b)
 	}
-	if temps != nil {
-		e.temps = temps
+	if renewed != nil {
+		e.temps = renewed
 	}
 	e.bindings = list
 	s.endEpochs(e)
@@ -118,17 +118,19 @@ func (s *Registrar) commit(sh *shard, aor string, c change, temps map[string]tem
 
 // endEpochs ends the temporary GRUUs of instances without a binding (RFC 5627 §5.3).
 func (s *Registrar) endEpochs(e *entry) {
-	for inst, t := range e.temps {
-		if !slices.ContainsFunc(e.bindings, func(b *Binding) bool { return b.Instance == inst }) {
-			s.gruu.end(t)
-			left := make(map[string]tempState, len(e.temps))
-			for k, v := range e.temps {
-				if k != inst {
-					left[k] = v
-				}
-			}
-			e.temps = left
+	alive := func(t temp) bool {
+		return slices.ContainsFunc(e.bindings, func(b *Binding) bool { return b.Instance == t.instance })
+	}
+	var left temps
+	for _, t := range e.temps {
+		if alive(t) {
+			left = append(left, t)
+		} else {
+			s.gruu.end(t.state)
 		}
+	}
+	if len(left) != len(e.temps) {
+		e.temps = left
 	}
 }
 
