@@ -156,8 +156,16 @@ func KnownMethod(method string) bool {
 // quoted-pair may hold them (RFC 3261 §25.1, RFC 4475 §3.1.1.2); whether it stands in quotes is looked at
 // where the header's grammar is known.
 func cleanText(s string) bool {
+	// Eight bytes at a time while all are printable ASCII: no byte is below 0x20, is 0x7f or has its top bit set.
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		const ones, tops = 0x0101010101010101, 0x8080808080808080
+		if w := load64(s[i:]); ((w-ones*' ')|w|(w+ones))&tops != 0 {
+			break
+		}
+	}
 	high := false
-	for i := 0; i < len(s); i++ {
+	for ; i < len(s); i++ {
 		c := s[i]
 		if c >= ' ' && c < 0x7f || c == '\t' {
 			continue

@@ -209,3 +209,22 @@ func TestTrusted(t *testing.T) {
 		}
 	}
 }
+
+// TestCleanText puts each byte at each place of a text around the eight bytes that are looked at together.
+func TestCleanText(t *testing.T) {
+	for n := range 20 {
+		for at := range n {
+			for c := range 256 {
+				b := []byte(strings.Repeat("x", n))
+				b[at] = byte(c)
+				want := c >= ' ' && c < 0x7f || c == '\t'
+				if got := cleanText(string(b)); got != want {
+					t.Fatalf("cleanText(%q) = %v", b, got)
+				}
+			}
+		}
+	}
+	if !cleanText("0123456789 Привет, \\\x00 мир") || cleanText("01234567 Привет\xd0") || cleanText("0123456\\\n") {
+		t.Error("UTF-8 or quoted pairs")
+	}
+}
