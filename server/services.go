@@ -105,12 +105,14 @@ func (s *Server) userChanged(e bus.UserChanged) {
 			flows = append(flows, f)
 		}
 	}
-	s.auth.UserChanged(e.AOR)
 	switch directory.Change(e.Kind) {
 	case directory.Disabled, directory.Removed, directory.Password, directory.Revoked:
 	default:
+		// The event may come after the user has signed in, whose connections stay trusted then.
+		s.auth.Accounts().Invalidate(e.AOR)
 		return
 	}
+	s.auth.UserChanged(e.AOR)
 	s.registrar.Remove(e.AOR)
 	s.reg.Terminate(func(sub *dialog.Subscription) bool { return sub.Watcher().AOR == e.AOR }, "rejected")
 	for _, f := range flows {
