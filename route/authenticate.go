@@ -43,6 +43,10 @@ func (r *Request) Authenticated(v Verdict) {
 	if v.RetryAfter > 0 {
 		RetryAfter(v.RetryAfter)(d)
 	}
+	if len(v.Challenges) > 0 && r.Tx != nil {
+		r.Tx.Challenge(d)
+		return
+	}
 	r.Respond(d)
 }
 

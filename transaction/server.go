@@ -83,6 +83,20 @@ func (s *Server) Forward(d *sip.Draft) {
 	s.tx.respond(status, d)
 }
 
+// Challenge is Respond for a 401 or 407, after which the transaction is forgotten at once: who has not shown who they are
+// costs no memory (RFC 3261 §26.3.2.4), and libpurple answers a challenge under the branch and CSeq of the request that was
+// challenged, which must not be taken for a retransmission. A retransmission is challenged again.
+func (s *Server) Challenge(d *sip.Draft) {
+	t := s.tx
+	data := d.SetToTag(t.l.sealer.toTag(t.key)).Bytes()
+	t.mu.Lock()
+	if !t.answered && t.state != terminated {
+		t.final(data)
+		t.terminate()
+	}
+	t.release(t)
+}
+
 // OnCancel sets what is called once when a CANCEL for an INVITE comes before its final response. The CANCEL has been
 // answered 200 by then; the core answers the INVITE, usually with 487 (RFC 3261 §9.2). When the CANCEL was faster than
 // this call, f is called soon.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/parley-im/parley/transport"
+	"github.com/parley-im/parley/wire/sip"
 )
 
 const ms = time.Millisecond
@@ -340,4 +341,23 @@ func TestServer(t *testing.T) {
 			r.want("0s up MESSAGE", "0s broken udp 200", "0s udp 200")
 		}},
 	})
+}
+
+// TestChallenge: a challenged request is forgotten, so that what comes next under the same branch is a new request, and the
+// ACK of an INVITE goes to the core, which drops it.
+func TestChallenge(t *testing.T) {
+	for _, method := range []string{"MESSAGE", "INVITE"} {
+		run(t, Options{}, func(r *rig) {
+			for range 2 {
+				r.receive(r.udp, request(method, branch))
+				s := r.server()
+				s.Challenge(sip.NewResponse(s.Request(), 407, ""))
+				s.Reply(200, "")
+				r.want("0s up "+method, "0s udp 407", "0s done")
+			}
+			if server, _ := r.l.InFlight(); server != 0 {
+				r.t.Errorf("%d transactions are held", server)
+			}
+		})
+	}
 }
