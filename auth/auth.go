@@ -53,7 +53,9 @@ type Options struct {
 	Default   Policy            // for listeners without their own
 	Listeners map[string]Policy // by Source.Listener
 	// GRUUOwner tells whose temporary GRUU a URI is (RFC 5627 §3.1.2). It must not block.
-	GRUUOwner  func(uri sip.URI) (aor string, ok bool)
+	GRUUOwner func(uri sip.URI) (aor string, ok bool)
+	// IsLocal tells whether host:port is a listener of ours; transport.Layer has it. nil: none is.
+	IsLocal    func(host string, port uint16) bool
 	NonceLife  time.Duration // for answers with qop; default 5 min
 	PlainLife  time.Duration // for answers without; default 1 min
 	Failures   int           // wrong passwords in a row from one address before it is locked out; default 5
@@ -108,6 +110,9 @@ func New(o Options) (*Authenticator, error) {
 	defaultTo(&o.MaxNonces, 200_000)
 	defaultTo(&o.MaxCached, 100_000)
 	defaultTo(&o.MaxLookups, 10_000)
+	if o.IsLocal == nil {
+		o.IsLocal = func(string, uint16) bool { return false }
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
