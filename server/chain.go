@@ -2,6 +2,7 @@ package server
 
 import (
 	"github.com/parley-im/parley/route"
+	"github.com/parley-im/parley/service/registrar"
 	"github.com/parley-im/parley/wire/sip"
 )
 
@@ -21,7 +22,7 @@ func (s *Server) chain() []route.Step {
 		route.MaxForwards(s.home),
 		route.Loop(s.home),
 		route.ProxyRequire(),
-		route.Merged(mergedWindow, sip.REGISTER, sip.MESSAGE, sip.SUBSCRIBE, sip.PUBLISH),
+		route.Merged(mergedWindow, sip.REGISTER, sip.SUBSCRIBE, sip.PUBLISH),
 		route.Trusted(),
 		route.Routing(s.home, s.keys.Derive("flow tokens")),
 		route.Authenticate(authenticator{s}),
@@ -35,7 +36,7 @@ func (s *Server) chain() []route.Step {
 // handlers says which service takes which method.
 func (s *Server) handlers() {
 	toUser := route.ToUser(s.proxy)
-	s.mux.Handle(sip.REGISTER, route.Endpoint(s.registrar, "path", "outbound", "gruu"))
+	s.mux.Handle(sip.REGISTER, route.Endpoint(s.registrar, registrar.Extensions()...))
 	s.mux.Handle(sip.MESSAGE, route.Endpoint(s.message))
 	s.mux.HandleInDialog(sip.MESSAGE, s.message)
 	s.mux.Handle(sip.INVITE, s.call)
@@ -44,5 +45,5 @@ func (s *Server) handlers() {
 	}
 	s.mux.Handle(sip.REFER, toUser)
 	s.mux.Handle(sip.OPTIONS, route.ServerOptions(s.mux, toUser, supported))
-	s.mux.HandleEvent("reg", route.HandlerFunc(s.subscribeReg))
+	s.mux.HandleEvent("reg", route.Endpoint(route.HandlerFunc(s.subscribeReg)))
 }

@@ -53,12 +53,15 @@ func sourceOf(f transport.Flow) auth.Source {
 	return src
 }
 
+// regInterval is the least time between two notifications (RFC 3680 §4.10).
+const regInterval = 5 * time.Second
+
 // buildReg makes the notifier of the registration event package (RFC 3680).
 func (s *Server) buildReg() {
 	source := s.registrar.RegEvent()
 	s.reg = dialog.NewNotifier(dialog.Options{
-		Event: "reg", Types: []string{reginfo.ContentType}, Source: source, Transactions: s.transactions, Contact: s.contact,
-		PerWatcher: s.cfg.Limits.Subscriptions, Log: s.log, Registerer: s.registry,
+		Event: "reg", Types: []string{reginfo.ContentType}, Source: source, Transactions: s.transactions, Contact: s.contact, NextHop: s.proxy.NextHop,
+		Interval: regInterval, PerWatcher: s.cfg.Limits.Subscriptions, Log: s.log, Registerer: s.registry,
 	})
 	source.SetNotifier(s.reg)
 }

@@ -181,7 +181,7 @@ func (s *Server) buildIdentity(ctx context.Context) error {
 	}
 	s.auth, err = auth.New(auth.Options{
 		Domains: s.cfg.Domains, Users: s.store, Keys: s.keys, Default: digestPolicy(s.cfg, ""), Listeners: listeners,
-		GRUUOwner: s.gruuOwner, Log: s.log, Registerer: s.registry,
+		GRUUOwner: s.gruuOwner, IsLocal: s.isLocal, Failures: s.cfg.Limits.PasswordFailures, Log: s.log, Registerer: s.registry,
 	})
 	return err
 }

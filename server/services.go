@@ -68,7 +68,7 @@ func (s *Server) buildServices(context.Context) error {
 	})
 	s.call = call.New(call.Options{
 		Store: s.store, Locator: s.registrar, Addresses: s.registrar, Accounts: s.auth.Accounts(), Forward: s.proxy,
-		Timers: s.transactions, Log: s.log, Registerer: s.registry,
+		Timers: s.transactions, Ring: s.cfg.Call.RingTimeout, Log: s.log, Registerer: s.registry,
 	})
 	s.buildReg()
 	s.directory = directory.New(directory.Options{Store: s.store, Keys: s.keys, Domains: s.cfg.Domains, Changed: func(aor string, c directory.Change) {
@@ -121,8 +121,7 @@ func (s *Server) userChanged(e bus.UserChanged) {
 }
 
 func (s *Server) gruuOwner(uri sip.URI) (string, bool) {
-	aor, _, ok := s.registrar.Resolve(uri)
-	return aor, ok
+	return s.registrar.Owner(uri)
 }
 
 func (s *Server) judgeBody(m *sip.Message) *route.Refusal {
@@ -161,3 +160,6 @@ func (a authenticator) Authenticate(r *route.Request, proxy bool) {
 func (s *Server) speaksFor(id route.Identity, from sip.URI) bool {
 	return s.auth.SpeaksFor(auth.Identity{AOR: id.AOR, Device: id.Device, Name: id.Name, Admin: id.Admin}, from)
 }
+
+// isLocal asks the transport, which is built after who asks.
+func (s *Server) isLocal(host string, port uint16) bool { return s.transport.IsLocal(host, port) }

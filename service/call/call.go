@@ -59,6 +59,7 @@ type Options struct {
 	Accounts   Accounts
 	Forward    Forwarder
 	Timers     Timers
+	Ring       time.Duration // how long a call may ring; 0: until the proxy gives up
 	MaxSilence time.Duration // default DefaultMaxSilence
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
@@ -198,9 +199,9 @@ func (s *Service) ring(r *route.Request, c *call) {
 			return
 		}
 		s.o.Forward.Forward(r, targets, route.Options{
-			RecordRoute: true,
-			OnResponse:  func(m *sip.Message, _ route.Target) { s.heard(c, m) },
-			Done:        func(o route.Outcome) { s.done(c, o) },
+			RecordRoute: true, Ring: s.o.Ring,
+			OnResponse: func(m *sip.Message, _ route.Target) { s.heard(c, m) },
+			Done:       func(o route.Outcome) { s.done(c, o) },
 		})
 	})
 }

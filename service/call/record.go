@@ -40,7 +40,7 @@ func outcomeOf(o route.Outcome) string {
 		return outcomeBusy
 	case o.Status == 603, o.Status == 403:
 		return outcomeDeclined
-	case o.Status == 408, o.Status == 480, o.Status == 0:
+	case o.NoAnswer, o.Status == 408, o.Status == 480, o.Status == 0:
 		return outcomeNoAnswer
 	}
 	return outcomeFailed
