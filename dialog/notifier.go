@@ -272,12 +272,22 @@ const afterResponse = 10 * time.Millisecond
 // leaves only when the transaction's callback has returned. Watchers must cope
 // with the other order (RFC 6665 §4.1.2.4), not all of them do.
 func (n *Notifier) follow(s *Subscription, left time.Duration) {
-	if left == 0 {
-		n.o.Transactions.After(afterResponse, func() { s.end("timeout", 0) })
-		return
+	if left > 0 {
+		s.arm(left)
 	}
-	s.arm(left)
-	n.o.Transactions.After(afterResponse, s.Notify)
+	s.mu.Lock()
+	s.held = true
+	s.mu.Unlock()
+	n.o.Transactions.After(afterResponse, func() {
+		s.mu.Lock()
+		s.held = false
+		s.mu.Unlock()
+		if left == 0 {
+			s.end("timeout", 0)
+			return
+		}
+		s.notify(true)
+	})
 }
 
 // add puts a subscription on the tables; n.mu is held.

@@ -288,6 +288,18 @@ func TestLatestWins(t *testing.T) {
 	})
 }
 
+// A change in the moment between a SUBSCRIBE and its NOTIFY is in that NOTIFY;
+// it causes no second one.
+func TestChangeAfterSubscribe(t *testing.T) {
+	run(t, Options{}, func(t *testing.T, r *rig) {
+		r.subscribe("1", "1", "")
+		r.set("two")
+		r.status(200)
+		r.answer(r.notify("active;expires=3600", "two v0"), 200)
+		r.quiet()
+	})
+}
+
 // Expiry: the watcher is told, and forgotten. RFC 6665 §4.2.2.
 func TestExpiry(t *testing.T) {
 	run(t, Options{}, func(t *testing.T, r *rig) {
@@ -515,6 +527,15 @@ func TestInterval(t *testing.T) {
 		r.count(0)
 		time.Sleep(10 * time.Second)
 		r.quiet()
+	})
+	// A refresh asks for the state now. RFC 6665 §4.2.1.2
+	run(t, Options{Interval: 5 * time.Second}, func(t *testing.T, r *rig) {
+		r.subscribe("1", "1", "")
+		tag := r.status(200).ToTag()
+		r.answer(r.notify("active;expires=3600", "one v0"), 200)
+		r.subscribe("2", "2", tag)
+		r.status(200)
+		r.answer(r.notify("active;expires=3600", "one v1"), 200)
 	})
 }
 

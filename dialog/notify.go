@@ -63,9 +63,13 @@ func (s *Subscription) end(reason string, retry uint32) {
 // Notify sends the present state, at once or as soon as the NOTIFY that is out
 // has been answered and Options.Interval has passed. Only the latest state is
 // sent.
-func (s *Subscription) Notify() {
+func (s *Subscription) Notify() { s.notify(false) }
+
+// notify is Notify; asked is for the NOTIFY that a SUBSCRIBE causes, which does
+// not wait for the interval.
+func (s *Subscription) notify(asked bool) {
 	s.mu.Lock()
-	if s.gone || s.closing {
+	if s.gone || s.closing || s.held && s.state != Terminated {
 		s.mu.Unlock()
 		return
 	}
@@ -74,7 +78,7 @@ func (s *Subscription) Notify() {
 		s.mu.Unlock()
 		return
 	}
-	if wait := s.n.o.Interval - time.Since(s.last); s.n.o.Interval > 0 && s.sent > 0 && wait > 0 && s.state != Terminated {
+	if wait := s.n.o.Interval - time.Since(s.last); s.n.o.Interval > 0 && s.sent > 0 && wait > 0 && !asked && s.state != Terminated {
 		s.waitLocked(wait)
 		return
 	}

@@ -60,6 +60,7 @@ type Subscription struct {
 	state    State
 	reason   string // why terminated
 	retry    uint32 // retry-after of a termination, seconds
+	held     bool   // a SUBSCRIBE was just accepted, its NOTIFY comes in a moment
 	inFlight bool   // a NOTIFY is out
 	dirty    bool   // there is something newer to say
 	closing  bool   // the NOTIFY that is out says "terminated"
