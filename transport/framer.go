@@ -116,9 +116,10 @@ func (fr *framer) next(data []byte, lim sip.Limits) (int, *sip.Error) {
 	fr.scan = len(data)
 	if head := bytes.Index(data, []byte(ping)); head >= 0 {
 		// The header block is whole and Frame has accepted its Content-Length,
-		// so only the body is missing.
+		// so only the body is missing. Parsing unfolds lines in place, so it
+		// gets a copy; it fails as the body is not there, and finds the length.
 		var m sip.Message
-		_ = m.ParseLimits(data[:head+len(ping)], lim) // fails: the body is not there
+		_ = m.ParseLimits(bytes.Clone(data[:head+len(ping)]), lim)
 		size, _ := m.Int(sip.HContentLength)
 		fr.need = head + len(ping) + int(size)
 	}
@@ -126,12 +127,13 @@ func (fr *framer) next(data []byte, lim sip.Limits) (int, *sip.Error) {
 }
 
 // telling says whether the bytes since the last look can end the header block
-// or break it: an empty line, a line feed without CR, or too many bytes.
+// or break it: the end of the start line, an empty line, a line feed without
+// CR, or too many bytes.
 func (fr *framer) telling(data []byte, lim sip.Limits) bool {
 	if len(data) >= cmp.Or(lim.HeaderBytes, sip.DefaultHeaderBytes) {
 		return true
 	}
-	if bytes.Contains(data[max(fr.scan-len(ping)+1, 0):], []byte(ping)) {
+	if bytes.IndexByte(data, '\n') >= fr.scan || bytes.Contains(data[max(fr.scan-len(ping)+1, 0):], []byte(ping)) {
 		return true
 	}
 	for at := fr.scan; ; {
