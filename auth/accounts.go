@@ -89,7 +89,7 @@ type Accounts struct {
 type entry struct {
 	aor     string
 	ready   bool
-	changed bool // Invalidate was called while it was being read
+	changed bool // Invalidate was called while it was being read: read it again
 	account *account
 	err     error
 	read    time.Time
@@ -256,10 +256,21 @@ func (a *Accounts) open(alg Algorithm, aor string, sealed []byte) []byte {
 }
 
 // finish publishes the result. Callbacks run outside the lock, and until the last one
-// has run the entry is not ready, so that later callers queue behind earlier ones.
+// has run the entry is not ready, so that later callers queue behind earlier ones. What
+// was read before a change is given to nobody who may have asked after it.
 func (a *Accounts) finish(e *entry, acc *account, err error) {
 	for {
 		a.mu.Lock()
+		if e.changed && (err == nil || errors.Is(err, errs.NotFound)) {
+			e.changed = false
+			select {
+			case a.queue <- e:
+				a.mu.Unlock()
+				return
+			default:
+				acc, err = nil, errBusy
+			}
+		}
 		run := e.waiting
 		e.waiting = nil
 		if len(run) == 0 {
@@ -276,8 +287,7 @@ func (a *Accounts) finish(e *entry, acc *account, err error) {
 
 // settle makes a finished entry ready, or drops it. The caller holds mu.
 func (a *Accounts) settle(e *entry, acc *account, err error) {
-	// A store that failed once is asked again, and so is one whose account changed
-	// while it was read.
+	// A store that failed once is asked again.
 	if e.changed || err != nil && !errors.Is(err, errs.NotFound) {
 		delete(a.entries, e.aor)
 		return

@@ -176,11 +176,11 @@ func (a *Authenticator) Trust(src Source, id Identity, until time.Time) {
 // ConnClosed forgets a connection.
 func (a *Authenticator) ConnClosed(conn uint64) { a.trusts.closed(conn) }
 
-// UserChanged forgets what is cached about an account and every trust in its name:
-// its password changed, it was disabled or removed, a device password was revoked.
+// UserChanged forgets what is cached about an account: its password changed, it was
+// disabled or removed, a device password was revoked. Connections that were trusted on the
+// strength of a password it no longer has are asked again; the others are not disturbed.
 func (a *Authenticator) UserChanged(aor string) {
 	a.accounts.Invalidate(aor)
-	a.trusts.revoke(aor)
 	a.guard.reset(aor)
 }
 

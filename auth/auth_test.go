@@ -405,13 +405,22 @@ func TestDigestURI(t *testing.T) {
 		{"REGISTER", "sip:example.com:5060", "sip:example.com", true},
 		{"REGISTER", "sip:example.com", "sip:alice@example.com", true},
 		{"REGISTER", "sip:example.com", "sip:other.example", false},
+		{"MESSAGE", "sip:bob@example.com", "sip:192.0.2.1:5060", true}, // SIPp
+		{"MESSAGE", "sip:bob@example.com", "sip:bob@192.0.2.1:5060", false},
+		{"MESSAGE", "sip:bob@example.com", "sip:192.0.2.2:5060", false},
 	}
-	r := newRig(t, nil)
+	r := newRig(t, func(o *Options) {
+		o.IsLocal = func(host string, port uint16) bool { return host == "192.0.2.1" && port == 5060 }
+	})
 	for _, row := range rows {
 		q := request{method: row.method, uri: row.requested}
 		c := r.ask(q).Challenges[0]
 		made := q
 		made.uri = row.digest
+		// Without qop the Request-URI must be named in any case, but for REGISTER.
+		if got := r.ask(q.with("Authorization", plain(c, made, "alice", "wonderland", 1))); row.method == "MESSAGE" && strings.Contains(row.digest, "192.0.2") && got.Status != 400 {
+			t.Errorf("without qop, %s %s with %s: %+v", row.method, row.requested, row.digest, got)
+		}
 		got := r.ask(q.with("Authorization", answer(t, c, made, "alice", "wonderland", 1)))
 		if row.ok != (got.Status == 0) || !row.ok && got.Status != 400 {
 			t.Errorf("%s %s with %s: %+v", row.method, row.requested, row.digest, got)
@@ -685,6 +694,39 @@ func TestTrust(t *testing.T) {
 	})
 	t.Run("user changed", func(t *testing.T) {
 		r, src, _ := setup(t)
+		u := r.user(alice, "wonderland")
+		u.Name = "Another Name"
+		old, err := r.store.Users().User(t.Context(), alice)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.HA1MD5, u.HA1SHA256 = old.HA1MD5, old.HA1SHA256
+		update := func(u store.User) {
+			t.Helper()
+			if err := r.store.Users().UpdateUser(t.Context(), u); err != nil {
+				t.Fatal(err)
+			}
+			r.UserChanged(alice)
+		}
+		update(u)
+		if got := r.ask(message(src)); got.Status != 0 || got.Identity.Name != "Another Name" {
+			t.Errorf("another name: %+v", got)
+		}
+		update(r.user(alice, "looking glass"))
+		if got := r.ask(message(src)); got.Status != 407 {
+			t.Errorf("another password: %+v", got)
+		}
+	})
+	t.Run("disabled", func(t *testing.T) {
+		r, src, _ := setup(t)
+		u, err := r.store.Users().User(t.Context(), alice)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Disabled = true
+		if err := r.store.Users().UpdateUser(t.Context(), *u); err != nil {
+			t.Fatal(err)
+		}
 		r.UserChanged(alice)
 		if got := r.ask(message(src)); got.Status != 407 {
 			t.Errorf("got %+v", got)
@@ -790,6 +832,52 @@ func TestOrder(t *testing.T) {
 	for i, got := range order {
 		if got != i {
 			t.Fatalf("answer %d is for request %d", i, got)
+		}
+	}
+}
+
+// slowUsers holds the first read of an account until the test lets it go.
+type slowUsers struct {
+	store.Users
+	reading, release chan struct{}
+	once             sync.Once
+}
+
+func (s *slowUsers) User(ctx context.Context, aor string) (*store.User, error) {
+	u, err := s.Users.User(ctx, aor)
+	s.once.Do(func() {
+		close(s.reading)
+		<-s.release
+	})
+	return u, err
+}
+
+// Whoever asks after a change never gets what was read before it.
+func TestChangeWhileReading(t *testing.T) {
+	slow := &slowUsers{reading: make(chan struct{}), release: make(chan struct{})}
+	r := newRig(t, func(o *Options) { slow.Users = o.Users.(store.Users); o.Users = slow })
+	names := make(chan string, 2)
+	ask := func() {
+		r.User(alice, func(u *store.User, err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			names <- u.Name
+		})
+	}
+	ask()
+	<-slow.reading
+	u := r.user(alice, "wonderland")
+	u.Name = "new"
+	if err := r.store.Users().UpdateUser(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	r.UserChanged(alice)
+	ask()
+	close(slow.release)
+	for range 2 {
+		if got := <-names; got != "new" {
+			t.Errorf("got %q", got)
 		}
 	}
 }

@@ -156,20 +156,6 @@ func (t *trusts) closed(conn uint64) {
 	delete(t.fresh, conn)
 }
 
-// revoke ends all trust for an account and returns the connections that had it.
-func (t *trusts) revoke(aor string) []uint64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	list := make([]uint64, 0, len(t.aors[aor]))
-	for c := range t.aors[aor] {
-		list = append(list, c)
-	}
-	for _, c := range list {
-		t.drop(c, aor)
-	}
-	return list
-}
-
 func (t *trusts) connsOf(aor string) []uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
