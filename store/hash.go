@@ -27,7 +27,18 @@ var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b 
 // injective: two different records have two different encodings.
 func (r *Record) Sum() [32]byte {
 	bp := scratch.Get().(*[]byte)
-	b := append((*bp)[:0], hashPrefix...)
+	b := r.encode((*bp)[:0])
+	sum := sha256.Sum256(b)
+	if cap(b) <= 1<<20 { // a rare large body shall not stay in the pool
+		*bp = b
+		scratch.Put(bp)
+	}
+	return sum
+}
+
+// encode appends the canonical encoding to b.
+func (r *Record) encode(b []byte) []byte {
+	b = append(b, hashPrefix...)
 	b = append(b, r.ID[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.At.UnixMicro()))
 	b = append(b, r.Ref[:]...)
@@ -45,12 +56,7 @@ func (r *Record) Sum() [32]byte {
 	for _, k := range keys {
 		b = appendSized(appendSized(b, k), r.Meta[k])
 	}
-	sum := sha256.Sum256(b)
-	if cap(b) <= 1<<20 { // a rare large body shall not stay in the pool
-		*bp = b
-		scratch.Put(bp)
-	}
-	return sum
+	return b
 }
 
 func appendSized[T string | []byte](b []byte, s T) []byte {

@@ -169,6 +169,7 @@ func voidLast(t *testing.T, r *running, o Options) *running {
 
 // TestRestoreDamaged: a backup that was cut off or changed is refused, whatever the place.
 func TestRestoreDamaged(t *testing.T) {
+	t.Parallel()
 	r := open(t, Options{Dir: t.TempDir()})
 	fill(t, r)
 	dir := t.TempDir()
@@ -182,7 +183,7 @@ func TestRestoreDamaged(t *testing.T) {
 	if err := Restore(t.Context(), Options{Dir: t.TempDir()}, dir); err != nil {
 		t.Fatal("the whole backup:", err)
 	}
-	for n := 0; n < len(whole); n += 1 + len(whole)/40 {
+	for n := 0; n < len(whole); n += 1 + len(whole)/12 {
 		flipped := append([]byte(nil), whole...)
 		flipped[n] ^= 0x10
 		for name, damaged := range map[string][]byte{"cut": whole[:n], "flipped": flipped} {

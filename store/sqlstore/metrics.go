@@ -18,6 +18,9 @@ type metrics struct {
 	indexPosition   prometheus.Gauge
 	indexLagSeconds prometheus.Gauge
 	indexRebuilds   prometheus.Counter
+
+	reg prometheus.Registerer // nil: not registered
+	all []prometheus.Collector
 }
 
 // newMetrics makes and registers them; reg may be nil.
@@ -53,9 +56,19 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		indexRebuilds: prometheus.NewCounter(prometheus.CounterOpts{Name: "parley_index_rebuilds_total",
 			Help: "Times the index was thrown away and made again from the log."}),
 	}
-	if reg != nil {
-		reg.MustRegister(m.appendSeconds, m.appends, m.batchRecords, m.commitSeconds, m.queueRecords, m.queueBytes, m.retries,
-			m.failures, m.recoveries, m.voids, m.head, m.indexPosition, m.indexLagSeconds, m.indexRebuilds)
+	m.all = []prometheus.Collector{m.appendSeconds, m.appends, m.batchRecords, m.commitSeconds, m.queueRecords, m.queueBytes, m.retries,
+		m.failures, m.recoveries, m.voids, m.head, m.indexPosition, m.indexLagSeconds, m.indexRebuilds}
+	if m.reg = reg; reg != nil {
+		reg.MustRegister(m.all...)
 	}
 	return m
+}
+
+// close takes the metrics back, so that the store can be opened again.
+func (m *metrics) close() {
+	if m.reg != nil {
+		for _, c := range m.all {
+			m.reg.Unregister(c)
+		}
+	}
 }

@@ -54,7 +54,7 @@ type Store struct {
 
 // Open opens the store in a data folder, brings its schema up to date, and settles what a crash left. Errors: store.ErrInUse
 // when another server has the folder, store.ErrNewerSchema, and what the databases say.
-func Open(ctx context.Context, o Options) (s *Store, err error) {
+func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -68,24 +68,25 @@ func Open(ctx context.Context, o Options) (s *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s = &Store{o: o, lock: lock, m: newMetrics(o.Registerer)}
-	defer func() {
-		if err != nil {
-			s.Close()
-		}
-	}()
-	if o.URL == "" {
-		err = s.openSQLite(ctx)
-	} else {
-		err = s.openPostgres(ctx)
+	s := &Store{o: o, lock: lock, m: newMetrics(o.Registerer)}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
-	if err != nil {
-		return nil, err
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context) error {
+	open := s.openSQLite
+	if s.o.URL != "" {
+		open = s.openPostgres
 	}
-	if err = s.log.settle(ctx); err != nil {
-		return nil, err
+	if err := open(ctx); err != nil {
+		return err
 	}
-	return s, s.index.start(ctx)
+	if err := s.log.settle(ctx); err != nil {
+		return err
+	}
+	return s.index.start(ctx)
 }
 
 // pool remembers a pool to close.
@@ -311,6 +312,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.m.close()
 	var errs []error
 	if s.index != nil {
 		errs = append(errs, s.index.close())

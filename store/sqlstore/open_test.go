@@ -1,0 +1,278 @@
+package sqlstore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/base/id"
+	"github.com/parley-im/parley/store"
+)
+
+// TestSecondServer: a folder in use is refused with the pid, and is free after Close.
+func TestSecondServer(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		r := open(t, o)
+		_, err := Open(t.Context(), o)
+		if !errors.Is(err, store.ErrInUse) || !errors.Is(err, errs.Conflict) || !strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
+			t.Errorf("got %v", err)
+		}
+		r.reopen(t, o)
+	})
+}
+
+// TestNewerSchema: data of a newer version is refused and not touched.
+func TestNewerSchema(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		for _, part := range []string{"log", "state"} {
+			r := open(t, o)
+			db := r.state.write
+			if o.URL == "" {
+				db = sqlitePool(filepath.Join(o.Dir, part+".db"), 1, "")
+			}
+			if _, err := db.Exec(`INSERT INTO schema_` + part + ` (version_id, is_applied) VALUES (99, true)`); err != nil {
+				t.Fatal(err)
+			}
+			r.stop()
+			r.Close()
+			if _, err := Open(t.Context(), o); !errors.Is(err, store.ErrNewerSchema) || !strings.Contains(err.Error(), "99") {
+				t.Errorf("%s: got %v", part, err)
+			}
+			if o.URL == "" {
+				if _, err := db.Exec(`DELETE FROM schema_` + part + ` WHERE version_id = 99`); err != nil {
+					t.Fatal(err)
+				}
+				db.Close()
+			} else {
+				return // one part shows it; the next would need a way back in
+			}
+		}
+	})
+}
+
+func TestOpenErrors(t *testing.T) {
+	t.Parallel()
+	if _, err := Open(t.Context(), Options{Dir: filepath.Join(t.TempDir(), "none")}); err == nil {
+		t.Error("a folder that does not exist was opened")
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "log.db"), []byte(strings.Repeat("no database ", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "restore a backup") {
+		t.Errorf("a damaged log: %v", err)
+	}
+	if _, err := Open(t.Context(), Options{Dir: t.TempDir(), URL: "postgres://nobody:geheim@127.0.0.1:1/none"}); err == nil || strings.Contains(err.Error(), "geheim") {
+		t.Errorf("a server that is not there: %v", err)
+	}
+}
+
+// TestOrder: callbacks come in the order of Append, with ascending seqs, whatever the load.
+func TestOrder(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		r := open(t, o)
+		const senders, each = 8, 300
+		var mu sync.Mutex
+		appended := make([]*store.Record, 0, senders*each)
+		var called []*store.Record
+		var heads []int64
+		cancel := r.Log().Subscribe(func(head int64) {
+			if head > r.Log().Head() {
+				t.Error("told of a head that is not reached")
+			}
+			heads = append(heads, head)
+		})
+		defer cancel()
+		var wg sync.WaitGroup
+		for range senders {
+			wg.Go(func() {
+				for range each {
+					m := message("a@x", "b@x", "text")
+					wg.Add(1)
+					mu.Lock()
+					appended = append(appended, m)
+					r.Log().Append(m, func(err error) {
+						if err != nil {
+							t.Error(err)
+						}
+						if m.Seq == 0 || m.Seq > r.Log().Head() {
+							t.Errorf("seq %d is acknowledged with head %d", m.Seq, r.Log().Head())
+						}
+						called = append(called, m) // one goroutine calls
+						wg.Done()
+					})
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		r.stop()
+		if !slices.Equal(appended, called) {
+			t.Error("callbacks did not come in the order of Append")
+		}
+		if !slices.IsSortedFunc(called, func(a, b *store.Record) int { return int(a.Seq - b.Seq) }) || !slices.IsSorted(heads) {
+			t.Error("seqs do not ascend")
+		}
+		if len(heads) == 0 || heads[len(heads)-1] != called[len(called)-1].Seq {
+			t.Errorf("subscribers were not told of the last head: %v", heads[max(0, len(heads)-1):])
+		}
+	})
+}
+
+// TestBusy: a full queue refuses at once, and what was queued is still answered.
+func TestBusy(t *testing.T) {
+	t.Parallel()
+	r, f, _ := withFaults(t)
+	hanging, release := f.hang(t)
+	results := make(chan error, maxQueueRecords+10)
+	put := func() { r.Log().Append(message("a@x", "b@x", "x"), func(err error) { results <- err }) }
+	put()
+	receive(t, hanging)
+	for range maxQueueRecords {
+		put()
+	}
+	busy, late := 0, 0
+	for range maxQueueRecords + 1 {
+		switch err := receive(t, results); {
+		case errors.Is(err, store.ErrBusy) && errors.Is(err, errs.TooMany):
+			busy++
+		case errors.Is(err, store.ErrUnavailable):
+			late++
+		default:
+			t.Fatal(err)
+		}
+	}
+	if busy == 0 || late == 0 {
+		t.Errorf("%d busy, %d late", busy, late)
+	}
+	release()
+	r.recovered(t, "after")
+}
+
+// TestInvalidRecords: what a database might refuse is refused before it is queued.
+func TestInvalidRecords(t *testing.T) {
+	t.Parallel()
+	r := open(t, Options{Dir: t.TempDir()})
+	for name, change := range map[string]func(*store.Record){
+		"no kind":   func(m *store.Record) { m.Kind = "" },
+		"NUL":       func(m *store.Record) { m.From = "a\x00" },
+		"not UTF-8": func(m *store.Record) { m.To = "\xff" },
+		"long":      func(m *store.Record) { m.Device = strings.Repeat("x", store.MaxText+1) },
+		"large":     func(m *store.Record) { m.Body = make([]byte, store.MaxBody+1) },
+		"much meta": func(m *store.Record) { m.Meta["x"] = strings.Repeat("x", store.MaxMeta) },
+	} {
+		m := message("a@x", "b@x", "text")
+		change(m)
+		if got := r.tryPut(t, m)[0]; !errors.Is(got.err, errs.Invalid) {
+			t.Errorf("%s: %v", name, got.err)
+		}
+	}
+	largest := message("a@x", "b@x", strings.Repeat("x", store.MaxBody))
+	largest.Device = strings.Repeat("ü", store.MaxText/2)
+	r.put(t, largest)
+}
+
+// TestTail: the tail comes newest first, from a time on, and ends when told.
+func TestTail(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		r := open(t, o)
+		now := time.Now()
+		var records []*store.Record
+		for i := range 100 {
+			m := message("a@x", "b@x", fmt.Sprint(i))
+			m.At = now.Add(time.Duration(i-100) * time.Hour)
+			m.ID = id.New()
+			records = append(records, m, &store.Record{Kind: store.KindDelivery, Ref: m.ID, At: m.At})
+		}
+		r.put(t, records...)
+		var got []*store.Record
+		collect := func(m *store.Record) error { got = append(got, m); return nil }
+		if err := r.Log().Tail(t.Context(), now.Add(-24*time.Hour-time.Second), collect); err != nil || len(got) != 24 {
+			t.Fatalf("%d messages of the last 24 hours, %v", len(got), err)
+		}
+		if first := got[0]; first.ID != records[198].ID || first.Meta[store.MetaCallID] == "" || first.From != "a@x" || first.Body != nil {
+			t.Errorf("%+v", first)
+		}
+		got = nil
+		err := r.Log().Tail(t.Context(), time.Time{}, func(m *store.Record) error {
+			if got = append(got, m); len(got) == 5 {
+				return store.ErrStop
+			}
+			return nil
+		})
+		if err != nil || len(got) != 5 {
+			t.Error(len(got), err)
+		}
+		if err := r.Log().Tail(t.Context(), time.Time{}, func(*store.Record) error { return os.ErrInvalid }); !errors.Is(err, os.ErrInvalid) {
+			t.Error(err)
+		}
+	})
+}
+
+// TestMeta: any map comes back as it was.
+func TestMeta(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := rapid.MapOfN(rapid.String(), rapid.String(), 1, 20).Draw(t, "meta")
+		text := appendMeta(nil, want)
+		var plain map[string]string
+		if err := json.Unmarshal(text, &plain); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		got, err := decodeMeta(string(text))
+		if err != nil || len(got) != len(want) {
+			t.Fatalf("%s: %v, %v", text, got, err)
+		}
+		for k, v := range want {
+			if got[k] != v || plain[k] != v {
+				t.Fatalf("%q: got %q, want %q", k, got[k], v)
+			}
+		}
+	})
+}
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	r := open(t, Options{Dir: t.TempDir(), Registerer: reg})
+	r.put(t, message("a@x", "b@x", "x"))
+	problems, err := testutil.GatherAndLint(reg)
+	if err != nil || len(problems) > 0 {
+		t.Error(problems, err)
+	}
+	if n := testutil.ToFloat64(r.m.head); n != 1 {
+		t.Errorf("head is %v", n)
+	}
+}
+
+// TestNothingIsLeft: Serve and Close leave no goroutine.
+func TestNothingIsLeft(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	for range 3 {
+		s, err := Open(t.Context(), Options{Dir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := serve(s)
+		r.put(t, message("a@x", "b@x", "x"))
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	goleak.VerifyNone(t, before)
+}
