@@ -115,7 +115,7 @@ type challenge struct {
 
 // challenges are those of the other 401 and 407 responses, to be added to a
 // chosen one. RFC 3261 §16.7 step 7.
-func (s *results) challenges(best result) []challenge {
+func (s *results) challenges(best result, ours func(string) bool) []challenge {
 	if best.status != 401 && best.status != 407 {
 		return nil
 	}
@@ -124,9 +124,11 @@ func (s *results) challenges(best result) []challenge {
 		if r.message == nil || r.message == best.message || r.status != 401 && r.status != 407 {
 			continue
 		}
-		for _, id := range []sip.HeaderID{sip.HWWWAuthenticate, sip.HProxyAuthenticate} {
+		for _, id := range challengeIDs {
 			for v := range r.message.Each(id) {
-				out = append(out, challenge{id, v})
+				if !ours(v) {
+					out = append(out, challenge{id, v})
+				}
 			}
 		}
 	}

@@ -113,6 +113,8 @@ func (b *branch) Response(c *transaction.Client, m *sip.Message) {
 		// RFC 5626 §7: another flow of the same device.
 	case status == 503 && b.nextHop():
 		// RFC 3263 §4.3
+	case (status == 401 || status == 407) && f.p.phished(m):
+		f.ended(b, result{status: 403, target: b.target})
 	default:
 		f.ended(b, result{status: status, message: m, target: b.target})
 	}

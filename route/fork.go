@@ -222,6 +222,10 @@ func (f *fork) response(m *sip.Message) *sip.Draft {
 	if hasTrusted(m) {
 		stripTrusted(d)
 	}
+	if status := m.Status(); status == 401 || status == 407 {
+		f.p.dropChallenges(m, d)
+	}
+	f.p.dropSubject(m, d)
 	f.timer.response(m, d)
 	if f.p.body != nil && len(m.Body()) > 0 && f.p.body(m) != nil {
 		// What must not be carried in a request is not carried in an answer.
@@ -241,7 +245,7 @@ func (f *fork) finish() {
 	}
 	f.final = true
 	best := f.results.best(f.cancelled)
-	challenges := f.results.challenges(best)
+	challenges := f.results.challenges(best, f.p.ourChallenge)
 	out := Outcome{Status: best.status, Message: best.message, Target: best.target, Cancelled: f.cancelled, NoAnswer: f.noAnswer}
 	f.mu.Unlock()
 	f.stopRing()

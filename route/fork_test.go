@@ -121,6 +121,63 @@ func TestAggregateChallenges(t *testing.T) {
 	})
 }
 
+// A device that asks for the password of this server's realm gets nothing.
+func TestPhishing(t *testing.T) {
+	const ours = `Digest realm="EXAMPLE.com", nonce="1"`
+	run(t, func(t *testing.T, r *rig) {
+		r.bind("bob@example.com", "bob")
+		r.from("alice", request("INVITE", "alice", "sip:bob@example.com", "i"))
+		r.get("alice", 100)
+		r.answer("bob", r.get("bob", "INVITE"), 407, func(d *sip.Draft) { d.Add(sip.HProxyAuthenticate, ours).Add(sip.HWWWAuthenticate, ours) })
+		if m := r.get("alice", 403); m.Has(sip.HProxyAuthenticate) || m.Has(sip.HWWWAuthenticate) {
+			t.Errorf("403:\n%s", m.Bytes())
+		}
+	})
+	// Beside a challenge of another realm it is left out.
+	run(t, func(t *testing.T, r *rig) {
+		r.bind("bob@example.com", "bob0")
+		r.bind("bob@example.com", "bob1")
+		r.from("alice", request("INVITE", "alice", "sip:bob@example.com", "i"))
+		r.get("alice", 100)
+		for _, n := range []string{"bob0", "bob1"} {
+			r.answer(n, r.get(n, "INVITE"), 407, func(d *sip.Draft) {
+				d.Add(sip.HProxyAuthenticate, ours).Add(sip.HProxyAuthenticate, `Digest realm="`+n+`", nonce="2"`)
+			})
+		}
+		m := r.get("alice", 407)
+		if got := slices.Collect(m.Each(sip.HProxyAuthenticate)); len(got) != 2 || strings.Contains(strings.Join(got, " "), "EXAMPLE") {
+			t.Errorf("challenges %q", got)
+		}
+	})
+}
+
+// Hostile 22: a Subject passes where it is recorded, and nowhere else.
+func TestSubject(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.bind("bob@example.com", "bob")
+		r.from("alice", request("INVITE", "alice", "sip:bob@example.com", "i", "s: lunch?"))
+		r.get("alice", 100)
+		i := r.get("bob", "INVITE")
+		if i.Get(sip.HSubject) != "lunch?" {
+			t.Errorf("Subject of the INVITE: %q", i.Get(sip.HSubject))
+		}
+		r.answer("bob", i, 180, func(d *sip.Draft) { d.Add(sip.HSubject, "yes") })
+		if m := r.get("alice", 180); m.Has(sip.HSubject) {
+			t.Error("Subject in a response")
+		}
+		r.answer("bob", i, 200)
+		rr := values(r.get("alice", 200), sip.HRecordRoute)
+		r.from("alice", mid("UPDATE", "alice", i.RequestURI(), "tag-alice", "tag-bob", "call-alice", "u", []string{rr[1], rr[0]}, "Subject: at noon"))
+		if m := r.get("bob", "UPDATE"); m.Has(sip.HSubject) {
+			t.Error("Subject in an UPDATE")
+		}
+		r.from("alice", request("OPTIONS", "alice", "sip:bob@example.com", "o", "Subject: hello", "CSeq: 9 OPTIONS"))
+		if m := r.get("bob", "OPTIONS"); m.Has(sip.HSubject) {
+			t.Error("Subject in an OPTIONS")
+		}
+	})
+}
+
 // A 2xx cancels the other branches, and says why; a second 2xx still passes.
 func TestForkSuccess(t *testing.T) {
 	run(t, func(t *testing.T, r *rig) {

@@ -231,6 +231,7 @@ func (p *Proxy) copyRequest(r *Request, t Target) *sip.Draft {
 		d.Prepend(sip.HRoute, strings.Join(t.Route, ", "))
 	}
 	p.dropCredentials(r.Msg, d)
+	p.dropSubject(r.Msg, d)
 	p.assert(r, d)
 	strictNext(d, uri)
 	return d
@@ -287,7 +288,61 @@ func (p *Proxy) dropCredentials(m *sip.Message, d *sip.Draft) {
 		}
 		d.Remove(id)
 		for v := range m.Each(id) {
-			if c, err := sip.ParseCredentials(v); err == nil && !p.home.Domain(c.Realm) {
+			if c, err := sip.ParseCredentials(v); err == nil && c.Realm != "" && !p.home.Domain(c.Realm) {
+				d.Add(id, v)
+			}
+		}
+	}
+}
+
+// dropSubject takes out a Subject that nobody records: it is text for a
+// person. That of the INVITE that begins a call, and of a MESSAGE, is in the
+// record. RFC 3261 §16.6 step 1 would let it pass.
+func (p *Proxy) dropSubject(m *sip.Message, d *sip.Draft) {
+	if !m.Has(sip.HSubject) {
+		return
+	}
+	method := m.Method()
+	if m.IsRequest() && (method == sip.MESSAGE || method == sip.INVITE && m.ToTag() == "") {
+		return
+	}
+	d.Remove(sip.HSubject)
+}
+
+// phished tells whether all challenges of a 401 or 407 are for our own realm:
+// a device that wants the answers people give to this server. Without one of
+// another realm the response is worth a 403.
+func (p *Proxy) phished(m *sip.Message) bool {
+	ours, others := 0, 0
+	for _, id := range challengeIDs {
+		for v := range m.Each(id) {
+			if p.ourChallenge(v) {
+				ours++
+			} else {
+				others++
+			}
+		}
+	}
+	return ours > 0 && others == 0
+}
+
+// challengeIDs are the headers with challenges.
+var challengeIDs = [...]sip.HeaderID{sip.HWWWAuthenticate, sip.HProxyAuthenticate}
+
+func (p *Proxy) ourChallenge(v string) bool {
+	c, err := sip.ParseCredentials(v)
+	return err != nil || p.home.Domain(c.Realm)
+}
+
+// dropChallenges removes challenges for our own realm from a response.
+func (p *Proxy) dropChallenges(m *sip.Message, d *sip.Draft) {
+	for _, id := range challengeIDs {
+		if !m.Has(id) {
+			continue
+		}
+		d.Remove(id)
+		for v := range m.Each(id) {
+			if !p.ourChallenge(v) {
 				d.Add(id, v)
 			}
 		}

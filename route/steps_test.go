@@ -142,7 +142,7 @@ func TestCredentialsDropped(t *testing.T) {
 	run(t, func(t *testing.T, r *rig) {
 		r.bind("bob@example.com", "bob")
 		ours := `Digest username="alice", realm="example.com", nonce="n", uri="sip:bob@example.com", response="0123456789abcdef0123456789abcdef"`
-		r.from("alice", request("INVITE", "alice", "sip:bob@example.com", "i", "Proxy-Authorization: "+ours, "Authorization: "+ours,
+		r.from("alice", request("INVITE", "alice", "sip:bob@example.com", "i", "Proxy-Authorization: "+ours, "Authorization: "+ours, "Authorization: Basic YWxpY2U6c2VjcmV0",
 			"Proxy-Authorization: "+strings.Replace(ours, `realm="example.com"`, `realm="elsewhere"`, 1)))
 		r.get("alice", 100)
 		i := r.get("bob", "INVITE")
