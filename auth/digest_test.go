@@ -232,12 +232,16 @@ func TestGuard(t *testing.T) {
 	if g.locked("alice@example.com", away, now) == 0 || g.locked("alice@example.com", home, now) != 0 {
 		t.Error("the account's lock is not for strangers alone")
 	}
-	// One address that tries everybody is locked for all.
+	// One address that tries everybody is locked for all but those who are known there.
+	g.right("eve@example.com", away, now)
 	for i := range addressFree {
 		g.wrong(strings.Repeat("x", i+1)+"@example.com", away, now)
 	}
 	if g.locked("carol@example.com", away, now) == 0 || g.locked("carol@example.com", home, now) != 0 {
 		t.Error("the address's lock is wrong")
+	}
+	if g.locked("eve@example.com", away, now) != 0 {
+		t.Error("the address's lock is for those who are known there as well")
 	}
 	// A whole /64 counts as one address.
 	v6 := func(s string) netip.Addr { return netip.MustParseAddr(s) }

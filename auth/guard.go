@@ -14,7 +14,8 @@ import (
 //   - an account from everywhere: after ten times as many it is locked for addresses
 //     from which nobody signed in to it lately, so that guessing from many addresses
 //     does not lock out its owner;
-//   - an address for all accounts: after twenty times as many it is locked.
+//   - an address for all accounts: after twenty times as many it is locked, but not for
+//     accounts that were entered from it lately: a whole office may share it.
 //
 // Only answers to a nonce that was issued to that very address are counted, so nobody
 // can lock out an address or an account with forged packets. While locked an answer is
@@ -25,6 +26,7 @@ const (
 	lockFirst     = 10 * time.Second
 	lockLongest   = 15 * time.Minute
 	guardMemory   = 30 * time.Minute // without a wrong password for so long, all is forgotten
+	goodMemory    = 24 * time.Hour   // how long an address is known to an account
 )
 
 type pairKey struct {
@@ -46,8 +48,8 @@ type guard struct {
 func newGuard(limit, free int) *guard {
 	return &guard{
 		free:  free,
-		pairs: newCounts[pairKey](limit), accounts: newCounts[string](limit),
-		addrs: newCounts[netip.Addr](limit), good: newCounts[pairKey](limit),
+		pairs: newCounts[pairKey](limit, guardMemory), accounts: newCounts[string](limit, guardMemory),
+		addrs: newCounts[netip.Addr](limit, guardMemory), good: newCounts[pairKey](limit, goodMemory),
 	}
 }
 
@@ -56,8 +58,8 @@ func (g *guard) locked(aor string, addr netip.Addr, now time.Time) time.Duration
 	key := pairKey{aor, network(addr)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	wait := max(g.pairs.wait(key, now), g.addrs.wait(key.addr, now))
-	if w := g.accounts.wait(aor, now); w > wait && !g.good.has(key, now) {
+	wait := g.pairs.wait(key, now)
+	if w := max(g.accounts.wait(aor, now), g.addrs.wait(key.addr, now)); w > wait && !g.good.has(key, now) {
 		wait = w
 	}
 	return wait
@@ -69,9 +71,9 @@ func (g *guard) wrong(aor string, addr netip.Addr, now time.Time) time.Duration 
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	wait := g.pairs.add(key, g.free, now)
-	wait = max(wait, g.addrs.add(key.addr, g.free*addressFactor, now))
-	if w := g.accounts.add(aor, g.free*accountFactor, now); !g.good.has(key, now) {
-		wait = max(wait, w)
+	all := max(g.addrs.add(key.addr, g.free*addressFactor, now), g.accounts.add(aor, g.free*accountFactor, now))
+	if !g.good.has(key, now) {
+		wait = max(wait, all)
 	}
 	return wait
 }
@@ -109,6 +111,7 @@ func network(a netip.Addr) netip.Addr {
 // counts is a bounded table of counters; the one touched longest ago goes first.
 type counts[K comparable] struct {
 	limit int
+	life  time.Duration // what was not touched for so long is forgotten
 	m     map[K]*list.Element
 	lru   *list.List
 }
@@ -120,8 +123,8 @@ type count[K comparable] struct {
 	until time.Time
 }
 
-func newCounts[K comparable](limit int) *counts[K] {
-	return &counts[K]{limit: limit, m: make(map[K]*list.Element), lru: list.New()}
+func newCounts[K comparable](limit int, life time.Duration) *counts[K] {
+	return &counts[K]{limit: limit, life: life, m: make(map[K]*list.Element), lru: list.New()}
 }
 
 func (c *counts[K]) find(k K, now time.Time) *count[K] {
@@ -130,7 +133,7 @@ func (c *counts[K]) find(k K, now time.Time) *count[K] {
 		return nil
 	}
 	e := el.Value.(*count[K])
-	if now.Sub(e.last) > guardMemory {
+	if now.Sub(e.last) > c.life {
 		c.remove(k)
 		return nil
 	}
