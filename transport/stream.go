@@ -82,13 +82,16 @@ type stream struct {
 }
 
 // deadlines of a stream, on the layer's clock in ns. The read deadline of the
-// socket is moved lazily: when it fires, expired looks here.
+// socket is moved lazily, as long as it is not to fire earlier: when it does,
+// expired looks here.
 type deadlines struct {
-	limit atomic.Int64 // of silence, as a duration; 0 is the layer's
-	idle  atomic.Int64
-	part  atomic.Int64 // of an incomplete message; 0 is none
-	end   atomic.Int64 // of a closing connection
-	armed atomic.Int64 // what the socket has
+	end atomic.Int64 // of a closing connection
+
+	mu    sync.Mutex
+	limit time.Duration // of silence; 0 is the layer's
+	idle  int64
+	part  int64 // of an incomplete message; 0 is none
+	armed int64 // what the socket has
 }
 
 func (s *stream) flow() Flow                  { return Flow{link: s} }
@@ -109,19 +112,22 @@ func (s *stream) addrs(Flow) (local, remote netip.AddrPort) {
 }
 
 func (s *stream) setIdle(d time.Duration) {
-	s.until.limit.Store(int64(d))
-	if s.state.Load() != open {
-		return
+	s.until.mu.Lock()
+	defer s.until.mu.Unlock()
+	s.until.limit = d
+	if s.state.Load() == open {
+		s.extend()
+		s.arm()
 	}
-	s.until.idle.Store(s.after(s.idleLimit()))
-	s.expired()
 }
 
-func (s *stream) idleLimit() time.Duration {
-	if d := s.until.limit.Load(); d > 0 {
-		return time.Duration(d)
+// extend gives the peer its time of silence from now. s.until.mu is held.
+func (s *stream) extend() {
+	d := s.until.limit
+	if d <= 0 {
+		d = s.limits().Idle
 	}
-	return s.limits().Idle
+	s.until.idle = s.after(d)
 }
 
 // send queues one message, and starts the writer if there is none.
@@ -375,40 +381,48 @@ func (s *stream) half() {
 
 // opened sets the first deadline of an open connection.
 func (s *stream) opened() {
-	limit := s.limits().Greeting
-	if s.direction == out {
-		limit = s.idleLimit()
+	s.until.mu.Lock()
+	defer s.until.mu.Unlock()
+	s.extend()
+	if s.direction == in {
+		s.until.idle = s.after(s.limits().Greeting)
 	}
-	s.until.idle.Store(s.after(limit))
-	s.expired()
+	s.arm()
 }
 
 // expired tells whether the peer has used up its time; if not, it moves the
 // socket's read deadline to when it will have.
 func (s *stream) expired() bool {
+	s.until.mu.Lock()
+	defer s.until.mu.Unlock()
+	return !s.arm()
+}
+
+// arm sets the read deadline; false if its time has passed. s.until.mu is held.
+func (s *stream) arm() bool {
 	ended := s.state.Load() >= ending
-	until := s.until.idle.Load()
-	if p := s.until.part.Load(); p != 0 && p < until {
-		until = p
+	until := s.until.idle
+	if s.until.part != 0 && s.until.part < until {
+		until = s.until.part
 	}
 	if ended {
 		until = s.until.end.Load()
 	}
 	left := time.Duration(until - s.l.now())
 	if left <= 0 {
-		return true
+		return false
 	}
 	if s.k >= WS && left > s.limits().Ping/2 {
 		left = s.limits().Ping / 2
 	}
 	conn := s.socket()
-	s.until.armed.Store(s.after(left))
+	s.until.armed = s.after(left)
 	_ = conn.SetReadDeadline(time.Now().Add(left))
 	if !ended && s.state.Load() >= ending {
 		// finish came in between, and its deadline was just overwritten.
 		_ = conn.SetReadDeadline(time.Now().Add(linger))
 	}
-	return false
+	return true
 }
 
 func (s *stream) socket() net.Conn {
@@ -422,12 +436,26 @@ func (s *stream) late() error {
 	switch {
 	case s.state.Load() >= ending:
 		return ErrClosed
-	case s.until.part.Load() != 0:
+	case s.incomplete():
 		s.drop(dropSlow)
 		return fmt.Errorf("%w: incomplete message", ErrSlow)
 	}
 	s.drop(dropIdle)
 	return ErrIdle
+}
+
+// incomplete tells whether the peer is in the middle of a message.
+func (s *stream) incomplete() bool {
+	s.until.mu.Lock()
+	defer s.until.mu.Unlock()
+	return s.until.part != 0
+}
+
+// complete ends the time of a message; what follows it has its own.
+func (s *stream) complete() {
+	s.until.mu.Lock()
+	s.until.part = 0
+	s.until.mu.Unlock()
 }
 
 // active notes that the peer sent something, and where its message stands. A
@@ -436,19 +464,21 @@ func (s *stream) active(partial bool) {
 	if s.state.Load() >= ending {
 		return
 	}
+	s.until.mu.Lock()
+	defer s.until.mu.Unlock()
 	if s.greeted || s.direction == out {
-		until := s.after(s.idleLimit())
-		s.until.idle.Store(until)
-		if until < s.until.armed.Load() {
-			s.expired()
-		}
+		s.extend()
 	}
+	earlier := s.until.idle < s.until.armed
 	switch {
 	case !partial:
-		s.until.part.Store(0)
-	case s.until.part.Load() == 0:
-		s.until.part.Store(s.after(s.limits().Partial))
-		s.expired()
+		s.until.part = 0
+	case s.until.part == 0:
+		s.until.part = s.after(s.limits().Partial)
+		earlier = true
+	}
+	if earlier {
+		s.arm()
 	}
 }
 
@@ -485,7 +515,7 @@ func (s *stream) pong(pings int) {
 // message parses one framed message and hands it up. False: read no more.
 func (s *stream) message(b []byte) bool {
 	s.l.metrics.count(s.k, in, len(b))
-	s.until.part.Store(0) // what follows it has its own time
+	s.complete()
 	m := new(sip.Message)
 	if err := m.ParseLimits(b, s.limits().SIP); err != nil {
 		s.malformed(m, sipError(err))

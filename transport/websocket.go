@@ -149,7 +149,7 @@ func (c *wsChannel) Read(p []byte) (int, error) {
 		if n > 0 {
 			c.heard = c.s.l.now()
 			c.pinged = false
-			if c.s.until.part.Load() == 0 {
+			if !c.s.incomplete() {
 				c.s.active(false)
 			}
 			return n, err
