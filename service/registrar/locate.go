@@ -2,6 +2,7 @@ package registrar
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -117,7 +118,7 @@ func (s *Registrar) target(b *Binding) (route.Target, bool) {
 	}
 	if f.Alive() {
 		// RFC 5626 §7: over the flow, and with outbound or behind a NAT over nothing else.
-		t.Hop = transaction.Hop{Flow: f, Sticky: b.Outbound || b.natted()}
+		t.Hop = transaction.Hop{Flow: s.towards(b, f), Sticky: b.Outbound || b.natted()}
 		return t, true
 	}
 	if addr, ok := b.dialable(); ok {
@@ -125,6 +126,23 @@ func (s *Registrar) target(b *Binding) (route.Target, bool) {
 		return t, true
 	}
 	return t, false
+}
+
+// towards is the flow of a binding, or over UDP without outbound the one to another port of the same host: who
+// listens there is no NAT's doing, and cannot be somebody else.
+func (s *Registrar) towards(b *Binding, f transport.Flow) transport.Flow {
+	addr, ok := b.uri.Addr()
+	if b.Outbound || f.Kind() != transport.UDP || len(b.Path) > 0 || !ok || addr.Unmap() != f.Remote().Addr().Unmap() {
+		return f
+	}
+	port := b.uri.Port
+	if port == 0 {
+		port = 5060
+	}
+	if g, ok := s.o.UDPFlow(f.Local(), netip.AddrPortFrom(f.Remote().Addr(), port)); ok {
+		return g
+	}
+	return f
 }
 
 // Targets are the ways to one device of an account, in the order in which to try them:

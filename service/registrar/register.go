@@ -299,6 +299,9 @@ func (s *Registrar) update(g *registration) ([]Event, *refusal) {
 	sh := s.shard(g.aor)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if g.r.Tx != nil && sh.wasRemoved(g.aor, g.r.Tx.Received()) {
+		return nil, refuse(403, "Account Changed", "The account was changed while this request was on its way; sign in again")
+	}
 	var current []*Binding
 	var epochs temps
 	var c change

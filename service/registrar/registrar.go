@@ -127,6 +127,7 @@ func New(o Options) (*Registrar, error) {
 	}
 	for i := range s.shards {
 		s.shards[i].entries = make(map[string]*entry)
+		s.shards[i].removed = make(map[string]time.Time)
 	}
 	s.flows.refs = make(map[uint64][]ref)
 	s.contacts.refs = make(map[string][]ref)

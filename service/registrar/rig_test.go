@@ -31,6 +31,8 @@ type rig struct {
 	known map[string]bool // accounts
 	watch func(Event)     // a further watcher
 
+	meanwhile func() // runs while a request is being authenticated
+
 	regEvents  *RegEvent
 	subscribed func(q *route.Request, admin bool) // takes SUBSCRIBEs
 
@@ -149,6 +151,9 @@ func (r *rig) serve(q *route.Request) {
 
 // Authenticate is route.Authenticator.
 func (r *rig) Authenticate(q *route.Request, _ bool) {
+	if r.meanwhile != nil {
+		r.meanwhile()
+	}
 	user := q.Flow.Listener()
 	q.Authenticated(route.Verdict{Identity: route.Identity{AOR: strings.TrimPrefix(user, "device:"), Device: map[bool]string{true: "dev1"}[strings.HasPrefix(user, "device:")]}})
 }

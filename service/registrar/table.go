@@ -20,6 +20,33 @@ var shardSeed = maphash.MakeSeed()
 type shard struct {
 	mu      sync.RWMutex
 	entries map[string]*entry // by AOR; only those with bindings
+	// removed is when Remove was called for an AOR, so that a REGISTER which was
+	// authenticated before does not undo it.
+	removed map[string]time.Time
+}
+
+const (
+	maxRemoved  = 1024        // of one shard, before old ones are swept
+	keepRemoved = time.Minute // no request is on its way for longer
+)
+
+// wasRemoved tells whether the bindings of an AOR were removed after a time. The caller
+// holds sh.mu.
+func (sh *shard) wasRemoved(aor string, after time.Time) bool {
+	at, ok := sh.removed[aor]
+	return ok && !at.Before(after)
+}
+
+// noteRemoved remembers that Remove was called. The caller holds sh.mu.
+func (sh *shard) noteRemoved(aor string, now time.Time) {
+	if len(sh.removed) >= maxRemoved {
+		for k, at := range sh.removed {
+			if now.Sub(at) > keepRemoved {
+				delete(sh.removed, k)
+			}
+		}
+	}
+	sh.removed[aor] = now
 }
 
 // entry is what is known about one AOR. bindings is replaced, never changed in place, so
@@ -134,11 +161,13 @@ func (s *Registrar) endEpochs(e *entry) {
 	}
 }
 
-// Remove takes all bindings of an address away: the account was disabled or removed.
+// Remove takes all bindings of an address away: the account was disabled or removed. A
+// REGISTER that is on its way is refused, so that it does not bring one back.
 func (s *Registrar) Remove(aor string) {
 	sh := s.shard(aor)
 	var c change
 	sh.mu.Lock()
+	sh.noteRemoved(aor, s.now())
 	if e := sh.entries[aor]; e != nil {
 		for _, b := range e.bindings {
 			c.del = append(c.del, b)

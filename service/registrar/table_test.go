@@ -252,6 +252,31 @@ func TestRemove(t *testing.T) {
 	})
 }
 
+// A REGISTER that was authenticated before the account was disabled comes too late.
+func TestRemoveMeanwhile(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		p := r.phone(alice, "192.0.2.7:5060", transport.UDP)
+		r.meanwhile = func() { r.Remove(alice) }
+		if m := p.register("Contact: <sip:a@192.0.2.7>"); m.Status() != 403 || len(r.Bindings(alice)) != 0 {
+			t.Errorf("got %s", m.Bytes())
+		}
+		r.meanwhile = nil
+		time.Sleep(time.Millisecond)
+		p.ok("Contact: <sip:a@192.0.2.7>")
+		sh := r.shard(alice)
+		for i := range 3 * maxRemoved {
+			if i == maxRemoved {
+				time.Sleep(2 * keepRemoved)
+			}
+			sh.noteRemoved(fmt.Sprint(i), r.now())
+		}
+		if n := len(sh.removed); n > 2*maxRemoved {
+			t.Errorf("%d removals remembered", n)
+		}
+		r.consistent()
+	})
+}
+
 func TestReach(t *testing.T) {
 	run(t, func(t *testing.T, r *rig) {
 		reach := func(uri string) (out string) {
