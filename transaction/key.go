@@ -16,11 +16,13 @@ type keyer struct{ a, b maphash.Seed }
 
 func newKeyer() keyer { return keyer{maphash.MakeSeed(), maphash.MakeSeed()} }
 
-// modernKey is what RFC 3261 §17.2.3 matches for a branch with the magic cookie.
+// modernKey is what RFC 3261 §17.2.3 matches for a branch with the magic cookie. Transport and Call-ID are the same in all
+// that belongs together (§9.1, §17.1.1.3); they are here because clients exist whose branches are not unique: each libpurple
+// begins with the same one.
 type modernKey struct {
-	branch, host string
-	port         uint16
-	method       string
+	branch, host, transport, callID string
+	port                            uint16
+	method                          string
 }
 
 // legacyKey is what RFC 3261 §17.2.3 matches for a client of RFC 2543, whose branch does not identify a transaction. For
@@ -66,7 +68,7 @@ func (k keyer) key(in *incoming, method string) key {
 	if in.legacy {
 		return k.legacy(in, method, in.m.ToTag())
 	}
-	return hashKey(k, modernKey{in.via.Branch(), strings.ToLower(in.via.Host), in.via.Port, method})
+	return hashKey(k, modernKey{in.via.Branch(), strings.ToLower(in.via.Host), in.via.Transport, in.m.CallID(), in.via.Port, method})
 }
 
 // legacy is the key of a request without the magic cookie. A To tag that is not that of the request is given for the ACK

@@ -25,8 +25,9 @@ func TestMatchServer(t *testing.T) {
 		{"another sent-by host", strings.Replace(base, "198.51.100.7:5070", "198.51.100.8:5070", 1), false},
 		{"another sent-by port", strings.Replace(base, "198.51.100.7:5070", "198.51.100.7:5071", 1), false},
 		{"another method", request("OPTIONS", branch), false},
-		{"only the branch, sent-by and method count", strings.NewReplacer("Call-ID: 9", "Call-ID: 8", "tag=a1", "tag=a2",
-			"sip:bob@example.com SIP", "sip:eve@example.com SIP").Replace(base), true},
+		{"another Call-ID, as of clients without good random numbers", strings.Replace(base, "Call-ID: 9", "Call-ID: 8", 1), false},
+		{"another transport, likewise", strings.Replace(base, "SIP/2.0/UDP", "SIP/2.0/TCP", 1), false},
+		{"nothing else counts", strings.NewReplacer("tag=a1", "tag=a2", "sip:bob@example.com SIP", "sip:eve@example.com SIP").Replace(base), true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			run(t, Options{}, func(r *rig) {
