@@ -50,7 +50,7 @@ func (s *Server) buildSIP(context.Context) error {
 	}
 	s.proxy = route.NewProxy(route.ProxyOptions{
 		Transport: s.transport, Transactions: s.transactions, Home: s.home, Locator: s.registrar, Reacher: s.registrar,
-		Key: s.keys.Derive("flow tokens"), Body: s.judgeBody, TimerC: s.cfg.Call.RingTimeout, MaxBreadth: l.MaxBreadth,
+		Key: s.keys.Derive("flow tokens"), Body: s.judgeBody, MaxBreadth: l.MaxBreadth,
 		SessionExpires: s.cfg.Call.SessionExpires, MinSE: s.cfg.Call.MinSE, Log: s.log, Registerer: s.registry,
 	})
 	return nil
@@ -99,8 +99,17 @@ func (s *Server) bindingChanged(e registrar.Event) {
 
 // userChanged forgets what was known of an account, and ends its sessions when it may not have them any more.
 func (s *Server) userChanged(e bus.UserChanged) {
-	flows := s.registrar.Flows(e.AOR)
-	for _, c := range s.auth.Conns(e.AOR) {
+	switch directory.Change(e.Kind) {
+	case directory.Disabled, directory.Removed, directory.Password, directory.Revoked:
+		s.endSessions(e.AOR)
+	default:
+		s.auth.Accounts().Invalidate(e.AOR)
+	}
+}
+
+func (s *Server) endSessions(aor string) {
+	flows := s.registrar.Flows(aor)
+	for _, c := range s.auth.Conns(aor) {
 		if f, ok := s.transport.Lookup(c); ok {
 			flows = append(flows, f)
 		}
@@ -114,7 +123,7 @@ func (s *Server) userChanged(e bus.UserChanged) {
 	}
 	s.auth.UserChanged(e.AOR)
 	s.registrar.Remove(e.AOR)
-	s.reg.Terminate(func(sub *dialog.Subscription) bool { return sub.Watcher().AOR == e.AOR }, "rejected")
+	s.reg.Terminate(func(sub *dialog.Subscription) bool { return sub.Watcher().AOR == aor }, "rejected")
 	for _, f := range flows {
 		f.Close("the account was changed by an administrator")
 	}
