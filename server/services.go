@@ -103,10 +103,12 @@ func (s *Server) userChanged(e bus.UserChanged) {
 	case directory.Disabled, directory.Removed, directory.Password, directory.Revoked:
 		s.endSessions(e.AOR)
 	default:
+		// The event may come after the user has signed in, whose connections stay trusted then.
 		s.auth.Accounts().Invalidate(e.AOR)
 	}
 }
 
+// endSessions ends all that an account has open.
 func (s *Server) endSessions(aor string) {
 	flows := s.registrar.Flows(aor)
 	for _, c := range s.auth.Conns(aor) {
@@ -114,15 +116,8 @@ func (s *Server) endSessions(aor string) {
 			flows = append(flows, f)
 		}
 	}
-	switch directory.Change(e.Kind) {
-	case directory.Disabled, directory.Removed, directory.Password, directory.Revoked:
-	default:
-		// The event may come after the user has signed in, whose connections stay trusted then.
-		s.auth.Accounts().Invalidate(e.AOR)
-		return
-	}
-	s.auth.UserChanged(e.AOR)
-	s.registrar.Remove(e.AOR)
+	s.auth.UserChanged(aor)
+	s.registrar.Remove(aor)
 	s.reg.Terminate(func(sub *dialog.Subscription) bool { return sub.Watcher().AOR == aor }, "rejected")
 	for _, f := range flows {
 		f.Close("the account was changed by an administrator")
@@ -138,7 +133,7 @@ func (s *Server) judgeBody(m *sip.Message) *route.Refusal {
 	if no == nil {
 		return nil
 	}
-	return &route.Refusal{Status: no.Status, Reason: no.Reason, Warning: no.Warning, Accept: no.Accept}
+	return (*route.Refusal)(no)
 }
 
 // dialogs lets the message service ask the call service, which is built after it.
