@@ -266,7 +266,11 @@ func (m *matrix) absence(ctx context.Context) error {
 				return "", err
 			}
 			left[i] = m.compose(from, to)
-			return "taken", from.send(ctx, address(to), left[i].text)
+			if err := from.send(ctx, address(to), left[i].text); err != nil {
+				return "", err
+			}
+			// Not every client tells when it was answered, and the server stops next.
+			return "recorded", m.recorded(ctx, left[i])
 		})
 	}
 	when := time.Now()
@@ -344,6 +348,23 @@ func (m *matrix) restart(ctx context.Context, web string) error {
 		return "ready", err
 	})
 	return err
+}
+
+// recorded waits until a message is in the archive.
+func (m *matrix) recorded(ctx context.Context, message sent) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := m.parley.archived(ctx, message.word, message)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // archive looks for every message of the run.
