@@ -8,8 +8,12 @@ import (
 	"strings"
 )
 
-// bulkSizes are the numbers of rows for which statements are kept prepared.
-var bulkSizes = [...]int{64, 16, 4, 1}
+// The numbers of rows for which statements are kept prepared, descending to 1. For a virtual table it is one row alone: with
+// more, SQLite opens a savepoint around the statement, and at each savepoint FTS5 writes out what it has collected.
+var (
+	manyRows = []int{64, 16, 4, 1}
+	oneRow   = []int{1}
+)
 
 // session is one SQLite connection for much writing. It talks to the driver itself: on these paths database/sql would
 // only convert the arguments once more.
@@ -68,23 +72,25 @@ func (s *session) exec(stmt driver.Stmt, args []driver.NamedValue) error {
 type bulk struct {
 	s       *session
 	columns int
-	stmts   [len(bulkSizes)]driver.Stmt
+	sizes   []int
+	stmts   []driver.Stmt
 	args    []driver.NamedValue
 }
 
 // bulk prepares "INSERT OR FAIL INTO into VALUES …". FAIL, because whoever gets an error rolls the transaction back:
 // SQLite need not be able to undo the one statement, which it would keep a journal of its own for.
-func (s *session) bulk(into string, columns int) (*bulk, error) {
-	b := &bulk{s: s, columns: columns, args: make([]driver.NamedValue, bulkSizes[0]*columns)}
+func (s *session) bulk(into string, columns int, sizes []int) (*bulk, error) {
+	b := &bulk{s: s, columns: columns, sizes: sizes, args: make([]driver.NamedValue, sizes[0]*columns)}
 	for i := range b.args {
 		b.args[i].Ordinal = i + 1
 	}
 	row := ",(" + strings.Repeat(",?", columns)[1:] + ")"
-	for i, n := range bulkSizes {
-		var err error
-		if b.stmts[i], err = s.prepare("INSERT OR FAIL INTO " + into + " VALUES " + strings.Repeat(row, n)[1:]); err != nil {
+	for _, n := range sizes {
+		stmt, err := s.prepare("INSERT OR FAIL INTO " + into + " VALUES " + strings.Repeat(row, n)[1:])
+		if err != nil {
 			return nil, err
 		}
+		b.stmts = append(b.stmts, stmt)
 	}
 	return b, nil
 }
@@ -93,10 +99,10 @@ func (s *session) bulk(into string, columns int) (*bulk, error) {
 func (b *bulk) insert(n int, fill func(i int, row []driver.NamedValue)) error {
 	for i := 0; i < n; {
 		k := 0
-		for bulkSizes[k] > n-i {
+		for b.sizes[k] > n-i {
 			k++
 		}
-		rows := bulkSizes[k]
+		rows := b.sizes[k]
 		for j := range rows {
 			fill(i+j, b.args[j*b.columns:(j+1)*b.columns])
 		}

@@ -100,7 +100,7 @@ func (c *committer) write(ctx context.Context, batch []entry) error {
 		case err == nil:
 			c.m.commitSeconds.Observe(time.Since(start).Seconds())
 			c.m.batchRecords.Observe(float64(len(batch)))
-			if c.landed(batch, head) {
+			if c.landed(batch, records, head) {
 				return nil
 			}
 			return c.void(ctx, base, batch)
@@ -140,7 +140,7 @@ func (c *committer) write(ctx context.Context, batch []entry) error {
 				return err
 			}
 			if head > 0 {
-				if c.landed(batch, head) {
+				if c.landed(batch, records, head) {
 					return nil
 				}
 				return c.void(ctx, base, batch)

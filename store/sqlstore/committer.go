@@ -51,6 +51,9 @@ type committer struct {
 	log   *slog.Logger
 	m     *metrics
 
+	most    int                   // maxQueueRecords, less in a test
+	landing func([]*store.Record) // told what has landed, before anyone else; set before Serve
+
 	head   atomic.Int64          // highest seq that readers may see
 	sick   atomic.Pointer[error] // why the log could not be written last time; nil: it could
 	wake   chan struct{}
@@ -84,7 +87,7 @@ type call struct {
 }
 
 func newCommitter(w writer, notes *doomedNotes, head int64, log *slog.Logger, m *metrics) *committer {
-	c := &committer{w: w, notes: notes, log: log, m: m, wake: make(chan struct{}, 1), probe: make(chan struct{}, 1), called: make(chan struct{}, 1),
+	c := &committer{most: maxQueueRecords, landing: func([]*store.Record) {}, w: w, notes: notes, log: log, m: m, wake: make(chan struct{}, 1), probe: make(chan struct{}, 1), called: make(chan struct{}, 1),
 		watchers: make(map[int]func(int64))}
 	c.head.Store(head)
 	m.head.Set(float64(head))
@@ -100,7 +103,7 @@ func (c *committer) Append(r *store.Record, done func(error)) {
 	case err != nil:
 	case c.closed:
 		err = store.ErrClosed
-	case c.pending >= maxQueueRecords || c.bytes >= maxQueueBytes:
+	case c.pending >= c.most || c.bytes >= maxQueueBytes:
 		err = store.ErrBusy
 	}
 	if err == nil {
@@ -253,13 +256,14 @@ func (c *committer) back() bool {
 }
 
 // landed settles a batch that is durable. It reports false when the batch was refused meanwhile, so that it must be voided.
-func (c *committer) landed(batch []entry, head int64) bool {
+func (c *committer) landed(batch []entry, records []*store.Record, head int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.phase = idle
 	if c.doomed {
 		return false
 	}
+	c.landing(records)
 	c.flying = nil
 	c.sick.Store(nil)
 	c.advance(head)

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,10 +21,54 @@ import (
 // Pace of the indexer: it collects for a moment, because a transaction of many records costs less than many transactions,
 // unless somebody waits.
 const (
-	indexBatch  = 1000
-	indexPause  = 100 * time.Millisecond
-	indexAnyway = time.Second // looks at the log even if nobody told it
+	indexBatch   = 1000                   // records read from the log at a time
+	indexPause   = 20 * time.Millisecond  // after a batch of a few
+	indexLonger  = 200 * time.Millisecond // after a batch of many
+	indexMany    = 200                    // records that are many
+	indexAnyway  = time.Second            // looks at the log even if nobody told it
+	recentMost   = 8192                   // records kept in memory for the indexer
+	recentMemory = 32 << 20               // bytes of them
 )
+
+// recent holds what has just landed, so that an indexer which keeps up need not read it back. It is a shortcut: what is not
+// here is in the log.
+type recent struct {
+	mu      sync.Mutex
+	records []*store.Record // ascending seqs without a gap
+	bytes   int
+}
+
+func newRecent() *recent { return &recent{} }
+
+// add is called by the committer. Records of one transaction have seqs without gaps.
+func (c *recent) add(records []*store.Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := len(c.records); n > 0 && c.records[n-1].Seq+1 != records[0].Seq {
+		c.records, c.bytes = nil, 0
+	}
+	for _, r := range records {
+		c.bytes += size(r)
+	}
+	if c.records = append(c.records, records...); len(c.records) > recentMost || c.bytes > recentMemory {
+		c.records, c.bytes = nil, 0 // the indexer is behind, and will read
+	}
+}
+
+// take returns all if the first comes next after seq, else none.
+func (c *recent) take(seq int64) []*store.Record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := c.records
+	if len(list) == 0 {
+		return nil
+	}
+	c.records, c.bytes = nil, 0
+	if list[0].Seq > seq+1 || list[len(list)-1].Seq <= seq {
+		return nil
+	}
+	return list[seq+1-list[0].Seq:]
+}
 
 // index reads the log with a cursor and keeps the tables of schema/index up to date.
 type index struct {
@@ -43,6 +86,8 @@ type index struct {
 	wake     chan struct{} // the head moved
 	hurry    chan struct{} // somebody waits
 	broken   chan struct{} // a reader found the file corrupt
+
+	recent *recent
 
 	mu      sync.Mutex
 	waiters []waiter // any order; few
@@ -148,6 +193,7 @@ func (x *index) Serve(ctx context.Context) error {
 	defer x.releaseAll()
 	ticker := time.NewTicker(indexAnyway)
 	defer ticker.Stop()
+	pause := indexPause
 	for {
 		select {
 		case <-ctx.Done():
@@ -164,10 +210,15 @@ func (x *index) Serve(ctx context.Context) error {
 			case <-ctx.Done():
 				return nil
 			case <-x.hurry:
-			case <-time.After(indexPause):
+			case <-time.After(pause):
 			}
 		}
-		if err := x.catchUp(ctx); err != nil && ctx.Err() == nil {
+		before := x.position.Load()
+		err := x.catchUp(ctx)
+		if pause = indexPause; x.position.Load()-before > indexMany {
+			pause = indexLonger
+		}
+		if err != nil && ctx.Err() == nil {
 			x.slog.Error("indexing the log failed, trying again", "position", x.position.Load(), "err", err)
 			if corrupt(err) {
 				notify(x.broken)
@@ -191,15 +242,9 @@ func (x *index) catchUp(ctx context.Context) error {
 			x.release(after)
 			return nil
 		}
-		records, err := x.log.Read(ctx, after, indexBatch)
+		records, to, err := x.next(ctx, after, head)
 		if err != nil {
 			return err
-		}
-		to := head
-		if n := len(records); n == indexBatch {
-			to = records[n-1].Seq
-		} else if n > 0 {
-			to = max(head, records[n-1].Seq) // the head may have moved before they were read
 		}
 		if len(records) > 0 {
 			x.m.indexLagSeconds.Set(max(0, time.Since(records[0].At).Seconds()))
@@ -212,12 +257,35 @@ func (x *index) catchUp(ctx context.Context) error {
 	}
 }
 
+// next returns the records after a seq, and the seq up to which that is all.
+func (x *index) next(ctx context.Context, after, head int64) ([]*store.Record, int64, error) {
+	if list := x.recent.take(after); list != nil {
+		return list, list[len(list)-1].Seq, nil
+	}
+	records, err := x.log.Read(ctx, after, indexBatch)
+	if err != nil {
+		return nil, 0, err
+	}
+	list := make([]*store.Record, len(records))
+	for i := range records {
+		list[i] = &records[i]
+	}
+	switch n := len(list); {
+	case n == indexBatch:
+		return list, list[n-1].Seq, nil
+	case n > 0:
+		return list, max(head, list[n-1].Seq), nil // the head may have moved before they were read
+	}
+	return nil, head, nil
+}
+
 // batch collects what some records add to the index.
 type batch struct {
 	filed  []entryKey
 	opened []openCall // started
 	closed []id.ID    // ended
 	words  []recordWords
+	folded []byte // scratch
 }
 
 type entryKey struct{ key, seq int64 }
@@ -297,17 +365,17 @@ func (b *batch) add(r *store.Record, text func(*store.Record) string) {
 	default:
 		return // deliveries are found by reading the log
 	}
-	if words := cutWords(text(r)); len(words) > 0 {
-		b.words = append(b.words, recordWords{r.Seq, strings.Join(words, " ")})
+	if b.folded = foldWords(b.folded[:0], text(r)); len(b.folded) > 0 {
+		b.words = append(b.words, recordWords{r.Seq, string(b.folded)})
 	}
 }
 
 // collect makes a batch of records. Entries are in the order of their table, so that neighbours are written together, and
 // a call that began and ended in one batch leaves no trace in it.
-func (x *index) collect(records []store.Record) *batch {
+func (x *index) collect(records []*store.Record) *batch {
 	var b batch
-	for i := range records {
-		b.add(&records[i], x.text)
+	for _, r := range records {
+		b.add(r, x.text)
 	}
 	slices.SortFunc(b.filed, func(a, b entryKey) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.seq, b.seq)) })
 	b.filed = slices.Compact(b.filed)

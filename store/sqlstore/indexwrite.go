@@ -23,9 +23,9 @@ func newSQLiteIndex(ctx context.Context, db *sql.DB) (_ *sqliteIndex, err error)
 	if w.s, err = newSession(ctx, db); err != nil {
 		return nil, err
 	}
-	if w.filed, err = w.s.bulk("filed (key, seq)", 2); err == nil {
-		if w.opened, err = w.s.bulk("open_calls (id, seq)", 2); err == nil {
-			w.words, err = w.s.bulk("words (rowid, text)", 2)
+	if w.filed, err = w.s.bulk("filed (key, seq)", 2, manyRows); err == nil {
+		if w.opened, err = w.s.bulk("open_calls (id, seq)", 2, manyRows); err == nil {
+			w.words, err = w.s.bulk("words (rowid, text)", 2, oneRow)
 		}
 	}
 	if err == nil {

@@ -136,16 +136,20 @@ func TestOrder(t *testing.T) {
 func TestBusy(t *testing.T) {
 	t.Parallel()
 	r, f, _ := withFaults(t)
+	const most = 100
+	r.log.mu.Lock()
+	r.log.most = most
+	r.log.mu.Unlock()
 	hanging, release := f.hang(t)
-	results := make(chan error, maxQueueRecords+10)
+	results := make(chan error, 2*most)
 	put := func() { r.Log().Append(message("a@x", "b@x", "x"), func(err error) { results <- err }) }
 	put()
 	receive(t, hanging)
-	for range maxQueueRecords {
+	for range most + 10 {
 		put()
 	}
 	busy, late := 0, 0
-	for range maxQueueRecords + 1 {
+	for range most + 11 {
 		switch err := receive(t, results); {
 		case errors.Is(err, store.ErrBusy) && errors.Is(err, errs.TooMany):
 			busy++
@@ -155,7 +159,7 @@ func TestBusy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if busy == 0 || late == 0 {
+	if busy != 11 || late != most {
 		t.Errorf("%d busy, %d late", busy, late)
 	}
 	release()

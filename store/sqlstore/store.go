@@ -173,7 +173,8 @@ func (s *Store) openLog(w writer, read *sql.DB, head int64) error {
 
 func (s *Store) newIndex(d *dialect, path string, open func(context.Context) (*sql.DB, indexWriter, error)) {
 	s.index = &index{log: s.log, d: d, open: open, path: path, text: s.o.Text, slog: s.o.Log, m: s.m,
-		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), broken: make(chan struct{}, 1)}
+		recent: newRecent(), wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), broken: make(chan struct{}, 1)}
+	s.log.landing = s.index.recent.add
 }
 
 // Timeouts of statements beside the log's own.

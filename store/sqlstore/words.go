@@ -81,52 +81,86 @@ func dropTags(b []byte) string {
 	return out.String()
 }
 
-// cutWords returns the words of a text, each once: runs of letters, marks and digits, in lower case, compatibility forms
-// and diacritics folded ("Ärger" is "arger"). Scripts that do not put spaces between words are cut into single
-// characters. What it returns contains no ASCII but [0-9a-z], so that it stays one word in every database.
-func cutWords(text string) []string {
-	var words []string
-	seen := make(map[string]bool)
-	for i := 0; i < len(text) && len(words) < maxWords; {
-		r, n := utf8.DecodeRuneInString(text[i:])
-		if !wordRune(r) {
-			i += n
+// foldWords appends the words of a text, with a space between: runs of letters, marks and digits, in lower case,
+// compatibility forms and diacritics folded ("Ärger" is "arger"). Scripts that do not put spaces between words are cut
+// into single characters. A word contains no ASCII but [0-9a-z], so that it stays one word in every database.
+func foldWords(b []byte, text string) []byte {
+	for i, n := 0, 0; i < len(text) && n < maxWords; {
+		c := text[i]
+		if c < utf8.RuneSelf && !wordByte(c) {
+			i++
 			continue
 		}
-		start := i
-		ascii := true
+		start, ascii := i, true
 		for i < len(text) {
-			r, n = utf8.DecodeRuneInString(text[i:])
+			if c := text[i]; c < utf8.RuneSelf {
+				if !wordByte(c) {
+					break
+				}
+				i++
+				continue
+			}
+			r, size := utf8.DecodeRuneInString(text[i:])
 			if !wordRune(r) {
 				break
 			}
-			ascii = ascii && r < utf8.RuneSelf
-			i += n
+			ascii = false
+			i += size
 		}
-		if ascii {
-			words = addWord(words, seen, strings.ToLower(text[start:i]))
-			continue
+		switch {
+		case i == start: // neither ASCII nor of a word
+			_, size := utf8.DecodeRuneInString(text[i:])
+			i += size
+		case ascii:
+			b, n = foldASCII(b, text[start:i]), n+1
+		default:
+			b, n = foldRunes(b, text[start:i]), n+1
 		}
-		words = foldWords(words, seen, text[start:i])
 	}
-	return words
+	return b
+}
+
+func wordByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
 func wordRune(r rune) bool {
 	if r < utf8.RuneSelf {
-		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+		return wordByte(byte(r))
 	}
 	return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsNumber(r) || unicode.IsMark(r))
 }
 
-// foldWords is for a run with characters beyond ASCII.
-func foldWords(words []string, seen map[string]bool, run string) []string {
-	var b strings.Builder
-	flush := func() {
-		if b.Len() > 0 {
-			words = addWord(words, seen, b.String())
-			b.Reset()
+// foldASCII appends one word.
+func foldASCII(b []byte, word string) []byte {
+	if len(b) > 0 {
+		b = append(b, ' ')
+	}
+	for i := 0; i < min(len(word), maxWordLen); i++ {
+		c := word[i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
 		}
+		b = append(b, c)
+	}
+	return b
+}
+
+// foldRunes is for a run with characters beyond ASCII; it may turn out to be several words.
+func foldRunes(b []byte, run string) []byte {
+	var word []byte
+	flush := func() {
+		if len(word) > maxWordLen {
+			word = word[:maxWordLen]
+			for !utf8.Valid(word) {
+				word = word[:len(word)-1]
+			}
+		}
+		if len(word) > 0 && len(b) > 0 {
+			b = append(b, ' ')
+		}
+		b = append(b, word...)
+		word = word[:0]
 	}
 	for _, r := range norm.NFKD.String(run) {
 		switch {
@@ -135,31 +169,21 @@ func foldWords(words []string, seen map[string]bool, run string) []string {
 			flush()
 		case unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar):
 			flush()
-			words = addWord(words, seen, string(r))
+			word = utf8.AppendRune(word, r)
+			flush()
 		default:
-			b.WriteRune(unicode.ToLower(r))
+			word = utf8.AppendRune(word, unicode.ToLower(r))
 		}
 	}
 	flush()
-	return words
-}
-
-func addWord(words []string, seen map[string]bool, w string) []string {
-	if len(w) > maxWordLen {
-		w = strings.ToValidUTF8(w[:maxWordLen], "")
-	}
-	if w == "" || seen[w] {
-		return words
-	}
-	seen[w] = true
-	return append(words, w)
+	return b
 }
 
 // queryWords cuts what a person typed; a word directly followed by * is a prefix.
 func queryWords(text string) []string {
 	var words []string
 	for _, field := range strings.Fields(text) {
-		list := cutWords(field)
+		list := strings.Fields(string(foldWords(nil, field)))
 		if n := len(list); n > 0 && strings.HasSuffix(field, "*") {
 			list[n-1] += "*"
 		}
