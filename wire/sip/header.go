@@ -215,7 +215,7 @@ func SplitMediaType(v string) (mediaType string, params Params) {
 	if i := strings.IndexByte(v, ';'); i >= 0 {
 		v, params = trimRight(v[:i]), Params(v[i:])
 	}
-	if strings.IndexAny(v, " \t") >= 0 {
+	if strings.ContainsAny(v, " \t") {
 		v = strings.NewReplacer(" ", "", "\t", "").Replace(v)
 	}
 	return toLower(v), params
