@@ -38,18 +38,22 @@ func (s *Server) exists(aor string, done func(bool, error)) {
 // trust lets the connection of an authenticated REGISTER speak for its account.
 func (s *Server) trust(r *route.Request, until time.Time) {
 	id := r.Identity
-	s.auth.Trust(sourceOf(r.Flow), auth.Identity{AOR: id.AOR, Device: id.Device, Name: id.Name, Admin: id.Admin}, until)
+	s.auth.Trust(s.sourceOf(r.Flow), auth.Identity{AOR: id.AOR, Device: id.Device, Name: id.Name, Admin: id.Admin}, until)
 	if left := time.Until(until); left > 0 {
 		r.Flow.SetIdle(left) // a client without keep-alives stays until its registration ends
 	}
 }
 
 // sourceOf says to package auth where a request came from.
-func sourceOf(f transport.Flow) auth.Source {
+func (s *Server) sourceOf(f transport.Flow) auth.Source {
 	src := auth.Source{Listener: f.Listener(), Kind: f.Kind().String(), Addr: f.Remote()}
-	if f.Kind() != transport.UDP {
-		src.Conn = f.ID()
+	switch f.Kind() {
+	case transport.UDP:
+		return src
+	case transport.WS, transport.WSS:
+		src.Listener = s.cfg.WebSocketListener() // it is the HTTP door that listens
 	}
+	src.Conn = f.ID()
 	return src
 }
 

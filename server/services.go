@@ -147,7 +147,7 @@ func (d dialogs) Peer(callID, fromTag, toTag string) (string, bool) {
 type authenticator struct{ s *Server }
 
 func (a authenticator) Authenticate(r *route.Request, proxy bool) {
-	a.s.auth.Authenticate(r.Msg, sourceOf(r.Flow), proxy, func(res auth.Result) {
+	a.s.auth.Authenticate(r.Msg, a.s.sourceOf(r.Flow), proxy, func(res auth.Result) {
 		if res.Digest {
 			a.s.transport.Prove(r.Flow)
 		}
