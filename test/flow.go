@@ -27,6 +27,7 @@ import (
 //	bob > 180 [INVITE]          answers the last request that came, or the last of that method
 //	bob < INVITE                the next message that comes; 100 is skipped unless it is asked for
 //	alice < 200 [INVITE]
+//	bob <* NOTIFY               the same, but answers 200 to those that do not fit until one does
 //	bob < nothing
 //	log call.end alice bob      a record of that kind is there
 //	server restarts
@@ -97,7 +98,13 @@ func parseFlow(text string) []step {
 
 func (f *flow) fatalf(format string, args ...any) {
 	f.t.Helper()
-	f.t.Fatalf("%s:%d: %s", f.file, f.line, fmt.Sprintf(format, args...))
+	text := fmt.Sprintf("%s:%d: %s", f.file, f.line, fmt.Sprintf(format, args...))
+	for _, p := range f.parties {
+		for _, m := range p.Inbox() {
+			text += "\n\t" + p.Name + " also got " + Line(m)
+		}
+	}
+	f.t.Fatal(text)
 }
 
 func (f *flow) play(st step) {
@@ -169,6 +176,8 @@ func (f *flow) act(p *party, verb string, words, attrs []string) {
 		f.request(p, words, attrs)
 	case verb == "<":
 		f.expect(p, words, attrs)
+	case verb == "<*":
+		f.expectUntil(p, words, attrs)
 	default:
 		f.fatalf("%q is no verb", verb)
 	}
@@ -328,8 +337,25 @@ func (p *party) know(d *Dialog) {
 	p.dialogs = append(p.dialogs, d)
 }
 
+// expectUntil takes requests until one fits, and answers the others.
+func (f *flow) expectUntil(p *party, words, attrs []string) {
+	f.t.Helper()
+	m := f.next(p, words)
+	for f.misfit(m, attrs) != "" {
+		f.respond(p, []string{"200"}, nil)
+		m = f.next(p, words)
+	}
+}
+
 // expect takes the next message and looks at it.
 func (f *flow) expect(p *party, words, attrs []string) {
+	f.t.Helper()
+	if no := f.misfit(f.next(p, words), attrs); no != "" {
+		f.fatalf("%s", no)
+	}
+}
+
+func (f *flow) next(p *party, words []string) *sip.Message {
 	f.t.Helper()
 	m, err := p.Find(Patience, func(m *sip.Message) bool {
 		return m.IsRequest() || m.Status() != 100 || words[0] == "100"
@@ -345,7 +371,7 @@ func (f *flow) expect(p *party, words, attrs []string) {
 		f.fatalf("%s got %s, want %s", p.Name, Line(m), strings.Join(words, " "))
 	}
 	p.took(m)
-	f.check(m, attrs)
+	return m
 }
 
 func (p *party) took(m *sip.Message) {
@@ -441,13 +467,13 @@ func (f *flow) edit(_ *party, d *sip.Draft, attrs []string) {
 	}
 }
 
-// check looks at what came as the lines below a step say.
-func (f *flow) check(m *sip.Message, attrs []string) {
+// misfit says what of the lines below a step does not hold; "" if all do.
+func (f *flow) misfit(m *sip.Message, attrs []string) string {
 	f.t.Helper()
 	for _, a := range attrs {
 		if name, ok := strings.CutPrefix(a, "!"); ok {
 			if v := values(m, name); len(v) > 0 {
-				f.fatalf("there is %s: %s", name, v[0])
+				return fmt.Sprintf("there is %s: %s", name, v[0])
 			}
 			continue
 		}
@@ -458,9 +484,10 @@ func (f *flow) check(m *sip.Message, attrs []string) {
 		}
 		list := values(m, name)
 		if !slices.ContainsFunc(list, re.MatchString) {
-			f.fatalf("%s is %q, want %s", name, list, pattern)
+			return fmt.Sprintf("%s is %q, want %s", name, list, pattern)
 		}
 	}
+	return ""
 }
 
 func values(m *sip.Message, name string) []string {

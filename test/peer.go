@@ -58,6 +58,12 @@ func (s *Server) Dial(kind transport.Kind, from ...From) *Peer {
 	return p
 }
 
+// For makes errors of the peer those of a subtest.
+func (p *Peer) For(t testing.TB) *Peer {
+	p.t = t
+	return p
+}
+
 // TryDial is Dial that returns its error.
 func (s *Server) TryDial(kind transport.Kind, from ...From) (*Peer, error) {
 	local := "127.0.0.1"
@@ -268,11 +274,11 @@ func (p *Peer) took(b []byte) {
 			return
 		}
 	}
-	m, err := sip.Parse(b)
-	if err != nil {
-		p.others = append(p.others, b)
-	} else {
+	// An answer to what is malformed is malformed too, where it copies; it is a message all the same.
+	if m, _ := sip.Parse(bytes.Clone(b)); m.Status() > 0 || m.Method() != "" {
 		p.inbox = append(p.inbox, m)
+	} else {
+		p.others = append(p.others, b)
 	}
 	p.wake()
 }

@@ -29,15 +29,19 @@ type UA struct {
 // UA makes a user agent on a socket of its own. name is a user, or a user with a number behind it.
 func (s *Server) UA(name string, kind transport.Kind, from ...From) *UA {
 	s.t.Helper()
-	user := strings.TrimRight(name, "0123456789")
+	user := name
+	if !strings.Contains(name, "@") {
+		user = strings.TrimRight(name, "0123456789")
+	}
 	u := &UA{Peer: s.Dial(kind, from...), Name: name, User: user, Password: Password(user), server: s}
-	u.Contact = fmt.Sprintf("<sip:%s@%s;transport=%v>", user, u.Local, kind)
+	account, _, _ := strings.Cut(user, "@")
+	u.Contact = fmt.Sprintf("<sip:%s@%s;transport=%v>", account, u.Local, kind)
 	if kind == transport.UDP {
-		u.Contact = fmt.Sprintf("<sip:%s@%s>", user, u.Local)
+		u.Contact = fmt.Sprintf("<sip:%s@%s>", account, u.Local)
 	}
 	if kind == transport.WS || kind == transport.WSS {
 		// As browsers do: they cannot be reached but on their own socket (RFC 7118 §5).
-		u.Contact = fmt.Sprintf("<sip:%s@%s.invalid;transport=ws>", user, "x"+Unique())
+		u.Contact = fmt.Sprintf("<sip:%s@%s.invalid;transport=ws>", account, "x"+Unique())
 	}
 	u.register.callID, u.register.tag = "reg-"+Unique()+"@test", "r"+Unique()
 	return u
@@ -160,11 +164,8 @@ func (u *UA) Authorize(d *sip.Draft) *sip.Draft {
 	if c.Proxy {
 		id = sip.HProxyAuthorization
 	}
-	user := u.User
-	if i := strings.IndexByte(user, '@'); i >= 0 {
-		user = user[:i]
-	}
-	return d.Set(id, c.Answer(u.Style, user, u.Password, d.Method(), d.URI()))
+	account, _, _ := strings.Cut(u.User, "@")
+	return d.Set(id, c.Answer(u.Style, sip.Unescape(account), u.Password, d.Method(), d.URI()))
 }
 
 // RegisterRequest makes a REGISTER for the user agent's contact.
@@ -251,7 +252,7 @@ func (u *UA) Reply(req *sip.Message, status int, edits ...func(*sip.Draft)) {
 func (u *UA) Response(req *sip.Message, status int, edits ...func(*sip.Draft)) *sip.Draft {
 	d := sip.NewResponse(req, status, "")
 	if status > 100 {
-		d.SetToTag("t-" + u.Name + "-" + strconv.Itoa(int(u.Local.Port())))
+		d.SetToTag("t-" + strings.ReplaceAll(u.Name, "@", ".at.") + "-" + strconv.Itoa(int(u.Local.Port())))
 	}
 	if m := req.Method(); (m == sip.INVITE || m == sip.SUBSCRIBE || m == sip.REFER || m == sip.UPDATE) && status > 100 && status < 300 {
 		for v := range req.Each(sip.HRecordRoute) {
