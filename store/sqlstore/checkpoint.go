@@ -74,7 +74,7 @@ func (c *checkpointer) checkpoint(q querier) (frames, done int64) {
 	if err == nil {
 		return frames, done
 	}
-	c.m.failures.WithLabelValues("checkpoint").Inc()
+	c.m.checkpointFailures.Inc()
 	if !unsynced(err) {
 		// Nothing is marked as copied, so the next checkpoint copies it again.
 		c.log.Warn("the log could not be checkpointed, trying again later", "err", err)
@@ -102,4 +102,12 @@ func unsynced(err error) bool {
 		return true
 	}
 	return false
+}
+
+// notify wakes the one receiver of a channel with room for one.
+func notify(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/committer"
 )
 
 // appended is what became of one record.
@@ -153,8 +154,14 @@ func lockDatabase(t *testing.T, o Options) (unlock func()) {
 // withFaults opens a SQLite store on a file system that fails on demand.
 func withFaults(t *testing.T) (*running, *faults, Options) {
 	t.Helper()
+	return withFaultsQueue(t, 0)
+}
+
+// withFaultsQueue has a queue of its own length.
+func withFaultsQueue(t *testing.T, queue int) (*running, *faults, Options) {
+	t.Helper()
 	f := newFaults(t)
-	o := Options{Dir: t.TempDir(), Log: testLog(t), vfs: f.name}
+	o := Options{Dir: t.TempDir(), Log: testLog(t), vfs: f.name, queue: queue}
 	r := open(t, o)
 	r.put(t, message("a@x", "b@x", "before"))
 	f.take()
@@ -206,7 +213,7 @@ func TestFailedSync(t *testing.T) {
 func TestSyncFailsForGood(t *testing.T) {
 	t.Parallel()
 	f := newFaults(t)
-	o := Options{Dir: t.TempDir(), Log: testLog(t), vfs: f.name, limit: func(w writer) writer { return shortLimit{w} }}
+	o := Options{Dir: t.TempDir(), Log: testLog(t), vfs: f.name, limit: func(w committer.Writer) committer.Writer { return shortLimit{w} }}
 	s, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -241,9 +248,9 @@ func TestSyncFailsForGood(t *testing.T) {
 }
 
 // shortLimit is a writer that gives up sooner.
-type shortLimit struct{ writer }
+type shortLimit struct{ committer.Writer }
 
-func (shortLimit) limit() time.Duration { return 300 * time.Millisecond }
+func (shortLimit) Limit() time.Duration { return 300 * time.Millisecond }
 
 // hang blocks the next sync of the WAL until the returned function is called.
 func (f *faults) hang(t *testing.T) (hanging chan struct{}, release func()) {

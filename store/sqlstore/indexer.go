@@ -16,6 +16,8 @@ import (
 
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/committer"
+	"github.com/parley-im/parley/store/words"
 )
 
 // Pace of the indexer: it collects for a moment, because a transaction of many records costs less than many transactions,
@@ -48,7 +50,7 @@ func (c *recent) add(records []*store.Record) {
 		c.records, c.bytes = nil, 0
 	}
 	for _, r := range records {
-		c.bytes += size(r)
+		c.bytes += committer.Size(r)
 	}
 	if c.records = append(c.records, records...); len(c.records) > recentMost || c.bytes > recentMemory {
 		c.records, c.bytes = nil, 0 // the indexer is behind, and will read
@@ -365,7 +367,7 @@ func (b *batch) add(r *store.Record, text func(*store.Record) string) {
 	default:
 		return // deliveries are found by reading the log
 	}
-	if b.folded = foldWords(b.folded[:0], text(r)); len(b.folded) > 0 {
+	if b.folded = words.Fold(b.folded[:0], text(r)); len(b.folded) > 0 {
 		b.words = append(b.words, recordWords{r.Seq, string(b.folded)})
 	}
 }

@@ -41,7 +41,7 @@ func lockFolder(dir string) (*folderLock, error) {
 			store.ErrInUse, dir, who)
 		return nil, errs.Wrap(errs.Conflict, err, "sqlstore")
 	}
-	if err := f.Truncate(0); err == nil {
+	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	if err != nil {

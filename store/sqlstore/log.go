@@ -12,6 +12,7 @@ import (
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/committer"
 )
 
 // clockSlack is how far the clock may have been wrong without a search by time missing records.
@@ -19,7 +20,7 @@ const clockSlack = 2 * time.Hour
 
 // log reads the log; the committer writes it.
 type log struct {
-	*committer
+	*committer.Committer
 	db *sql.DB // read only
 }
 

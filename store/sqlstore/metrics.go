@@ -2,22 +2,12 @@ package sqlstore
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics of one store. Labels: result is "ok", "busy", "unavailable", "invalid"; what is "commit" or "checkpoint".
+// metrics of one store beside the committer's. They have no labels.
 type metrics struct {
-	appendSeconds   prometheus.Histogram
-	appends         *prometheus.CounterVec
-	batchRecords    prometheus.Histogram
-	commitSeconds   prometheus.Histogram
-	queueRecords    prometheus.Gauge
-	queueBytes      prometheus.Gauge
-	retries         prometheus.Counter
-	failures        *prometheus.CounterVec
-	recoveries      prometheus.Counter
-	voids           prometheus.Counter
-	head            prometheus.Gauge
-	indexPosition   prometheus.Gauge
-	indexLagSeconds prometheus.Gauge
-	indexRebuilds   prometheus.Counter
+	checkpointFailures prometheus.Counter
+	indexPosition      prometheus.Gauge
+	indexLagSeconds    prometheus.Gauge
+	indexRebuilds      prometheus.Counter
 
 	reg prometheus.Registerer // nil: not registered
 	all []prometheus.Collector
@@ -25,30 +15,9 @@ type metrics struct {
 
 // newMetrics makes and registers them; reg may be nil.
 func newMetrics(reg prometheus.Registerer) *metrics {
-	seconds := []float64{.0002, .0005, .001, .002, .003, .005, .01, .02, .05, .1, .2, .5, .8, 1, 5}
 	m := &metrics{
-		appendSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "parley_log_append_seconds",
-			Help: "Time from appending a record until it was durable or refused.", Buckets: seconds}),
-		appends: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "parley_log_appends_total",
-			Help: "Records appended, by result."}, []string{"result"}),
-		batchRecords: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "parley_log_batch_records",
-			Help: "Records in one commit.", Buckets: prometheus.ExponentialBuckets(1, 2, 13)}),
-		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "parley_log_commit_seconds",
-			Help: "Duration of one commit with its sync.", Buckets: seconds}),
-		queueRecords: prometheus.NewGauge(prometheus.GaugeOpts{Name: "parley_log_queue_records",
-			Help: "Records that wait to be durable or for their callback."}),
-		queueBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "parley_log_queue_bytes",
-			Help: "Memory held by these records."}),
-		retries: prometheus.NewCounter(prometheus.CounterOpts{Name: "parley_log_retries_total",
-			Help: "Commits that were tried again because the database was locked, full or busy."}),
-		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "parley_log_failures_total",
-			Help: "Input/output errors, failed syncs and lost connections, by what was being done."}, []string{"what"}),
-		recoveries: prometheus.NewCounter(prometheus.CounterOpts{Name: "parley_log_recoveries_total",
-			Help: "Times the log was brought back to a known state after a failure."}),
-		voids: prometheus.NewCounter(prometheus.CounterOpts{Name: "parley_log_voids_total",
-			Help: "Records that became durable after their sender was told otherwise, and were voided."}),
-		head: prometheus.NewGauge(prometheus.GaugeOpts{Name: "parley_log_head",
-			Help: "Sequence number of the last durable record."}),
+		checkpointFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: "parley_log_checkpoint_failures_total",
+			Help: "Checkpoints of the log that failed; after a failed sync the process ends."}),
 		indexPosition: prometheus.NewGauge(prometheus.GaugeOpts{Name: "parley_index_position",
 			Help: "Sequence number up to which the log is indexed."}),
 		indexLagSeconds: prometheus.NewGauge(prometheus.GaugeOpts{Name: "parley_index_lag_seconds",
@@ -56,8 +25,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		indexRebuilds: prometheus.NewCounter(prometheus.CounterOpts{Name: "parley_index_rebuilds_total",
 			Help: "Times the index was thrown away and made again from the log."}),
 	}
-	m.all = []prometheus.Collector{m.appendSeconds, m.appends, m.batchRecords, m.commitSeconds, m.queueRecords, m.queueBytes, m.retries,
-		m.failures, m.recoveries, m.voids, m.head, m.indexPosition, m.indexLagSeconds, m.indexRebuilds}
+	m.all = []prometheus.Collector{m.checkpointFailures, m.indexPosition, m.indexLagSeconds, m.indexRebuilds}
 	if m.reg = reg; reg != nil {
 		reg.MustRegister(m.all...)
 	}

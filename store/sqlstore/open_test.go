@@ -135,11 +135,8 @@ func TestOrder(t *testing.T) {
 // TestBusy: a full queue refuses at once, and what was queued is still answered.
 func TestBusy(t *testing.T) {
 	t.Parallel()
-	r, f, _ := withFaults(t)
 	const most = 100
-	r.log.mu.Lock()
-	r.log.most = most
-	r.log.mu.Unlock()
+	r, f, _ := withFaultsQueue(t, most)
 	hanging, release := f.hang(t)
 	results := make(chan error, 2*most)
 	put := func() { r.Log().Append(message("a@x", "b@x", "x"), func(err error) { results <- err }) }
@@ -256,8 +253,8 @@ func TestMetrics(t *testing.T) {
 	if err != nil || len(problems) > 0 {
 		t.Error(problems, err)
 	}
-	if n := testutil.ToFloat64(r.m.head); n != 1 {
-		t.Errorf("head is %v", n)
+	if n, err := testutil.GatherAndCount(reg, "parley_log_head", "parley_index_position"); n != 2 || err != nil {
+		t.Errorf("%d of 2 gauges, %v", n, err)
 	}
 }
 

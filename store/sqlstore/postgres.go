@@ -16,6 +16,7 @@ import (
 
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/committer"
 )
 
 // How the log is written on PostgreSQL: one statement for a batch, which moves the head row and inserts the records above
@@ -110,7 +111,7 @@ func (w *postgresWriter) drop() {
 	w.conn = nil
 }
 
-func (w *postgresWriter) close() error {
+func (w *postgresWriter) Close() error {
 	w.drop()
 	return nil
 }
@@ -127,12 +128,12 @@ WITH head AS (
 )
 SELECT base FROM head`
 
-func (w *postgresWriter) commit(records []*store.Record, voids []int64, gate func() bool) (int64, error) {
+func (w *postgresWriter) Commit(records []*store.Record, voids []int64, gate func() bool) (int64, error) {
 	if w.conn == nil {
 		return 0, errors.New("sqlstore: not connected to PostgreSQL")
 	}
 	if !gate() {
-		return 0, errDropped
+		return 0, committer.ErrDropped
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), postgresAnswer)
 	defer cancel()
@@ -187,30 +188,30 @@ func postgresArgs(records []*store.Record) []any {
 	return []any{int64(n), ids, ats, texts[0], texts[1], texts[2], texts[3], refs, metas, texts[4], hashes, bodies}
 }
 
-func (w *postgresWriter) judge(err error) verdict {
+func (w *postgresWriter) Judge(err error) committer.Verdict {
 	var pg *pgconn.PgError
 	if w.conn == nil || w.conn.IsClosed() || !errors.As(err, &pg) || pg.Severity != "ERROR" {
 		// No answer, or the last words of a session: the commit may have happened.
 		w.drop()
-		return doubtful
+		return committer.Doubtful
 	}
 	// The server says that this transaction failed, and it is still there.
 	switch class := pg.Code[:2]; {
 	case class == "40", class == "53", class == "55", class == "57", class == "25":
-		return again // rolled back, out of room, locked, canceled by a timeout, read only
+		return committer.Again // rolled back, out of room, locked, canceled by a timeout, read only
 	default:
-		return poisoned // data it does not take, or a table that is not as it should be
+		return committer.Poisoned // data it does not take, or a table that is not as it should be
 	}
 }
 
-func (w *postgresWriter) recover(ctx context.Context) error {
-	if w.probe() == nil {
+func (w *postgresWriter) Recover(ctx context.Context) error {
+	if w.Probe() == nil {
 		return nil
 	}
 	return w.connect(ctx)
 }
 
-func (w *postgresWriter) probe() error {
+func (w *postgresWriter) Probe() error {
 	if w.conn == nil {
 		return errors.New("sqlstore: not connected to PostgreSQL")
 	}
@@ -220,7 +221,7 @@ func (w *postgresWriter) probe() error {
 	return err
 }
 
-func (w *postgresWriter) find(base int64, list []id.ID) ([]place, error) {
+func (w *postgresWriter) Find(base int64, list []id.ID) ([]committer.Place, error) {
 	if w.conn == nil {
 		return nil, errors.New("sqlstore: not connected to PostgreSQL")
 	}
@@ -235,10 +236,10 @@ func (w *postgresWriter) find(base int64, list []id.ID) ([]place, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sqlstore: looking for records: %w", err)
 	}
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p place, err error) {
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p committer.Place, err error) {
 		var b []byte
-		err = row.Scan(&p.seq, &b)
-		copy(p.id[:], b)
+		err = row.Scan(&p.Seq, &b)
+		copy(p.ID[:], b)
 		return p, err
 	})
 	if err != nil {
@@ -248,10 +249,10 @@ func (w *postgresWriter) find(base int64, list []id.ID) ([]place, error) {
 }
 
 // limit is none: what PostgreSQL acknowledged is on its disk, however long it stays away.
-func (w *postgresWriter) limit() time.Duration { return 0 }
+func (w *postgresWriter) Limit() time.Duration { return 0 }
 
 // lost is never: there is nothing beside the commits.
-func (w *postgresWriter) lost() <-chan error { return nil }
+func (w *postgresWriter) Lost() <-chan error { return nil }
 
 // postgresHead reads the highest seq given out.
 func postgresHead(ctx context.Context, db *sql.DB) (int64, error) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/words"
 )
 
 var _ store.Index = (*index)(nil)
@@ -102,8 +103,8 @@ func (x *index) Search(ctx context.Context, q store.Query) ([]store.Record, erro
 	if _, err := page(q.Limit); err != nil {
 		return nil, err
 	}
-	words := queryWords(q.Words)
-	if len(words) == 0 && strings.TrimSpace(q.Words) != "" {
+	wanted := words.Query(q.Words)
+	if len(wanted) == 0 && strings.TrimSpace(q.Words) != "" {
 		return nil, errs.New(errs.Invalid, "sqlstore: there is no word in %q", q.Words)
 	}
 	if q.With != "" && q.Person == "" {
@@ -139,7 +140,7 @@ func (x *index) Search(ctx context.Context, q store.Query) ([]store.Record, erro
 	}
 	var found []store.Record
 	for low < high-1 {
-		list, err := x.candidates(ctx, q, words, kinds, low, high)
+		list, err := x.candidates(ctx, q, wanted, kinds, low, high)
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +172,7 @@ func (x *index) Search(ctx context.Context, q store.Query) ([]store.Record, erro
 
 // candidates returns the next seqs between low and high (both excluded) in the order of the query: by words, else by
 // conversation, else by person, else simply those of the log with the kinds.
-func (x *index) candidates(ctx context.Context, q store.Query, words, kinds []string, low, high int64) ([]int64, error) {
+func (x *index) candidates(ctx context.Context, q store.Query, wanted, kinds []string, low, high int64) ([]int64, error) {
 	const some = 500
 	order := "ORDER BY seq"
 	if q.Newest {
@@ -179,14 +180,14 @@ func (x *index) candidates(ctx context.Context, q store.Query, words, kinds []st
 	}
 	indexed := !slices.ContainsFunc(kinds, func(k string) bool { return !slices.Contains(searchKinds, k) })
 	switch {
-	case len(words) > 0:
+	case len(wanted) > 0:
 		column := "seq"
 		if x.d == sqliteDialect {
 			column = "rowid"
 			order = strings.Replace(order, "seq", "rowid", 1)
 		}
 		text := fmt.Sprintf(x.d.findWords, fmt.Sprintf(` AND %s > $2 AND %s < $3 %s LIMIT $4`, column, column, order))
-		return x.seqs(ctx, text, x.d.queryArg(words), low, high, some)
+		return x.seqs(ctx, text, x.d.queryArg(wanted), low, high, some)
 	case q.With != "" && indexed && onlyConversation(kinds):
 		return x.seqs(ctx, `SELECT seq FROM filed WHERE key = $1 AND seq > $2 AND seq < $3 `+order+` LIMIT $4`,
 			pairKey(q.Person, q.With), low, high, some)

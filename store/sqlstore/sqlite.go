@@ -12,6 +12,7 @@ import (
 
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/committer"
 )
 
 // How the log is written on SQLite: one connection with prepared statements, WAL with synchronous=FULL, so that each COMMIT
@@ -69,12 +70,12 @@ func (w *sqliteWriter) disconnect() {
 	}
 }
 
-func (w *sqliteWriter) close() error {
+func (w *sqliteWriter) Close() error {
 	w.disconnect()
 	return w.db.Close()
 }
 
-func (w *sqliteWriter) commit(records []*store.Record, voids []int64, gate func() bool) (int64, error) {
+func (w *sqliteWriter) Commit(records []*store.Record, voids []int64, gate func() bool) (int64, error) {
 	if w.broken {
 		return 0, errors.New("sqlstore: the log was not verified after a failure")
 	}
@@ -83,7 +84,7 @@ func (w *sqliteWriter) commit(records []*store.Record, voids []int64, gate func(
 	}
 	err := w.write(records, voids)
 	if err == nil && !gate() {
-		err = errDropped
+		err = committer.ErrDropped
 	}
 	if err == nil {
 		if err = w.s.exec(w.s.end, nil); err == nil {
@@ -94,7 +95,7 @@ func (w *sqliteWriter) commit(records []*store.Record, voids []int64, gate func(
 		err = fmt.Errorf("sqlstore: commit: %w", err)
 	}
 	// SQLite has rolled back by itself after most errors, and then this one says only so.
-	if rerr := w.s.exec(w.s.back, nil); rerr != nil && errors.Is(err, errDropped) {
+	if rerr := w.s.exec(w.s.back, nil); rerr != nil && errors.Is(err, committer.ErrDropped) {
 		return 0, fmt.Errorf("sqlstore: rollback: %w", rerr)
 	}
 	return 0, err
@@ -105,7 +106,7 @@ func (w *sqliteWriter) write(records []*store.Record, voids []int64) error {
 	err := w.insert.insert(len(records), func(i int, row []driver.NamedValue) {
 		r := records[i]
 		r.Seq = w.next + int64(i)
-		bytes += size(r)
+		bytes += committer.Size(r)
 		w.bind(row, r)
 	})
 	if err != nil {
@@ -141,34 +142,34 @@ func (w *sqliteWriter) bind(a []driver.NamedValue, r *store.Record) {
 // errLocked is a checkpoint that had to stop for a reader or another process.
 var errLocked = errors.New("sqlstore: checkpoint: the database is locked")
 
-func (w *sqliteWriter) judge(err error) verdict {
+func (w *sqliteWriter) Judge(err error) committer.Verdict {
 	if errors.Is(err, errLocked) {
-		return again
+		return committer.Again
 	}
 	if errors.Is(err, errUnsynced) {
-		return fatal
+		return committer.Fatal
 	}
 	switch code, extended := sqliteCode(err); {
 	case code == sqlite3.SQLITE_BUSY, code == sqlite3.SQLITE_LOCKED:
-		return again
+		return committer.Again
 	case code == sqlite3.SQLITE_FULL, extended == sqlite3.SQLITE_IOERR_WRITE:
 		// The disk, the quota or the file's limit is full: the commit mark, which is the last thing written, was not
 		// written whole. A sync that fails, for want of room or not, is another error.
-		return again
+		return committer.Again
 	case code == sqlite3.SQLITE_CONSTRAINT && extended != sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY && extended != sqlite3.SQLITE_CONSTRAINT_ROWID:
-		return poisoned // with those two, somebody else has written: recover learns the next seq
+		return committer.Poisoned // with those two, somebody else has written: recover learns the next seq
 	case code == sqlite3.SQLITE_TOOBIG, code == sqlite3.SQLITE_MISMATCH, code == sqlite3.SQLITE_RANGE:
-		return poisoned
+		return committer.Poisoned
 	}
 	w.broken = true
-	return doubtful
+	return committer.Doubtful
 }
 
 // recover is SQLite's way back after an input/output error, above all a failed fdatasync. The kernel may have dropped the
 // pages it could not write and will not say so again, so the WAL is not trusted: a TRUNCATE checkpoint copies every commit
 // that was acknowledged into the database file, syncs that, and empties the WAL with whatever the failed commit left there.
 // Then a transaction of our own must succeed, with its sync. When the sync of the database file fails, see errUnsynced.
-func (w *sqliteWriter) recover(ctx context.Context) error {
+func (w *sqliteWriter) Recover(ctx context.Context) error {
 	w.broken = true
 	if w.s != nil {
 		w.s.exec(w.s.back, nil) // if a transaction is open; an error says that there is none
@@ -194,7 +195,7 @@ func (w *sqliteWriter) recover(ctx context.Context) error {
 	return w.connect(ctx)
 }
 
-func (w *sqliteWriter) probe() error {
+func (w *sqliteWriter) Probe() error {
 	if w.broken || w.s == nil {
 		return errors.New("sqlstore: the log was not verified after a failure")
 	}
@@ -202,7 +203,7 @@ func (w *sqliteWriter) probe() error {
 	return err
 }
 
-func (w *sqliteWriter) find(base int64, list []id.ID) ([]place, error) {
+func (w *sqliteWriter) Find(base int64, list []id.ID) ([]committer.Place, error) {
 	if w.s == nil {
 		return nil, errors.New("sqlstore: not connected")
 	}
@@ -216,7 +217,7 @@ type querier interface {
 }
 
 // findPlaces reads everything above base that is not void: that is little, for base is the head before the last commit.
-func findPlaces(ctx context.Context, q querier, base int64, list []id.ID) ([]place, error) {
+func findPlaces(ctx context.Context, q querier, base int64, list []id.ID) ([]committer.Place, error) {
 	wanted := make(map[id.ID]bool, len(list))
 	for _, d := range list {
 		wanted[d] = true
@@ -227,20 +228,20 @@ func findPlaces(ctx context.Context, q querier, base int64, list []id.ID) ([]pla
 		return nil, fmt.Errorf("sqlstore: looking for records: %w", err)
 	}
 	defer rows.Close()
-	var found []place
+	var found []committer.Place
 	for rows.Next() {
-		var p place
+		var p committer.Place
 		var b []byte
-		if err := rows.Scan(&p.seq, &b); err != nil {
+		if err := rows.Scan(&p.Seq, &b); err != nil {
 			return nil, fmt.Errorf("sqlstore: looking for records: %w", err)
 		}
-		copy(p.id[:], b)
-		if wanted[p.id] {
+		copy(p.ID[:], b)
+		if wanted[p.ID] {
 			found = append(found, p)
 		}
 	}
 	return found, rows.Err()
 }
 
-func (w *sqliteWriter) limit() time.Duration { return sqliteLimit }
-func (w *sqliteWriter) lost() <-chan error   { return w.points.failed }
+func (w *sqliteWriter) Limit() time.Duration { return sqliteLimit }
+func (w *sqliteWriter) Lost() <-chan error   { return w.points.failed }

@@ -20,29 +20,33 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/committer"
+	"github.com/parley-im/parley/store/words"
 )
 
 // Options of Open.
 type Options struct {
-	Dir        string                     // the data folder; must exist; required with PostgreSQL as well
-	URL        string                     // "" for SQLite in Dir, or postgres://…
-	Log        *slog.Logger               // nil: nothing is logged
-	Registerer prometheus.Registerer      // nil: metrics are kept but not shown
-	Text       func(*store.Record) string // the text of a record for search; nil: PlainText
-	vfs        string                     // SQLite's virtual file system, for tests that break it
-	hookSQLite func(log *sql.DB) error    // tests: limits on the writer's connection
-	limit      func(writer) writer        // tests: a writer with other limits
+	Dir        string                                  // the data folder; must exist; required with PostgreSQL as well
+	URL        string                                  // "" for SQLite in Dir, or postgres://…
+	Log        *slog.Logger                            // nil: nothing is logged
+	Registerer prometheus.Registerer                   // nil: metrics are kept but not shown
+	Text       func(*store.Record) string              // the text of a record for search; nil: words.PlainText
+	queue      int                                     // tests: a shorter queue
+	vfs        string                                  // SQLite's virtual file system, for tests that break it
+	hookSQLite func(log *sql.DB) error                 // tests: limits on the writer's connection
+	limit      func(committer.Writer) committer.Writer // tests: a writer with other limits
 }
 
 // Store is an open store. Nothing is recorded or indexed until Serve runs.
 type Store struct {
-	o     Options
-	lock  *folderLock
-	log   *log
-	state *state
-	index *index
-	dbs   []*sql.DB
-	m     *metrics
+	o      Options
+	lock   *folderLock
+	log    *log
+	state  *state
+	index  *index
+	recent *recent
+	dbs    []*sql.DB
+	m      *metrics
 
 	points *checkpointer // SQLite
 	head   func(context.Context) (int64, error)
@@ -59,7 +63,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Text == nil {
-		o.Text = PlainText
+		o.Text = words.PlainText
 	}
 	if st, err := os.Stat(o.Dir); err != nil || !st.IsDir() {
 		return nil, fmt.Errorf("sqlstore: the data folder %q does not exist or is no folder: %w", o.Dir, err)
@@ -83,7 +87,7 @@ func (s *Store) open(ctx context.Context) error {
 	if err := open(ctx); err != nil {
 		return err
 	}
-	if err := s.log.settle(ctx); err != nil {
+	if err := s.log.Settle(ctx); err != nil {
 		return err
 	}
 	return s.index.start(ctx)
@@ -163,18 +167,20 @@ func explain(err error, dir string) error {
 }
 
 // openLog makes the log over its writer.
-func (s *Store) openLog(w writer, read *sql.DB, head int64) error {
+func (s *Store) openLog(w committer.Writer, read *sql.DB, head int64) error {
 	if s.o.limit != nil {
 		w = s.o.limit(w)
 	}
-	s.log = &log{committer: newCommitter(w, newNotes(s.o.Dir, s.o.Log), head, s.o.Log, s.m), db: read}
+	recent := newRecent()
+	s.recent = recent
+	s.log = &log{db: read, Committer: committer.New(w, committer.Options{Dir: s.o.Dir, Head: head, Log: s.o.Log, Registerer: s.o.Registerer,
+		Landed: recent.add, MaxRecords: s.o.queue})}
 	return nil
 }
 
 func (s *Store) newIndex(d *dialect, path string, open func(context.Context) (*sql.DB, indexWriter, error)) {
 	s.index = &index{log: s.log, d: d, open: open, path: path, text: s.o.Text, slog: s.o.Log, m: s.m,
-		recent: newRecent(), wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), broken: make(chan struct{}, 1)}
-	s.log.landing = s.index.recent.add
+		recent: s.recent, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), broken: make(chan struct{}, 1)}
 }
 
 // Timeouts of statements beside the log's own.
@@ -264,7 +270,7 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 // Healthy returns nil while the log can be written, else why it cannot.
-func (s *Store) Healthy() error { return s.log.healthy() }
+func (s *Store) Healthy() error { return s.log.Healthy() }
 
 // Serve records and indexes until ctx ends; what was appended before is settled then. It returns store.ErrLogLost (wrapped)
 // when the log could not be brought back to a known state after a failure: the process must end, and start again.
@@ -299,7 +305,7 @@ func (s *Store) follow(ctx context.Context) {
 		case <-ticker.C:
 		}
 		if head, err := s.head(ctx); err == nil {
-			s.log.observe(head)
+			s.log.Observe(head)
 		}
 	}
 }
@@ -319,10 +325,11 @@ func (s *Store) Close() error {
 		errs = append(errs, s.index.close())
 	}
 	if s.lost {
+		s.log.Forget()
 		return errors.Join(append(errs, s.lock.Close())...)
 	}
 	if s.log != nil {
-		errs = append(errs, s.log.w.close())
+		errs = append(errs, s.log.Close())
 	}
 	for _, db := range s.dbs {
 		errs = append(errs, db.Close())

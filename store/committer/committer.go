@@ -1,4 +1,7 @@
-package sqlstore
+// Package committer makes records durable: it takes everything that waits, has it written in one transaction with one sync,
+// and tells all who waited, in order. It keeps the promise that every record is answered within a second, and that
+// nothing is read that was refused, whatever the database does: hang, fail, or succeed too late.
+package committer
 
 import (
 	"context"
@@ -8,13 +11,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
 )
 
 // Limits of the committer.
 const (
-	maxQueueRecords = 65536     // records between Append and their callback
+	MaxRecords      = 65536     // records between Append and their callback
 	maxQueueBytes   = 256 << 20 // memory they may hold
 	maxBatchRecords = 4096      // records in one transaction
 	maxBatchBytes   = 16 << 20  // bytes in one transaction; a larger single record goes alone
@@ -42,17 +47,25 @@ const (
 	committing              // it may land, whatever we are told
 )
 
-// committer is the one writer of the log. Three goroutines work for it: run takes everything that waits, writes it in one
+// Options of New.
+type Options struct {
+	Dir        string                // the data folder, for the notes of refused records
+	Head       int64                 // seq of the last record in the log
+	Log        *slog.Logger          // required
+	Registerer prometheus.Registerer // nil: metrics are not shown
+	Landed     func([]*store.Record) // nil, or told of records that were acknowledged; must not block or change them
+	MaxRecords int                   // fewer than MaxRecords; 0: MaxRecords
+}
+
+// Committer is the one writer of the log. Three goroutines work for it: run takes everything that waits, writes it in one
 // transaction and syncs once; watch refuses what waited too long, also while run hangs in the database; call runs the
 // callbacks, in order, so that a slow one does not hold up the next commit.
-type committer struct {
-	w     writer
-	notes *doomedNotes
+type Committer struct {
+	w     Writer
+	o     Options
+	notes *notes
 	log   *slog.Logger
 	m     *metrics
-
-	most    int                   // maxQueueRecords, less in a test
-	landing func([]*store.Record) // told what has landed, before anyone else; set before Serve
 
 	head   atomic.Int64          // highest seq that readers may see
 	sick   atomic.Pointer[error] // why the log could not be written last time; nil: it could
@@ -86,24 +99,40 @@ type call struct {
 	born time.Time
 }
 
-func newCommitter(w writer, notes *doomedNotes, head int64, log *slog.Logger, m *metrics) *committer {
-	c := &committer{most: maxQueueRecords, landing: func([]*store.Record) {}, w: w, notes: notes, log: log, m: m, wake: make(chan struct{}, 1), probe: make(chan struct{}, 1), called: make(chan struct{}, 1),
-		watchers: make(map[int]func(int64))}
-	c.head.Store(head)
-	m.head.Set(float64(head))
+// New makes a committer over a writer. Call Settle before anything is read.
+func New(w Writer, o Options) *Committer {
+	if o.MaxRecords == 0 {
+		o.MaxRecords = MaxRecords
+	}
+	if o.Landed == nil {
+		o.Landed = func([]*store.Record) {}
+	}
+	c := &Committer{w: w, o: o, notes: newNotes(o.Dir, o.Log), log: o.Log, m: newMetrics(o.Registerer), wake: make(chan struct{}, 1),
+		probe: make(chan struct{}, 1), called: make(chan struct{}, 1), watchers: make(map[int]func(int64))}
+	c.head.Store(o.Head)
+	c.m.head.Set(float64(o.Head))
 	return c
 }
 
+// Close closes the writer and takes the metrics back.
+func (c *Committer) Close() error {
+	c.m.close()
+	return c.w.Close()
+}
+
+// Forget takes the metrics back and leaves the writer as it is.
+func (c *Committer) Forget() { c.m.close() }
+
 // Append is store.Log.Append.
-func (c *committer) Append(r *store.Record, done func(error)) {
-	e := entry{rec: r, done: done, born: time.Now(), size: size(r)}
-	err := prepare(r)
+func (c *Committer) Append(r *store.Record, done func(error)) {
+	e := entry{rec: r, done: done, born: time.Now(), size: Size(r)}
+	err := Prepare(r)
 	c.mu.Lock()
 	switch {
 	case err != nil:
 	case c.closed:
 		err = store.ErrClosed
-	case c.pending >= c.most || c.bytes >= maxQueueBytes:
+	case c.pending >= c.o.MaxRecords || c.bytes >= maxQueueBytes:
 		err = store.ErrBusy
 	}
 	if err == nil {
@@ -137,7 +166,7 @@ func notify(ch chan struct{}) {
 
 // Serve runs the committer until ctx ends and what was queued is settled. It returns store.ErrLogLost (wrapped) when the
 // state of the log is unknown; everything that waited has been refused then.
-func (c *committer) Serve(ctx context.Context) error {
+func (c *Committer) Serve(ctx context.Context) error {
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	over := make(chan struct{})
@@ -156,7 +185,7 @@ func (c *committer) Serve(ctx context.Context) error {
 }
 
 // giveUp refuses what is left when run has ended. After a failure that is also a batch whose end nobody knows.
-func (c *committer) giveUp() {
+func (c *Committer) giveUp() {
 	c.mu.Lock()
 	c.closed = true
 	if c.phase == committing && !c.doomed {
@@ -173,7 +202,7 @@ func (c *committer) giveUp() {
 }
 
 // refuse moves entries to the callbacks. c.mu is held.
-func (c *committer) refuse(list []entry, err error) {
+func (c *Committer) refuse(list []entry, err error) {
 	for _, e := range list {
 		c.calls = append(c.calls, call{done: e.done, err: err, size: e.size, born: e.born})
 	}
@@ -185,10 +214,10 @@ var taskProbe = []entry{{}}
 
 // take waits for records and takes what fits into one transaction, or returns taskProbe. It returns nil when ctx has ended
 // and nothing waits, and an error when the log is lost.
-func (c *committer) take(ctx context.Context) ([]entry, error) {
+func (c *Committer) take(ctx context.Context) ([]entry, error) {
 	for {
 		select {
-		case err := <-c.w.lost():
+		case err := <-c.w.Lost():
 			return nil, err
 		default:
 		}
@@ -207,7 +236,7 @@ func (c *committer) take(ctx context.Context) ([]entry, error) {
 		select {
 		case <-c.wake:
 		case <-ctx.Done():
-		case err := <-c.w.lost():
+		case err := <-c.w.Lost():
 			return nil, err
 		case <-c.probe:
 			return taskProbe, nil
@@ -216,7 +245,7 @@ func (c *committer) take(ctx context.Context) ([]entry, error) {
 }
 
 // next takes a batch off the queue. c.mu is held.
-func (c *committer) next() []entry {
+func (c *Committer) next() []entry {
 	take, bytes, most := 0, 0, maxBatchRecords
 	if c.single > 0 {
 		c.single--
@@ -236,7 +265,7 @@ func (c *committer) next() []entry {
 
 // pointOfNoReturn is called by the writer before the statement that may make the batch durable. False means that its
 // senders have been refused meanwhile and it must be dropped.
-func (c *committer) pointOfNoReturn() bool {
+func (c *Committer) pointOfNoReturn() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.doomed {
@@ -248,7 +277,7 @@ func (c *committer) pointOfNoReturn() bool {
 
 // back returns to the state before the point of no return: the last try certainly did not land. It says whether the batch
 // is still wanted.
-func (c *committer) back() bool {
+func (c *Committer) back() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.phase = writing
@@ -256,14 +285,13 @@ func (c *committer) back() bool {
 }
 
 // landed settles a batch that is durable. It reports false when the batch was refused meanwhile, so that it must be voided.
-func (c *committer) landed(batch []entry, records []*store.Record, head int64) bool {
+func (c *Committer) landed(batch []entry, head int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.phase = idle
 	if c.doomed {
 		return false
 	}
-	c.landing(records)
 	c.flying = nil
 	c.sick.Store(nil)
 	c.advance(head)
@@ -276,16 +304,16 @@ func (c *committer) landed(batch []entry, records []*store.Record, head int64) b
 }
 
 // advance makes records up to head visible to readers. c.mu is held.
-func (c *committer) advance(head int64) {
+func (c *Committer) advance(head int64) {
 	if head > c.head.Load() {
 		c.head.Store(head)
 		c.m.head.Set(float64(head))
 	}
 }
 
-// observe takes a head that other nodes may have moved, unless a batch of ours may lie below it that readers must not see
+// Observe takes a head that other nodes may have moved, unless a batch of ours may lie below it that readers must not see
 // yet.
-func (c *committer) observe(head int64) {
+func (c *Committer) Observe(head int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.phase == committing || c.doomed || head <= c.head.Load() {
@@ -297,7 +325,7 @@ func (c *committer) observe(head int64) {
 }
 
 // dropped settles a batch that did not land and never will. Its senders get err unless they were refused already.
-func (c *committer) dropped(err error) {
+func (c *Committer) dropped(err error) {
 	c.awaitRefusal()
 	c.mu.Lock()
 	if !c.doomed {
@@ -312,7 +340,7 @@ func (c *committer) dropped(err error) {
 }
 
 // requeue puts a batch that cannot be written as a whole back, to be written one by one.
-func (c *committer) requeue(batch []entry) {
+func (c *Committer) requeue(batch []entry) {
 	c.awaitRefusal()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -324,7 +352,7 @@ func (c *committer) requeue(batch []entry) {
 }
 
 // voided ends the time of a batch that had landed against our word: its void records are durable up to head.
-func (c *committer) voided(head int64) {
+func (c *Committer) voided(head int64) {
 	c.mu.Lock()
 	c.flying, c.doomed, c.noted = nil, false, false
 	c.advance(head)
@@ -336,7 +364,7 @@ func (c *committer) voided(head int64) {
 
 // awaitRefusal waits until the watchdog, if it is about to refuse the batch, has done so: refusals keep their place in the
 // order of callbacks, and notes are not written after they were cleared.
-func (c *committer) awaitRefusal() {
+func (c *Committer) awaitRefusal() {
 	c.mu.Lock()
 	ch := c.refusing
 	c.mu.Unlock()
@@ -347,7 +375,7 @@ func (c *committer) awaitRefusal() {
 
 // watch refuses what has waited too long. Entries expire in the order in which they were appended; a batch is as old as
 // its first entry and is refused as a whole.
-func (c *committer) watch(stop chan struct{}) {
+func (c *Committer) watch(stop chan struct{}) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
@@ -364,7 +392,7 @@ func (c *committer) watch(stop chan struct{}) {
 }
 
 // expire refuses what is too old at now and returns when to look again.
-func (c *committer) expire(now time.Time) time.Duration {
+func (c *Committer) expire(now time.Time) time.Duration {
 	c.mu.Lock()
 	if c.phase != idle && !c.doomed && len(c.flying) > 0 && now.Sub(c.flying[0].born) >= patience {
 		batch := c.flying
@@ -405,7 +433,7 @@ func (c *committer) expire(now time.Time) time.Duration {
 }
 
 // call runs callbacks until over is closed and none are left.
-func (c *committer) call(over chan struct{}) {
+func (c *Committer) call(over chan struct{}) {
 	for {
 		c.mu.Lock()
 		calls := c.calls
@@ -437,7 +465,7 @@ func (c *committer) call(over chan struct{}) {
 	}
 }
 
-func (c *committer) runCalls(calls []call, watchers []func(int64)) {
+func (c *Committer) runCalls(calls []call, watchers []func(int64)) {
 	now := time.Now()
 	entries, bytes, ok := 0, 0, 0
 	for i := range calls {
@@ -468,7 +496,7 @@ func (c *committer) runCalls(calls []call, watchers []func(int64)) {
 	c.release(entries, bytes)
 }
 
-func (c *committer) release(entries, bytes int) {
+func (c *Committer) release(entries, bytes int) {
 	c.mu.Lock()
 	c.pending -= entries
 	c.bytes -= bytes
@@ -486,10 +514,10 @@ func result(err error) string {
 }
 
 // Head is store.Log.Head.
-func (c *committer) Head() int64 { return c.head.Load() }
+func (c *Committer) Head() int64 { return c.head.Load() }
 
 // Subscribe is store.Log.Subscribe.
-func (c *committer) Subscribe(fn func(head int64)) (cancel func()) {
+func (c *Committer) Subscribe(fn func(head int64)) (cancel func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := c.nextID
@@ -503,16 +531,17 @@ func (c *committer) Subscribe(fn func(head int64)) (cancel func()) {
 }
 
 // fail remembers that the log could not be written.
-func (c *committer) fail(err error) { c.sick.Store(&err) }
+func (c *Committer) fail(err error) { c.sick.Store(&err) }
 
-// healthy is nil when the log could be written last time.
-func (c *committer) healthy() error {
+// Healthy is nil when the log could be written last time.
+func (c *Committer) Healthy() error {
 	if err := c.sick.Load(); err != nil {
-		return unavailable(*err, "sqlstore: the log cannot be written")
+		return errs.Wrap(errs.Unavailable, *err, "committer: the log cannot be written")
 	}
 	return nil
 }
 
 var errLate = errors.New("the database does not answer in time")
 
-var errDropped = errors.New("sqlstore: the batch is not wanted any more")
+// ErrDropped is what Commit returns when the gate said no.
+var ErrDropped = errors.New("committer: the batch is not wanted any more")

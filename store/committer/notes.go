@@ -1,4 +1,4 @@
-package sqlstore
+package committer
 
 import (
 	"bufio"
@@ -18,22 +18,22 @@ import (
 	"github.com/parley-im/parley/base/id"
 )
 
-// doomedNotes is a small file beside the database, "log.refused". Before the senders of a batch that hangs in its commit
+// notes is a small file beside the database, "log.refused". Before the senders of a batch that hangs in its commit
 // are told that it was not recorded, its ids go there; when the process is killed before it could void them, the next start
 // does. The file is empty at all other times.
-type doomedNotes struct {
+type notes struct {
 	name string
 	log  *slog.Logger
 	mu   sync.Mutex // guards the file
 }
 
-func newNotes(dir string, log *slog.Logger) *doomedNotes {
-	return &doomedNotes{name: filepath.Join(dir, "log.refused"), log: log}
+func newNotes(dir string, log *slog.Logger) *notes {
+	return &notes{name: filepath.Join(dir, "log.refused"), log: log}
 }
 
 // write appends "base id" for each entry and waits for that, but not longer than wait: the disk may hang for the same
 // reason as the commit. The text is in the hands of the kernel when it returns in time, so that a killed process keeps it.
-func (n *doomedNotes) write(base int64, batch []entry, wait time.Duration) {
+func (n *notes) write(base int64, batch []entry, wait time.Duration) {
 	var b bytes.Buffer
 	for i := range batch {
 		fmt.Fprintf(&b, "%d %s\n", base, batch[i].rec.ID)
@@ -63,7 +63,7 @@ func (n *doomedNotes) write(base int64, batch []entry, wait time.Duration) {
 }
 
 // clear empties the file: all that it names is settled.
-func (n *doomedNotes) clear() {
+func (n *notes) clear() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := os.Truncate(n.name, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -72,7 +72,7 @@ func (n *doomedNotes) clear() {
 }
 
 // read returns the ids and the lowest base among them. A line that was cut off by a crash is ignored.
-func (n *doomedNotes) read() (base int64, list []id.ID, err error) {
+func (n *notes) read() (base int64, list []id.ID, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	text, err := os.ReadFile(n.name)
@@ -80,7 +80,7 @@ func (n *doomedNotes) read() (base int64, list []id.ID, err error) {
 		return 0, nil, nil
 	}
 	if err != nil {
-		return 0, nil, fmt.Errorf("sqlstore: reading the notes of refused records: %w", err)
+		return 0, nil, fmt.Errorf("committer: reading the notes of refused records: %w", err)
 	}
 	s := bufio.NewScanner(bytes.NewReader(text))
 	for s.Scan() {
@@ -98,8 +98,8 @@ func (n *doomedNotes) read() (base int64, list []id.ID, err error) {
 	return base, list, s.Err()
 }
 
-// settle voids what an earlier process refused and could not void any more.
-func (c *committer) settle(ctx context.Context) error {
+// Settle voids what an earlier process refused and could not void any more.
+func (c *Committer) Settle(ctx context.Context) error {
 	base, list, err := c.notes.read()
 	if err != nil || len(list) == 0 {
 		return err

@@ -1,4 +1,6 @@
-package sqlstore
+// Package words cuts text into the words by which people search for it. All databases are given the same words, so that they
+// find the same.
+package words
 
 import (
 	"bytes"
@@ -11,14 +13,14 @@ import (
 	"github.com/parley-im/parley/store"
 )
 
-// Limits of what is indexed of one text.
+// Limits of what is taken of one text.
 const (
-	maxWords   = 10_000
-	maxWordLen = 64 // bytes; longer words are cut, in the text as in the query
+	MaxWords   = 10_000
+	MaxWordLen = 64 // bytes; longer words are cut, in the text as in the query
 )
 
 // PlainText is the text of a record by which people search for it, without knowing any format but the outlines of CPIM:
-// the body of text/*, and of message/cpim what follows its headers. It is the default of Options.Text.
+// the body of text/*, and of message/cpim what follows its headers.
 func PlainText(r *store.Record) string {
 	kind, _, _ := strings.Cut(r.ContentType, ";")
 	kind = strings.ToLower(strings.TrimSpace(kind))
@@ -81,11 +83,11 @@ func dropTags(b []byte) string {
 	return out.String()
 }
 
-// foldWords appends the words of a text, with a space between: runs of letters, marks and digits, in lower case,
+// Fold appends the words of a text, with a space between: runs of letters, marks and digits, in lower case,
 // compatibility forms and diacritics folded ("Ärger" is "arger"). Scripts that do not put spaces between words are cut
 // into single characters. A word contains no ASCII but [0-9a-z], so that it stays one word in every database.
-func foldWords(b []byte, text string) []byte {
-	for i, n := 0, 0; i < len(text) && n < maxWords; {
+func Fold(b []byte, text string) []byte {
+	for i, n := 0, 0; i < len(text) && n < MaxWords; {
 		c := text[i]
 		if c < utf8.RuneSelf && !wordByte(c) {
 			i++
@@ -136,7 +138,7 @@ func foldASCII(b []byte, word string) []byte {
 	if len(b) > 0 {
 		b = append(b, ' ')
 	}
-	for i := 0; i < min(len(word), maxWordLen); i++ {
+	for i := 0; i < min(len(word), MaxWordLen); i++ {
 		c := word[i]
 		if 'A' <= c && c <= 'Z' {
 			c += 'a' - 'A'
@@ -150,8 +152,8 @@ func foldASCII(b []byte, word string) []byte {
 func foldRunes(b []byte, run string) []byte {
 	var word []byte
 	flush := func() {
-		if len(word) > maxWordLen {
-			word = word[:maxWordLen]
+		if len(word) > MaxWordLen {
+			word = word[:MaxWordLen]
 			for !utf8.Valid(word) {
 				word = word[:len(word)-1]
 			}
@@ -179,11 +181,11 @@ func foldRunes(b []byte, run string) []byte {
 	return b
 }
 
-// queryWords cuts what a person typed; a word directly followed by * is a prefix.
-func queryWords(text string) []string {
+// Query cuts what a person typed into words; one that ends in * is a prefix.
+func Query(text string) []string {
 	var words []string
 	for _, field := range strings.Fields(text) {
-		list := strings.Fields(string(foldWords(nil, field)))
+		list := strings.Fields(string(Fold(nil, field)))
 		if n := len(list); n > 0 && strings.HasSuffix(field, "*") {
 			list[n-1] += "*"
 		}
