@@ -20,6 +20,9 @@ import (
 	"github.com/parley-im/parley/wire/sip"
 )
 
+// maxLegs bounds the dialogs of one call that are remembered: a phone may make up as many tags as it likes.
+const maxLegs = 64
+
 // DefaultMaxSilence is how long a call without session timers is taken to go on when neither side says anything.
 const DefaultMaxSilence = 12 * time.Hour
 
@@ -128,7 +131,9 @@ type call struct {
 	started  time.Time
 
 	// Guarded by Service.mu.
-	legs     map[string]bool // To tags of the dialogs; true when confirmed by a 2xx
+	legs     map[string]bool // To tags of the dialogs, at most maxLegs; true when confirmed by a 2xx
+	left     string          // who hung up last
+	device   string          // that answered
 	answered time.Time       // zero while ringing
 	expiry   *transaction.Timer
 	limit    time.Duration // between two signs of life
@@ -141,6 +146,16 @@ func (c *call) has(leg string) bool {
 	}
 	_, ok := c.legs[leg]
 	return ok
+}
+
+// talking tells whether a dialog is confirmed. The caller holds Service.mu.
+func (c *call) talking() bool {
+	for _, confirmed := range c.legs {
+		if confirmed {
+			return true
+		}
+	}
+	return false
 }
 
 // ServeSIP is the handler of INVITE outside a dialog.
@@ -171,6 +186,16 @@ func (s *Service) start(r *route.Request, to string) {
 		id: id.New(), key: key(m.CallID(), m.FromTag()), from: r.Identity.AOR, to: to,
 		fromTag: strings.Clone(m.FromTag()), started: time.Now(), legs: map[string]bool{}, limit: s.o.MaxSilence,
 	}
+	s.mu.Lock()
+	twice := s.calls[c.key] != nil
+	if !twice {
+		s.calls[c.key] = c
+	}
+	s.mu.Unlock()
+	if twice { // RFC 3261 §8.2.2.2: the same call on a second way, or a tag that is not the sender's
+		r.Reply(482, "", route.Warn("this call is being set up already"))
+		return
+	}
 	rec := &store.Record{ID: c.id, Kind: store.KindCallStart, From: c.from, To: c.to, Device: r.Identity.Device, Meta: map[string]string{
 		store.MetaCallID: strings.Clone(m.CallID()), store.MetaFromTag: c.fromTag, metaMedia: media(m),
 	}}
@@ -180,15 +205,25 @@ func (s *Service) start(r *route.Request, to string) {
 	r.Reply(100, "") // the caller must not repeat itself while the log is slow
 	s.o.Store.Append(rec, func(err error) {
 		if err != nil {
+			s.forget(c)
 			refuseUnrecorded(r)
 			return
 		}
 		s.metrics.started.Inc()
-		s.mu.Lock()
-		s.calls[c.key] = c
-		s.mu.Unlock()
 		s.ring(r, c)
 	})
+}
+
+// forget takes a call out of the table and tells whether it was open until now.
+func (s *Service) forget(c *call) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.ended {
+		return false
+	}
+	c.ended = true
+	delete(s.calls, c.key)
+	return true
 }
 
 func (s *Service) ring(r *route.Request, c *call) {
@@ -214,25 +249,43 @@ func (s *Service) heard(c *call, m *sip.Message) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !c.ended {
-		c.legs[strings.Clone(m.ToTag())] = status >= 200
+	if c.ended {
+		return
 	}
+	confirmed := status >= 200
+	if _, known := c.legs[m.ToTag()]; !known && len(c.legs) >= maxLegs && !(confirmed && c.dropEarly()) {
+		return
+	}
+	c.legs[strings.Clone(m.ToTag())] = confirmed
+}
+
+// dropEarly forgets one dialog that is not confirmed. The caller holds Service.mu.
+func (c *call) dropEarly() bool {
+	for tag, confirmed := range c.legs {
+		if !confirmed {
+			delete(c.legs, tag)
+			return true
+		}
+	}
+	return false
 }
 
 // done takes the end of the INVITE transaction.
 func (s *Service) done(c *call, o route.Outcome) {
-	if o.Status >= 200 && o.Status < 300 {
-		s.mu.Lock()
-		c.answered = time.Now()
-		s.mu.Unlock()
-		s.metrics.answered.Inc()
-		if o.Message != nil {
-			s.alive(c, o.Message)
-		}
+	if o.Status < 200 || o.Status >= 300 {
+		s.end(c, outcomeOf(o), o.Status, o.Reason)
 		return
 	}
-	outcome := outcomeOf(o)
-	s.end(c, outcome, o.Status, o.Reason)
+	s.metrics.answered.Inc()
+	s.mu.Lock()
+	c.answered, c.device = time.Now(), strings.Clone(o.Target.Device)
+	over := c.left != "" && !c.talking()
+	s.mu.Unlock()
+	if over { // who answered hung up before the answer was through
+		s.hungUp(c)
+		return
+	}
+	s.alive(c, o.Message)
 }
 
 func refuseUnrecorded(r *route.Request) {

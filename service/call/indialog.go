@@ -21,9 +21,9 @@ func (s *Service) InDialog(r *route.Request) {
 		return
 	}
 	if m.Method() == sip.BYE {
-		by := c.from
-		if m.FromTag() != c.fromTag {
-			by = c.to
+		by := c.to
+		if m.FromTag() == c.fromTag {
+			by = c.from
 		}
 		// Whatever the far end answers, who hangs up has left (RFC 3261 §15.1.1).
 		s.hangUp(c, legOf(c, m), by)
@@ -50,14 +50,19 @@ func legOf(c *call, m *sip.Message) string {
 func (s *Service) hangUp(c *call, leg, by string) {
 	s.mu.Lock()
 	delete(c.legs, leg)
-	last := !c.answered.IsZero()
-	for _, confirmed := range c.legs {
-		last = last && !confirmed
-	}
+	c.left = by
+	last := !c.answered.IsZero() && !c.talking()
 	s.mu.Unlock()
 	if last {
-		s.end(c, outcomeHungUp, 0, "hung up by "+by)
+		s.hungUp(c)
 	}
+}
+
+func (s *Service) hungUp(c *call) {
+	s.mu.Lock()
+	by := c.left
+	s.mu.Unlock()
+	s.end(c, outcomeHungUp, 0, "hung up by "+by)
 }
 
 // alive starts the clock of a call again: it ends when no refresh comes in time (RFC 4028 §10).

@@ -46,23 +46,18 @@ func outcomeOf(o route.Outcome) string {
 	return outcomeFailed
 }
 
-// end records the end of a call, once.
+// end records the end of a call, once. Its device is the one that answered.
 func (s *Service) end(c *call, outcome string, status int, reason string) {
-	s.mu.Lock()
-	if c.ended {
-		s.mu.Unlock()
+	if !s.forget(c) {
 		return
 	}
-	c.ended = true
-	if s.calls[c.key] == c {
-		delete(s.calls, c.key)
-	}
-	answered, expiry := c.answered, c.expiry
+	s.mu.Lock()
+	answered, device, expiry := c.answered, c.device, c.expiry
 	s.mu.Unlock()
 	if expiry != nil {
 		expiry.Stop()
 	}
-	rec := &store.Record{Kind: store.KindCallEnd, From: c.from, To: c.to, Ref: c.id, Meta: map[string]string{store.MetaOutcome: outcome}}
+	rec := &store.Record{Kind: store.KindCallEnd, From: c.from, To: c.to, Device: device, Ref: c.id, Meta: map[string]string{store.MetaOutcome: outcome}}
 	if !answered.IsZero() {
 		rec.Meta[store.MetaDuration] = strconv.FormatInt(time.Since(answered).Milliseconds(), 10)
 	}
