@@ -40,8 +40,8 @@ func hasTrusted(m *sip.Message) bool {
 			return true
 		}
 	}
-	for name, h := range m.Headers() {
-		if h.ID == sip.HOther && isTrustedName(name) {
+	for name := range m.Headers() {
+		if isTrustedName(name) {
 			return true
 		}
 	}
