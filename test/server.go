@@ -49,8 +49,8 @@ type Server struct {
 	kill func()       // ends a process at once; nil for a server in this process
 }
 
-// Password is the password of a user of Start.
-func Password(user string) string { return "secret of " + user }
+// Password is the password of a user, whose domain may be left out.
+func Password(user string) string { return "secret of " + AOR(user) }
 
 // Edit changes the configuration of a server before it starts.
 type Edit func(*config.Config)

@@ -247,37 +247,6 @@ func addRPort(data []byte) []byte {
 	return slices.Concat(data[:start+at], []byte(";rport"), data[start+at:])
 }
 
-// addCredentials puts credentials for the user in From behind the first line of a request.
-func (p *Peer) addCredentials(t *testing.T, data []byte) []byte {
-	t.Helper()
-	line, rest, _ := bytes.Cut(data, []byte("\r\n"))
-	words := strings.Fields(string(line))
-	if len(words) < 3 || strings.HasPrefix(words[0], "SIP/") {
-		return data
-	}
-	m, _ := sip.Parse(bytes.Clone(data)) // as much as can be read
-	who, domain := "watson", "example.com"
-	if from, err := m.From(); err == nil && from.URI.IsSIP() {
-		who, domain = sip.Unescape(from.URI.User), from.URI.Host
-	}
-	probe := "OPTIONS sip:" + domain + " SIP/2.0\r\nVia: " + p.Via() + "\r\nMax-Forwards: 70\r\nFrom: <sip:probe@" + domain + ">;tag=1\r\nTo: <sip:" + domain +
-		">\r\nCall-ID: probe" + Unique() + "\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
-	p.Write([]byte(probe))
-	c := ParseChallenges(p.Wait("a challenge", func(m *sip.Message) bool { return m.Status() == 407 }))[0]
-	name := "Proxy-Authorization: "
-	if words[0] == sip.REGISTER {
-		name = "Authorization: "
-	}
-	uri := strings.Join(words[1:len(words)-1], " ")
-	password := Password(who + "@" + domain)
-	if from, err := m.From(); err == nil && from.URI.IsSIP() {
-		password = Password(from.URI.User + "@" + domain) // accounts are made from the escaped form
-	}
-	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\x00", "\\\x00").Replace(who)
-	value := strings.Replace(c.Answer(Qop, who, password, words[0], uri), `username="`+who+`"`, `username="`+quoted+`"`, 1)
-	return slices.Concat(line, []byte("\r\n"+name+value+"\r\n"), rest)
-}
-
 // tortureAnswer sends data and compares what happens with want. It returns the answer, if one came.
 func (p *Peer) tortureAnswer(t *testing.T, data []byte, want string, arrived *seen) *sip.Message {
 	t.Helper()

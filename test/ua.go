@@ -20,10 +20,10 @@ type UA struct {
 	Params   string // of the Contact in REGISTER, such as ;+sip.instance="<urn:uuid:…>";reg-id=1
 	Extra    func(*sip.Draft)
 
-	server    *Server
-	challenge *Challenge
-	cseq      int
-	register  struct{ callID, tag string }
+	server   *Server
+	asked    *Challenge // the last challenge
+	cseq     int
+	register struct{ callID, tag string }
 }
 
 // UA makes a user agent on a socket of its own. name is a user, or a user with a number behind it.
@@ -143,7 +143,7 @@ func (u *UA) Answered(d *sip.Draft, resp *sip.Message) (*sip.Draft, bool) {
 	if c == nil {
 		return nil, false
 	}
-	u.challenge = c
+	u.asked = c
 	req, err := d.Message()
 	if err != nil {
 		u.t.Fatalf("our own request: %v", err)
@@ -159,7 +159,7 @@ func (u *UA) Answered(d *sip.Draft, resp *sip.Message) (*sip.Draft, bool) {
 
 // Authorize adds credentials for the last challenge to a request.
 func (u *UA) Authorize(d *sip.Draft) *sip.Draft {
-	c := u.challenge
+	c := u.asked
 	id := sip.HAuthorization
 	if c.Proxy {
 		id = sip.HProxyAuthorization
