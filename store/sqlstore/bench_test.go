@@ -138,3 +138,60 @@ func BenchmarkPaced(b *testing.B) {
 	b.ReportMetric(float64(waited.Load())/n/1e6, "wait-ms")
 	b.ReportMetric(0, "ns/op")
 }
+
+// BenchmarkOpen opens a store with 100,000 users and as many messages, and reads what a server reads at its start.
+func BenchmarkOpen(b *testing.B) {
+	o := Options{Dir: b.TempDir()}
+	s, err := Open(b.Context(), o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := serve(s)
+	users := make([]store.User, 100_000)
+	bindings := make([]store.Binding, len(users))
+	for i := range users {
+		aor := fmt.Sprintf("user%d@example.com", i)
+		users[i] = store.User{AOR: aor, Password: strings.Repeat("p", 97), HA1MD5: make([]byte, 60), HA1SHA256: make([]byte, 76)}
+		bindings[i] = store.Binding{AOR: aor, Key: "k", Contact: "sip:" + aor, Expires: time.Now()}
+	}
+	if err := s.Users().AddUsers(b.Context(), users); err != nil {
+		b.Fatal(err)
+	}
+	if err := s.Bindings().SaveBindings(b.Context(), bindings[:10_000], nil); err != nil {
+		b.Fatal(err)
+	}
+	for range 100 {
+		records := make([]*store.Record, 1000)
+		for i := range records {
+			records[i] = message(users[i].AOR, users[i+1].AOR, strings.Repeat("text ", 80))
+		}
+		r.put(b, records...)
+	}
+	r.indexed(b)
+	r.stop()
+	s.Close()
+	var open, tail, load time.Duration
+	for b.Loop() {
+		start := time.Now()
+		s, err := Open(b.Context(), o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		open += time.Since(start)
+		start = time.Now()
+		if _, err := s.Bindings().LoadBindings(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		load += time.Since(start)
+		start = time.Now()
+		n := 0
+		if err := s.Log().Tail(b.Context(), time.Now().Add(-24*time.Hour), func(*store.Record) error { n++; return nil }); err != nil || n != 100_000 {
+			b.Fatal(n, err)
+		}
+		tail += time.Since(start)
+		s.Close()
+	}
+	b.ReportMetric(float64(open.Milliseconds())/float64(b.N), "open-ms")
+	b.ReportMetric(float64(load.Milliseconds())/float64(b.N), "10k-bindings-ms")
+	b.ReportMetric(float64(tail.Milliseconds())/float64(b.N), "100k-tail-ms")
+}

@@ -11,16 +11,17 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// Sizes of the WAL of the log.
-const (
-	checkpointBytes = 4 << 20 // copy into the database file whenever this much is new
-	walFrames       = 8192    // above this many frames (32 MB) the writer itself takes part, so that the file stays bounded
-)
+// walFrames is how many frames (32 MB) a WAL may have before its writer takes part in checkpoints, so that the file stays
+// bounded.
+const walFrames = 8192
 
-// checkpointer copies the WAL of the log into the database file while the writer goes on: it holds no lock the writer
-// needs. Under constant load it never quite catches up, and the WAL could not begin again at its start; then the
-// writer, which knows that nothing is being written, does the short rest itself.
+// checkpointer copies the WAL of one SQLite file into it while the writer goes on: it holds no lock the writer needs. Under
+// constant load it never quite catches up, and the WAL could not begin again at its start; then the writer, which knows that
+// nothing is being written, does the short rest itself. (SQLite's own checkpoints run inside commits, and do not tell
+// when their sync fails.)
 type checkpointer struct {
+	name   string // of the file, for messages
+	every  int64  // bytes between two checkpoints, about
 	db     *sql.DB
 	log    *slog.Logger
 	m      *metrics
@@ -30,13 +31,13 @@ type checkpointer struct {
 	failed chan error // the database file could not be synced
 }
 
-func newCheckpointer(db *sql.DB, log *slog.Logger, m *metrics) *checkpointer {
-	return &checkpointer{db: db, log: log, m: m, wake: make(chan struct{}, 1), failed: make(chan error, 1)}
+func newCheckpointer(name string, every int64, db *sql.DB, log *slog.Logger, m *metrics) *checkpointer {
+	return &checkpointer{name: name, every: every, db: db, log: log, m: m, wake: make(chan struct{}, 1), failed: make(chan error, 1)}
 }
 
-// written counts what went into the WAL.
+// written counts what went into the WAL. It does nothing on a nil checkpointer: PostgreSQL has its own.
 func (c *checkpointer) written(bytes int) {
-	if c.bytes.Add(int64(bytes)) >= checkpointBytes {
+	if c != nil && c.bytes.Add(int64(bytes)) >= c.every {
 		notify(c.wake)
 	}
 }
@@ -49,7 +50,7 @@ func (c *checkpointer) serve(ctx context.Context) {
 			return
 		case <-c.wake:
 		}
-		if c.bytes.Load() < checkpointBytes {
+		if c.bytes.Load() < c.every {
 			continue
 		}
 		c.bytes.Store(0)
@@ -77,12 +78,12 @@ func (c *checkpointer) checkpoint(q querier) (frames, done int64) {
 	c.m.checkpointFailures.Inc()
 	if !unsynced(err) {
 		// Nothing is marked as copied, so the next checkpoint copies it again.
-		c.log.Warn("the log could not be checkpointed, trying again later", "err", err)
+		c.log.Warn("a database could not be checkpointed, trying again later", "file", c.name, "err", err)
 		return 0, 0
 	}
-	c.log.Error("the database file of the log cannot be synced", "err", err)
+	c.log.Error("a database file cannot be synced", "file", c.name, "err", err)
 	select {
-	case c.failed <- fmt.Errorf("%w: %w", errUnsynced, err):
+	case c.failed <- fmt.Errorf("%w: %s: %w", errUnsynced, c.name, err):
 	default: // one is enough
 	}
 	return 0, 0

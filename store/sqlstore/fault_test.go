@@ -457,7 +457,7 @@ func TestCheckpointFails(t *testing.T) {
 			}
 			f.set(nil, keep)
 			db := sqlitePool(file, 1, f.name)
-			if frames, done := r.points.checkpoint(db); frames != done || synced == nil {
+			if frames, done := r.points[0].checkpoint(db); frames != done || synced == nil {
 				t.Fatal("the first checkpoint", frames, done)
 			}
 			for i := range 20 {
@@ -473,7 +473,7 @@ func TestCheckpointFails(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.put(t, message("a@x", "b@x", "last"))
-			if frames, done := r.points.checkpoint(db); done == 0 || done == frames {
+			if frames, done := r.points[0].checkpoint(db); done == 0 || done == frames {
 				t.Fatal("the second checkpoint", frames, done)
 			}
 			reader.Rollback()
@@ -500,7 +500,7 @@ func TestCheckpointFails(t *testing.T) {
 					t.Fatal(err)
 				}
 			} else {
-				r.points.checkpoint(db)
+				r.points[0].checkpoint(db)
 				receive(t, r.ended)
 				if !errors.Is(r.err, store.ErrLogLost) {
 					t.Errorf("Serve returned %v, want ErrLogLost", r.err)

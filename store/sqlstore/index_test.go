@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
 )
@@ -283,5 +286,32 @@ func TestCorruptIndex(t *testing.T) {
 		if box, err := r.Index().Mailbox(t.Context(), "new@x", 0, 100); err != nil || len(box) == 0 {
 			t.Error(box, err)
 		}
+	}
+}
+
+// TestIndexNotSynced: when a checkpoint of the index cannot be synced, a part of it may be lost at the next loss of power, so
+// it is made again at once.
+func TestIndexNotSynced(t *testing.T) {
+	t.Parallel()
+	r, f, _ := withFaults(t)
+	f.set(fail("sync", "index.db", 1, sqlite3.SQLITE_IOERR_FSYNC), nil)
+	for range 20 { // more than the bytes between two checkpoints
+		var records []*store.Record
+		for i := range 1000 {
+			records = append(records, message(fmt.Sprintf("from%d@x", i), fmt.Sprintf("to%d@x", i), "text"))
+		}
+		r.put(t, records...)
+		r.indexed(t)
+	}
+	for start := time.Now(); testutil.ToFloat64(r.m.indexRebuilds) == 0; {
+		if time.Since(start) > 20*time.Second {
+			t.Fatal("the index was not made again")
+		}
+		r.put(t, message("a@x", "b@x", "more"))
+	}
+	r.indexed(t)
+	box, err := r.Index().Mailbox(t.Context(), "to7@x", 0, 100)
+	if err != nil || len(box) != 20 {
+		t.Errorf("%d in the mailbox, %v", len(box), err)
 	}
 }

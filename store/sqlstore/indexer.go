@@ -102,6 +102,10 @@ type indexWriter interface {
 	position(ctx context.Context) (int64, error)
 	// write adds a batch and moves the position to seq, in one transaction.
 	write(ctx context.Context, b *batch, seq int64) error
+	// serve does what has to be done beside writing, until ctx ends.
+	serve(ctx context.Context)
+	// unsynced receives when the disk may have lost a part, so that the index must be made again.
+	unsynced() <-chan error
 	close() error
 }
 
@@ -193,6 +197,15 @@ func (x *index) Serve(ctx context.Context) error {
 	cancel := x.log.Subscribe(func(int64) { notify(x.wake) })
 	defer cancel()
 	defer x.releaseAll()
+	stop := x.beside(ctx)
+	defer func() { stop() }()
+	again := func(why error) {
+		stop()
+		if err := x.rebuild(ctx, why); err != nil {
+			x.slog.Error("the index cannot be made again", "err", err)
+		}
+		stop = x.beside(ctx)
+	}
 	ticker := time.NewTicker(indexAnyway)
 	defer ticker.Stop()
 	pause := indexPause
@@ -201,9 +214,9 @@ func (x *index) Serve(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-x.broken:
-			if err := x.rebuild(ctx, fmt.Errorf("sqlstore: a reader found the index corrupt")); err != nil {
-				x.slog.Error("the index cannot be made again", "err", err)
-			}
+			again(errors.New("sqlstore: a reader found the index corrupt"))
+		case err := <-x.w.unsynced():
+			again(err)
 		case <-ticker.C:
 		case <-x.hurry:
 		case <-x.wake:
@@ -231,6 +244,18 @@ func (x *index) Serve(ctx context.Context) error {
 				notify(x.wake)
 			}
 		}
+	}
+}
+
+// beside serves the writer until stop is called.
+func (x *index) beside(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	w := x.w
+	wg.Go(func() { w.serve(ctx) })
+	return func() {
+		cancel()
+		wg.Wait()
 	}
 }
 

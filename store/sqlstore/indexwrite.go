@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 )
 
@@ -16,10 +17,11 @@ type sqliteIndex struct {
 	filed, opened  *bulk
 	words          *bulk
 	closed, moveTo driver.Stmt
+	points         *checkpointer
 }
 
-func newSQLiteIndex(ctx context.Context, db *sql.DB) (_ *sqliteIndex, err error) {
-	w := &sqliteIndex{db: db}
+func newSQLiteIndex(ctx context.Context, db *sql.DB, points *checkpointer) (_ *sqliteIndex, err error) {
+	w := &sqliteIndex{db: db, points: points}
 	if w.s, err = newSession(ctx, db); err != nil {
 		return nil, err
 	}
@@ -57,8 +59,16 @@ func (w *sqliteIndex) write(_ context.Context, b *batch, seq int64) error {
 		w.s.exec(w.s.back, nil) // an error says that it has been done
 		return fmt.Errorf("sqlstore: indexing: %w", err)
 	}
+	w.points.written(1500*len(b.filed) + 500*len(b.words)) // most entries go into a page of their own
+	w.points.finish(w.s.conn)
 	return nil
 }
+
+// unsynced receives when what was written may be lost.
+func (w *sqliteIndex) unsynced() <-chan error { return w.points.failed }
+
+// serve makes checkpoints until ctx ends.
+func (w *sqliteIndex) serve(ctx context.Context) { w.points.serve(ctx) }
 
 func (w *sqliteIndex) insert(b *batch, seq int64) error {
 	err := w.filed.insert(len(b.filed), func(i int, row []driver.NamedValue) {
@@ -85,7 +95,7 @@ func (w *sqliteIndex) insert(b *batch, seq int64) error {
 
 func (w *sqliteIndex) close() error {
 	w.s.close()
-	return w.db.Close()
+	return errors.Join(w.points.db.Close(), w.db.Close())
 }
 
 // postgresIndex writes the index into tables beside the log, on a connection of its own.
@@ -178,5 +188,9 @@ func (w *postgresIndex) clear(ctx context.Context) error {
 	}
 	return tx.Commit()
 }
+
+// unsynced never receives, and there is nothing to serve: the server takes care of itself.
+func (w *postgresIndex) unsynced() <-chan error { return nil }
+func (w *postgresIndex) serve(context.Context)  {}
 
 func (w *postgresIndex) close() error { return w.db.Close() }

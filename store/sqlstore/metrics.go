@@ -16,8 +16,8 @@ type metrics struct {
 // newMetrics makes and registers them; reg may be nil.
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
-		checkpointFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: "parley_log_checkpoint_failures_total",
-			Help: "Checkpoints of the log that failed; after a failed sync the process ends."}),
+		checkpointFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: "parley_store_checkpoint_failures_total",
+			Help: "Checkpoints of SQLite files that failed; when the sync failed the process ends, or makes the index again."}),
 		indexPosition: prometheus.NewGauge(prometheus.GaugeOpts{Name: "parley_index_position",
 			Help: "Sequence number up to which the log is indexed."}),
 		indexLagSeconds: prometheus.NewGauge(prometheus.GaugeOpts{Name: "parley_index_lag_seconds",

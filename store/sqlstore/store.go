@@ -48,7 +48,7 @@ type Store struct {
 	dbs    []*sql.DB
 	m      *metrics
 
-	points *checkpointer // SQLite
+	points []*checkpointer // SQLite: log, state
 	head   func(context.Context) (int64, error)
 
 	mu     sync.Mutex
@@ -117,9 +117,8 @@ func (s *Store) openSQLite(ctx context.Context) error {
 			return err
 		}
 	}
-	points := s.pool(sqlitePool(file("log.db"), 1, s.o.vfs, "busy_timeout(100)", "synchronous(FULL)", "wal_autocheckpoint(0)"))
-	s.points = newCheckpointer(points, s.o.Log, s.m)
-	w, err := openSQLiteWriter(ctx, write, s.points)
+	points := s.checkpoints("log.db", file("log.db"), 4<<20)
+	w, err := openSQLiteWriter(ctx, write, points)
 	if err != nil {
 		return err
 	}
@@ -129,30 +128,40 @@ func (s *Store) openSQLite(ctx context.Context) error {
 	}
 
 	s.state = &state{d: sqliteDialect,
-		write: s.pool(sqlitePool(file("state.db"), 1, s.o.vfs, "synchronous(FULL)")),
+		write: s.pool(sqlitePool(file("state.db"), 1, s.o.vfs, "synchronous(FULL)", "wal_autocheckpoint(0)")),
 		read:  s.pool(sqlitePool(file("state.db"), 4, s.o.vfs, "query_only(1)")),
 	}
 	if err := migrate(ctx, s.state.write, sqliteDialect, "state"); err != nil {
 		return explain(err, s.o.Dir)
 	}
+	s.state.points = s.checkpoints("state.db", file("state.db"), 4<<20)
+	s.state.points.failed = points.failed // ends the process as well
 
 	path := file("index.db")
 	s.newIndex(sqliteDialect, path, func(ctx context.Context) (*sql.DB, indexWriter, error) {
 		// A lost tail of the index is made again, so it syncs at checkpoints only.
-		write := sqlitePool(path, 1, s.o.vfs, "synchronous(NORMAL)", "wal_autocheckpoint(4000)", "cache_size(-16000)")
+		write := sqlitePool(path, 1, s.o.vfs, "synchronous(NORMAL)", "wal_autocheckpoint(0)", "cache_size(-16000)")
 		err := migrate(ctx, write, sqliteDialect, "index")
 		if err != nil {
 			write.Close()
 			return nil, nil, err
 		}
-		w, err := newSQLiteIndex(ctx, write)
+		points := sqlitePool(path, 1, s.o.vfs, "synchronous(NORMAL)", "wal_autocheckpoint(0)", "busy_timeout(100)")
+		w, err := newSQLiteIndex(ctx, write, newCheckpointer("index.db", 16<<20, points, s.o.Log, s.m))
 		if err != nil {
-			write.Close()
-			return nil, nil, err
+			return nil, nil, errors.Join(err, points.Close(), write.Close())
 		}
 		return sqlitePool(path, 4, s.o.vfs, "query_only(1)", "cache_size(-8000)"), w, nil
 	})
 	return nil
+}
+
+// checkpoints makes the checkpointer of a file; Serve runs it.
+func (s *Store) checkpoints(name, path string, every int64) *checkpointer {
+	db := s.pool(sqlitePool(path, 1, s.o.vfs, "busy_timeout(100)", "synchronous(FULL)", "wal_autocheckpoint(0)"))
+	c := newCheckpointer(name, every, db, s.o.Log, s.m)
+	s.points = append(s.points, c)
+	return c
 }
 
 // explain adds what to do to errors of opening the files.
@@ -279,8 +288,8 @@ func (s *Store) Serve(ctx context.Context) error {
 	side, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	wg.Go(func() { s.index.Serve(side) })
-	if s.points != nil {
-		wg.Go(func() { s.points.serve(side) })
+	for _, c := range s.points {
+		wg.Go(func() { c.serve(side) })
 	}
 	if s.head != nil {
 		wg.Go(func() { s.follow(side) })

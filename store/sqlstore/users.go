@@ -18,6 +18,7 @@ import (
 type state struct {
 	d           *dialect
 	read, write *sql.DB
+	points      *checkpointer // of write; nil on PostgreSQL
 }
 
 var (
@@ -62,7 +63,11 @@ func (s *state) change(ctx context.Context, doing string, fn func(*sql.Tx) error
 		}
 		return unavailable(err, "sqlstore: "+doing)
 	}
-	return unavailable(tx.Commit(), "sqlstore: "+doing)
+	if err := tx.Commit(); err != nil {
+		return unavailable(err, "sqlstore: "+doing)
+	}
+	s.points.written(64 << 10) // a guess: most transactions are small, but touch many pages
+	return nil
 }
 
 // insertMany runs "INSERT INTO … VALUES" with many rows in each statement. Args has a multiple of columns values.
