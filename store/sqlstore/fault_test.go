@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -448,16 +449,16 @@ func TestCheckpointFails(t *testing.T) {
 			t.Parallel()
 			r, f, o := withFaults(t)
 			file := filepath.Join(o.Dir, "log.db")
-			var synced []byte
+			var synced atomic.Pointer[[]byte] // the content at the last sync
 			keep := func(op, name string) int32 {
-				if op == "sync" && name == "log.db" {
-					synced, _ = os.ReadFile(file)
+				if data, err := os.ReadFile(file); err == nil && op == "sync" && name == "log.db" {
+					synced.Store(&data)
 				}
 				return 0
 			}
 			f.set(nil, keep)
 			db := sqlitePool(file, 1, f.name)
-			if frames, done := r.points[0].checkpoint(db); frames != done || synced == nil {
+			if frames, done := r.points[0].checkpoint(db); frames != done || synced.Load() == nil {
 				t.Fatal("the first checkpoint", frames, done)
 			}
 			for i := range 20 {
@@ -487,8 +488,9 @@ func TestCheckpointFails(t *testing.T) {
 					return 0
 				}
 				defer g.Close()
-				g.WriteAt(synced, 0)
-				g.Truncate(int64(len(synced)))
+				old := *synced.Load()
+				g.WriteAt(old, 0)
+				g.Truncate(int64(len(old)))
 				return sqlite3.SQLITE_IOERR_FSYNC
 			}
 			f.set(lose, nil)
