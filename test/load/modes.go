@@ -1,0 +1,228 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parley-im/parley/wire/sip"
+)
+
+// minBody is room for the numbers of a message.
+const minBody = 48
+
+// appendMark writes what a receiver needs to know of a unit: lane, number and due time. padding is for a fixed size.
+func appendMark(b []byte, lane, n int, due time.Duration, sep byte) []byte {
+	b = append(strconv.AppendInt(b, int64(lane), 10), sep)
+	b = append(strconv.AppendInt(b, int64(n), 10), sep)
+	return append(strconv.AppendInt(b, int64(due), 10), sep)
+}
+
+// parseMark reads what appendMark wrote.
+func parseMark(s string, sep byte) (lane, n int, due time.Duration, ok bool) {
+	var v [3]int64
+	for i := range v {
+		end := strings.IndexByte(s, sep)
+		if end < 0 {
+			return 0, 0, 0, false
+		}
+		var err error
+		if v[i], err = strconv.ParseInt(s[:end], 10, 64); err != nil {
+			return 0, 0, 0, false
+		}
+		s = s[end+1:]
+	}
+	return int(v[0]), int(v[1]), time.Duration(v[2]), true
+}
+
+var padding = bytes.Repeat([]byte("abcdefghijklmnopqrstuvwxyz "), 60_000/27+1)
+
+// startMessage sends a MESSAGE from the first user of a pair to the second.
+func (t *trial) startMessage(lane int, due time.Duration) {
+	from, to := t.clients[2*lane], t.clients[2*lane+1]
+	n := t.ledger.send(lane)
+	body := appendMark(make([]byte, 0, t.o.size), lane, n, due, ' ')
+	body = append(body, padding[:max(0, t.o.size-len(body))]...)
+	from.send(&request{
+		method: sip.MESSAGE, uri: to.aor, to: "<" + to.aor + ">", callID: strconv.Itoa(lane) + "." + strconv.Itoa(n) + "." + t.id,
+		contentType: "text/plain", body: body,
+		done: func(m *sip.Message) {
+			t.ledger.resolve(lane, n, t.acknowledge(due, m))
+			t.driver.finished(lane, !from.gone.Load())
+		},
+	})
+}
+
+// received notes a MESSAGE or BYE at its receiver.
+func (t *trial) received(m *sip.Message) {
+	at := now()
+	text, sep := string(m.Body()), byte(' ')
+	if m.Method() == sip.BYE {
+		text, sep = m.CallID(), '.'
+	}
+	lane, n, due, ok := parseMark(text, sep)
+	if t.ledger == nil || !ok || !t.ledger.receive(lane, n) {
+		t.unknown.Add(1)
+		return
+	}
+	if m.Method() == sip.MESSAGE && t.measured(due) {
+		t.receipt.add(at - due)
+	}
+}
+
+// rang notes an INVITE at its receiver.
+func (t *trial) rang(m *sip.Message) {
+	at := now()
+	_, _, due, ok := parseMark(m.CallID(), '.')
+	if !ok {
+		t.unknown.Add(1)
+		return
+	}
+	if t.measured(due) {
+		t.receipt.add(at - due)
+	}
+}
+
+// sdp offers and accepts a voice call (RFC 3264).
+var sdp = []byte("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n" +
+	"m=audio 40000 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n")
+
+// startCall sets a call up and ends it: INVITE, 180, 200, ACK, BYE, 200.
+func (t *trial) startCall(lane int, due time.Duration) {
+	from, to := t.clients[2*lane], t.clients[2*lane+1]
+	n := t.ledger.send(lane)
+	invite := &request{
+		method: sip.INVITE, uri: to.aor, to: "<" + to.aor + ">", callID: string(append(appendMark(nil, lane, n, due, '.'), t.id...)),
+		contact: true, contentType: "application/sdp", body: sdp,
+	}
+	end := func(ok bool) {
+		t.ledger.resolve(lane, n, ok)
+		t.driver.finished(lane, !from.gone.Load())
+	}
+	invite.done = func(m *sip.Message) {
+		if m == nil || m.Status()/100 != 2 {
+			t.acknowledge(due, m)
+			end(false)
+			return
+		}
+		if t.measured(due) {
+			t.ack.add(now() - due)
+		}
+		bye := from.acknowledge(invite, m)
+		bye.done = func(m *sip.Message) {
+			if m != nil && m.Status()/100 == 2 {
+				t.done.Add(1)
+				t.status(m.Status())
+			} else {
+				t.acknowledge(due, m)
+			}
+			from.mu.Lock()
+			delete(from.acks, invite.seq)
+			from.mu.Unlock()
+			end(m != nil && m.Status()/100 == 2)
+		}
+		from.send(bye)
+	}
+	from.send(invite)
+}
+
+// acknowledge sends the ACK for a 2xx and returns the BYE of the same dialog, not yet sent (RFC 3261 §12.1.2, §13.2.2.4).
+func (c *client) acknowledge(r *request, m *sip.Message) *request {
+	var routes []string
+	for v := range m.Values(sip.HRecordRoute) {
+		routes = append([]string{strings.Clone(v)}, routes...)
+	}
+	target := r.uri
+	if list, _, err := m.Contacts(); err == nil && len(list) > 0 {
+		target = list[0].URI.String()
+	}
+	in := &request{method: sip.ACK, uri: target, to: strings.Clone(m.Get(sip.HTo)), callID: r.callID, routes: routes, seq: r.seq}
+	in.branch = "z9hG4bK" + c.run.id + "." + strconv.Itoa(c.id) + ".a" + strconv.FormatUint(uint64(r.seq), 10)
+	c.mu.Lock()
+	ack := c.render(nil, in)
+	c.acks[r.seq] = ack
+	c.mu.Unlock()
+	_ = c.link.write(ack) // the reader notices when the link is gone
+	return &request{method: sip.BYE, uri: target, to: in.to, callID: r.callID, routes: routes}
+}
+
+// startReregister renews a binding.
+func (t *trial) startReregister(lane int, due time.Duration) {
+	c := t.clients[lane]
+	if t.o.challenge {
+		c.forget()
+	}
+	c.register(3600, func(m *sip.Message) {
+		t.acknowledge(due, m)
+		t.driver.finished(lane, !c.gone.Load())
+	})
+}
+
+// startRegister connects a user and signs in.
+func (t *trial) startRegister(lane int, due time.Duration) {
+	c := t.clients[lane]
+	go func() {
+		if err := c.connect(t.row.transport, t.target.addrs[t.row.transport]); err != nil {
+			t.problem("connecting: %v", err)
+			t.driver.finished(lane, false)
+			return
+		}
+		c.register(3600, func(m *sip.Message) {
+			t.acknowledge(due, m)
+			t.driver.finished(lane, false) // once each
+		})
+	}()
+}
+
+// idle measures what connections cost that say nothing, and that they are still there afterwards.
+func (t *trial) idle(ctx context.Context, res *result) error {
+	began := now()
+	before, err := measure(t.target.pids, false)
+	if err != nil {
+		return err
+	}
+	limit := time.NewTimer(t.o.time)
+	defer limit.Stop()
+	select {
+	case <-limit.C:
+	case <-ctx.Done():
+	}
+	if res.MemoryAfter, err = measure(t.target.pids, true); err != nil {
+		return err
+	}
+	res.Seconds, res.ServerCPU = (now() - began).Seconds(), res.MemoryAfter.CPU-before.CPU
+	if t.target.pprof != "" {
+		name := fmt.Sprintf("idle-%s-%d", res.Transport, res.Users)
+		for _, what := range []string{"heap", "goroutine"} {
+			if err := t.target.fetchProfile(t.o, what, name+"."+what+".pprof"); err != nil {
+				return err
+			}
+		}
+	}
+	return t.stillThere(ctx)
+}
+
+// stillThere registers everyone again.
+func (t *trial) stillThere(ctx context.Context) error {
+	t.driver = newDriver(len(t.clients), t.startRegisterAgain)
+	t.driver.limit = len(t.clients)
+	t.open()
+	t.driver.runClosed(64)
+	for !t.driver.exhausted() {
+		if t.pause(ctx, time.Second); ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (t *trial) startRegisterAgain(lane int, due time.Duration) {
+	c := t.clients[lane]
+	c.register(3600, func(m *sip.Message) {
+		t.acknowledge(due, m)
+		t.driver.finished(lane, false)
+	})
+}

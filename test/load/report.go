@@ -1,0 +1,165 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// result is one row of the table, and one object of the JSON.
+type result struct {
+	Started   string  `json:"started"`
+	Mode      string  `json:"mode"`
+	Transport string  `json:"transport"`
+	InFlight  int     `json:"in_flight,omitempty"`     // closed loop
+	Rate      int     `json:"offered_per_s,omitempty"` // open loop
+	Users     int     `json:"users"`
+	Size      int     `json:"body_bytes"`
+	Ready     float64 `json:"ready_ms"` // from the start of the process, a private server's
+
+	Seconds   float64 `json:"seconds"`
+	Done      int     `json:"done"` // units acknowledged in the measured part
+	PerSecond float64 `json:"per_s"`
+
+	// From the due time, of units that fell due in the measured part. Receipt is at the other client.
+	Receipt latency `json:"receipt_ms"`
+	Ack     latency `json:"ack_ms"`
+
+	ServerCPU  float64 `json:"server_cpu_s"`
+	ServerPer  float64 `json:"server_cpu_s_per_10k"`
+	ToolCPU    float64 `json:"tool_cpu_s"`
+	ToolPer    float64 `json:"tool_cpu_s_per_10k"`
+	Unfinished int     `json:"unfinished"` // open loop: fell due and was never started, or under way at the end
+
+	MemoryBefore usage   `json:"before"`
+	MemoryAfter  usage   `json:"after"`
+	PerUser      float64 `json:"rss_kB_per_user"`
+	HeapMB       float64 `json:"heap_MB"`
+
+	GoroutinesBefore int `json:"goroutines_before"`
+	Goroutines       int `json:"goroutines"`
+	GoroutinesAfter  int `json:"goroutines_after"` // everyone has left
+
+	Tally      tally          `json:"tally"`
+	Unknown    int64          `json:"unknown"` // received, never sent
+	Statuses   map[int]int    `json:"statuses"`
+	Challenges int64          `json:"challenges"`
+	Resent     int64          `json:"resent"`   // repetitions of ours
+	Repeated   int64          `json:"repeated"` // repetitions of the server
+	Problems   map[string]int `json:"problems"`
+}
+
+// latency is in milliseconds.
+type latency struct {
+	Count uint64  `json:"count"`
+	P50   float64 `json:"p50"`
+	P90   float64 `json:"p90"`
+	P99   float64 `json:"p99"`
+	P999  float64 `json:"p99.9"`
+	Max   float64 `json:"max"`
+}
+
+func latencyOf(h *histogram) latency {
+	return latency{
+		Count: h.count(), P50: milliseconds(h.percentile(50)), P90: milliseconds(h.percentile(90)),
+		P99: milliseconds(h.percentile(99)), P999: milliseconds(h.percentile(99.9)), Max: milliseconds(time.Duration(h.max.Load())),
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// finish computes what follows from the counts.
+func (t *trial) finish(res *result) {
+	res.Receipt, res.Ack = latencyOf(t.receipt), latencyOf(t.ack)
+	if res.Seconds > 0 {
+		res.PerSecond = float64(res.Done) / res.Seconds
+	}
+	if res.Done > 0 {
+		res.ServerPer, res.ToolPer = res.ServerCPU/float64(res.Done)*1e4, res.ToolCPU/float64(res.Done)*1e4
+	}
+	res.PerUser = float64(res.MemoryAfter.RSS-res.MemoryBefore.RSS) / float64(res.Users)
+	if t.ledger != nil {
+		res.Tally = t.ledger.tally()
+	}
+	under, waiting := t.driver.state()
+	res.Unfinished = under + waiting
+	res.Unknown, res.Challenges, res.Resent, res.Repeated = t.unknown.Load(), t.challenges.Load(), t.resent.Load(), t.repeated.Load()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	res.Statuses, res.Problems = maps.Clone(t.statuses), maps.Clone(t.problems)
+}
+
+// wrong is what must not be, in words; "" if all is well. Refusals are no loss: the sender knows.
+func (r *result) wrong() string {
+	var list []string
+	for _, w := range []struct {
+		n    int
+		what string
+	}{
+		{r.Tally.Lost, "acknowledged and lost"}, {r.Tally.Doubled, "received twice"}, {r.Tally.OutOfOrder, "out of order"},
+		{r.Tally.Voided, "refused and received all the same"}, {r.Tally.Open, "neither acknowledged nor refused"},
+		{r.Unfinished, "not finished"}, {int(r.Unknown), "received and never sent"},
+	} {
+		if w.n > 0 {
+			list = append(list, fmt.Sprintf("%d %s", w.n, w.what))
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// table prints the rows.
+func table(w io.Writer, rows []*result) error {
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "mode\ttransport\tload\tper s\tCPU-s/10k\ttool\treceipt p50\tp99\tp99.9 ms\tack p50\tp99 ms\tRSS MB\tkB/user\trefused\tlost\tdoubled\torder\t")
+	for _, r := range rows {
+		load := fmt.Sprintf("%d", r.InFlight)
+		if r.Rate > 0 {
+			load = fmt.Sprintf("%d/s", r.Rate)
+		}
+		if r.Mode == "idle" {
+			load = fmt.Sprintf("%d users", r.Users)
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.0f\t%.1f\t%d\t%d\t%d\t%d\t\n",
+			r.Mode, r.Transport, load, r.PerSecond, r.ServerPer, r.ToolPer, r.Receipt.P50, r.Receipt.P99, r.Receipt.P999, r.Ack.P50, r.Ack.P99,
+			float64(r.MemoryAfter.RSS)/1024, r.PerUser, r.refusals(), r.Tally.Lost, r.Tally.Doubled, r.Tally.OutOfOrder)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		r.remarks(w)
+	}
+	return nil
+}
+
+// refusals are final responses that are not 2xx, and units without one.
+func (r *result) refusals() int {
+	n := 0
+	for code, k := range r.Statuses {
+		if code/100 != 2 {
+			n += k
+		}
+	}
+	return n
+}
+
+// remarks prints what a row says beside its figures.
+func (r *result) remarks(w io.Writer) {
+	name := fmt.Sprintf("%s %s %d", r.Mode, r.Transport, max(r.InFlight, r.Rate))
+	if len(r.Problems) > 0 || r.refusals() > 0 || r.Resent > 0 || r.Repeated > 0 || r.Statuses[202] > 0 {
+		fmt.Fprintf(w, "%s: answers %v, repeated by us %d, by the server %d\n", name, r.Statuses, r.Resent, r.Repeated)
+	}
+	for _, p := range slices.Sorted(maps.Keys(r.Problems)) {
+		fmt.Fprintf(w, "%s: %d × %s\n", name, r.Problems[p], p)
+	}
+	if r.GoroutinesAfter > r.GoroutinesBefore+2 {
+		fmt.Fprintf(w, "%s: %d goroutines before, %d after everyone has left\n", name, r.GoroutinesBefore, r.GoroutinesAfter)
+	}
+	if text := r.wrong(); text != "" {
+		fmt.Fprintf(w, "%s: WRONG: %s\n", name, text)
+	}
+}
