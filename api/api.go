@@ -4,7 +4,10 @@ package api
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"net/http"
+	"regexp"
 
 	"connectrpc.com/connect"
 
@@ -17,18 +20,19 @@ import (
 // maxRequest is the largest request body in bytes: a list of 10,000 users is about 1 MB.
 const maxRequest = 16 << 20
 
-// Options are what the API speaks for. Calls of a nil part answer unavailable.
+// Options are what the API speaks for. Devices and Server are nil when no server runs.
 type Options struct {
 	Directory *directory.Service
 	Archive   *archive.Service
 	Devices   Devices
 	Server    Server
+	Log       *slog.Logger
 }
 
 // Handler serves the whole API. It trusts its caller to be an administrator: it is for the Unix socket in the data
 // folder, which only the account of the server may open.
 func Handler(o Options) http.Handler {
-	opts := []connect.HandlerOption{connect.WithReadMaxBytes(maxRequest), connect.WithInterceptors(kinds{})}
+	opts := []connect.HandlerOption{connect.WithReadMaxBytes(maxRequest), connect.WithInterceptors(kinds{o.Log})}
 	mux := http.NewServeMux()
 	mux.Handle(parleyv1connect.NewUserServiceHandler(&users{o.Directory, o.Devices}, opts...))
 	mux.Handle(parleyv1connect.NewArchiveServiceHandler(&records{o.Archive}, opts...))
@@ -53,12 +57,12 @@ func caller(ctx context.Context) string {
 const via = "api"
 
 // kinds turns errors of our kinds into Connect's codes, with a sentence for people.
-type kinds struct{}
+type kinds struct{ log *slog.Logger }
 
-func (kinds) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+func (k kinds) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
 		resp, err := next(ctx, req)
-		return resp, public(err)
+		return resp, k.public(ctx, req.Spec().Procedure, err)
 	}
 }
 
@@ -66,9 +70,9 @@ func (kinds) WrapStreamingClient(next connect.StreamingClientFunc) connect.Strea
 	return next
 }
 
-func (kinds) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+func (k kinds) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
-		return public(next(ctx, conn))
+		return k.public(ctx, conn.Spec().Procedure, next(ctx, conn))
 	}
 }
 
@@ -83,12 +87,31 @@ var codes = map[errs.Kind]connect.Code{
 	errs.Internal:     connect.CodeInternal,
 }
 
-func public(err error) error {
+// public is what the caller is told. What we did wrong or cannot do is in the log in full and here in one sentence.
+func (k kinds) public(ctx context.Context, procedure string, err error) error {
 	if err == nil {
 		return nil
 	}
 	if _, ok := err.(*connect.Error); ok { //nolint:errorlint // only one made by Connect itself is passed as it is
 		return err
 	}
-	return connect.NewError(codes[errs.KindOf(err)], err)
+	kind := errs.KindOf(err)
+	text := errs.Reason(err)
+	if text == errs.Reason(kind) { // nobody chose words for people
+		switch kind {
+		case errs.Internal, errs.Unavailable:
+			text += " (the server's log says why)"
+		default:
+			text = Plain(err.Error())
+		}
+	}
+	if (kind == errs.Internal || kind == errs.Unavailable) && ctx.Err() == nil {
+		k.log.Error("api: a call failed", "procedure", procedure, "err", err)
+	}
+	return connect.NewError(codes[kind], errors.New(text))
 }
+
+var prefix = regexp.MustCompile(`^(?:[a-z]+: )+`)
+
+// Plain takes the names of packages from the front of an error's text.
+func Plain(text string) string { return prefix.ReplaceAllString(text, "") }

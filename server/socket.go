@@ -51,6 +51,7 @@ func openSocket(data string, log *slog.Logger, o api.Options) (*door, error) {
 		_ = l.Close()
 		return nil, errs.Wrap(errs.Internal, err, "server: protecting the socket")
 	}
+	o.Log = log
 	d := newDoor("socket", l, api.Handler(o), log)
 	d.server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return api.WithCaller(ctx, localName(c))

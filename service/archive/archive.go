@@ -3,12 +3,14 @@ package archive
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/wire/sip"
 )
 
 // Store is what is searched, and where searches are recorded.
@@ -29,11 +31,52 @@ type Actor struct {
 	Via  string // "cli", "api"
 }
 
+// Limits of a query.
+const (
+	maxPage  = 1000
+	maxWords = 1000 // bytes
+)
+
+// kinds are those that can be asked for.
+var kinds = []string{store.KindMessage, store.KindDelivery, store.KindReceipt, store.KindCallStart, store.KindCallEnd, store.KindAdmin, store.KindSearch}
+
+// check refuses what cannot be searched, and writes addresses as the log has them.
+func check(q *store.Query) error {
+	if q.Limit < 0 || q.Limit > maxPage {
+		return errs.New(errs.Invalid, "archive: limit must be between 1 and %d", maxPage)
+	}
+	if len(q.Words) > maxWords {
+		return errs.New(errs.Invalid, "archive: the words have %d bytes; at most %d can be searched", len(q.Words), maxWords)
+	}
+	if q.With != "" && q.Person == "" {
+		return errs.New(errs.Invalid, "archive: a search between two people needs both")
+	}
+	if !q.Since.IsZero() && !q.Until.IsZero() && !q.Since.Before(q.Until) {
+		return errs.New(errs.Invalid, "archive: the time to search ends (%s) before it begins (%s)", instant(q.Until), instant(q.Since))
+	}
+	for _, k := range q.Kinds {
+		if !slices.Contains(kinds, k) {
+			return errs.New(errs.Invalid, "archive: there are no records of kind %q; there are %s", k, strings.Join(kinds, ", "))
+		}
+	}
+	for _, person := range []*string{&q.Person, &q.With} {
+		if *person == "" {
+			continue
+		}
+		u, err := sip.ParseURI("sip:" + strings.TrimPrefix(strings.TrimSpace(*person), "sip:"))
+		if err != nil || u.AOR() == "" {
+			return errs.New(errs.Invalid, "archive: %q is not an address; write it as alice@example.com", *person)
+		}
+		*person = u.AOR()
+	}
+	return nil
+}
+
 // Search records the query, waits until everything said before it is indexed, and returns what fits.
 // A search that cannot be recorded is refused.
 func (s *Service) Search(ctx context.Context, by Actor, q store.Query) ([]store.Record, error) {
-	if q.Limit < 0 || q.Limit > 1000 {
-		return nil, errs.New(errs.Invalid, "archive: limit must be between 1 and 1000")
+	if err := check(&q); err != nil {
+		return nil, err
 	}
 	if err := s.record(ctx, by, q); err != nil {
 		return nil, errs.Say(errs.Wrap(errs.KindOf(err), err, "archive: recording the search"),

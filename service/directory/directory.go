@@ -7,8 +7,13 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/parley-im/parley/auth"
 	"github.com/parley-im/parley/base/errs"
@@ -69,10 +74,14 @@ type NewUser struct {
 	Admin    bool
 }
 
-// Add adds users, all or none of each thousand. Errors name the user and say what to do. It returns how many were added.
+// Add adds users. When one of them cannot be added, none is; only when the store fails in the middle of a long list may
+// the first thousands be there. Errors name the user and say what to do. It returns how many were added.
 func (s *Service) Add(ctx context.Context, by Actor, users []NewUser) (int, error) {
 	rows, err := s.prepare(users)
 	if err != nil {
+		return 0, err
+	}
+	if err := s.free(ctx, rows); err != nil {
 		return 0, err
 	}
 	added := 0
@@ -83,7 +92,7 @@ func (s *Service) Add(ctx context.Context, by Actor, users []NewUser) (int, erro
 			return added, err
 		}
 		if err := s.o.Store.AddUsers(ctx, part); err != nil {
-			return added, errs.Wrap(errs.KindOf(err), err, "directory: adding users")
+			return added, errs.Wrap(errs.KindOf(err), err, fmt.Sprintf("directory: %d of %d users were added", added, added+len(part)+len(rows)))
 		}
 		added += len(part)
 		for i := range part {
@@ -91,6 +100,33 @@ func (s *Service) Add(ctx context.Context, by Actor, users []NewUser) (int, erro
 		}
 	}
 	return added, nil
+}
+
+// named is how many users that exist already an error names.
+const named = 5
+
+// free checks that none of the addresses is taken, before the log says that they are added.
+func (s *Service) free(ctx context.Context, rows []store.User) error {
+	var taken []string
+	for i := range rows {
+		_, err := s.o.Store.User(ctx, rows[i].AOR)
+		switch {
+		case err == nil:
+			taken = append(taken, rows[i].AOR)
+		case errs.KindOf(err) != errs.NotFound:
+			return errs.Wrap(errs.KindOf(err), err, "directory: looking for users that exist already")
+		}
+		if len(taken) > named {
+			return errs.New(errs.Conflict, "directory: there are already users %s and others; nobody was added", strings.Join(taken[:named], ", "))
+		}
+	}
+	switch len(taken) {
+	case 0:
+		return nil
+	case 1:
+		return errs.New(errs.Conflict, "directory: there is already a user %s%s", taken[0], map[bool]string{true: "; nobody was added"}[len(rows) > 1])
+	}
+	return errs.New(errs.Conflict, "directory: there are already users %s; nobody was added", strings.Join(taken, ", "))
 }
 
 // eager is up to how many users at a time the argon2id form of the password, which is slow on purpose, is made at
@@ -110,7 +146,11 @@ func (s *Service) prepare(users []NewUser) ([]store.User, error) {
 			return nil, errs.New(errs.Invalid, "directory: %s is listed twice", aor)
 		}
 		seen[aor] = true
-		row := store.User{AOR: aor, Name: strings.TrimSpace(u.Name), Admin: u.Admin}
+		name, err := label("name", u.Name)
+		if err != nil {
+			return nil, err
+		}
+		row := store.User{AOR: aor, Name: name, Admin: u.Admin}
 		if err := s.seal(&row, u.Password, len(users) <= eager); err != nil {
 			return nil, err
 		}
@@ -121,7 +161,8 @@ func (s *Service) prepare(users []NewUser) ([]store.User, error) {
 
 func (s *Service) seal(row *store.User, password string, hash bool) error {
 	if err := auth.CheckPassword(password); err != nil {
-		return errs.Wrap(errs.Invalid, err, "directory: password of "+row.AOR)
+		return errs.Say(errs.Wrap(errs.Invalid, err, "directory: password of "+row.AOR),
+			"the password of "+row.AOR+" cannot be used: "+strings.TrimPrefix(err.Error(), auth.ErrPassword.Error()+": "))
 	}
 	var err error
 	row.HA1MD5, row.HA1SHA256, err = s.o.Keys.SealHA1(row.AOR, password)
@@ -135,22 +176,62 @@ func (s *Service) seal(row *store.User, password string, hash bool) error {
 	return err
 }
 
-// Canonical checks an address and returns it in the form in which it is kept: "user@domain", domain in lower case.
+// Limits of what is said of a user, in bytes.
+const (
+	maxAddress = 255
+	maxName    = 255
+)
+
+// Canonical checks an address and returns it in the form in which it is kept: "user@domain", the domain in lower case,
+// escapes only where SIP needs them. "sip:" in front is allowed.
 func (s *Service) Canonical(address string) (string, error) {
-	text := strings.TrimPrefix(strings.TrimSpace(address), "sip:")
-	u, err := sip.ParseURI("sip:" + text)
+	text := strings.TrimSpace(address)
+	if scheme, rest, ok := strings.Cut(text, ":"); ok && strings.EqualFold(scheme, "sip") {
+		text = rest
+	}
+	u, err := sip.ParseURI("sip:" + escapeLetters(text))
 	aor := u.AOR()
-	if err != nil || aor == "" || strings.ContainsAny(text, ";?") {
-		return "", errs.New(errs.Invalid, "directory: %q is not an address; write it as alice@%s", address, s.o.Domains[0])
+	// A password, port, parameters or headers in it would be lost without a word.
+	if err != nil || aor == "" || u.Password != "" || u.Port != 0 || strings.ContainsAny(text, ";?:/") || len(aor) > maxAddress || !utf8.ValidString(sip.Unescape(u.User)) {
+		return "", errs.New(errs.Invalid, "directory: %q is not an address; write it as alice@%s", shorten(address), s.o.Domains[0])
 	}
 	_, domain, _ := strings.Cut(aor, "@")
-	for _, d := range s.o.Domains {
-		if strings.EqualFold(d, domain) {
-			return aor, nil
+	if !slices.ContainsFunc(s.o.Domains, func(d string) bool { return strings.EqualFold(d, domain) }) {
+		return "", errs.New(errs.Invalid, "directory: %s is not in a domain of this server (%s); use one of these, or add the domain to domains in the configuration",
+			aor, strings.Join(s.o.Domains, ", "))
+	}
+	return aor, nil
+}
+
+// escapeLetters writes letters beyond ASCII as SIP has them, in the composed form: jürgen is one person however typed.
+func escapeLetters(text string) string {
+	text = norm.NFC.String(text)
+	var b strings.Builder
+	for i := range len(text) {
+		if text[i] < utf8.RuneSelf {
+			b.WriteByte(text[i])
+		} else {
+			fmt.Fprintf(&b, "%%%02X", text[i])
 		}
 	}
-	return "", errs.New(errs.Invalid, "directory: %s is not in a domain of this server (%s); set domains in the configuration, or use one of these",
-		aor, strings.Join(s.o.Domains, ", "))
+	return b.String()
+}
+
+// shorten keeps an error readable whatever was given.
+func shorten(text string) string {
+	if len(text) > maxAddress {
+		return strings.ToValidUTF8(text[:maxAddress], "") + "…"
+	}
+	return text
+}
+
+// label checks a name that is shown to people.
+func label(what, text string) (string, error) {
+	text = strings.TrimSpace(text)
+	if len(text) > maxName || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+		return "", errs.New(errs.Invalid, "directory: the %s %q is longer than %d bytes or holds characters that cannot be shown", what, shorten(text), maxName)
+	}
+	return text, nil
 }
 
 // Get returns one account.
@@ -173,9 +254,6 @@ func (s *Service) List(ctx context.Context, f store.UserFilter) ([]store.User, e
 
 // SetPassword replaces the account's password; everybody signed in with the old one must sign in again.
 func (s *Service) SetPassword(ctx context.Context, by Actor, address, password string) error {
-	if err := auth.CheckPassword(password); err != nil {
-		return errs.Wrap(errs.Invalid, err, "directory")
-	}
 	return s.change(ctx, by, address, "user.passwd", Password, func(u *store.User) error { return s.seal(u, password, true) })
 }
 
@@ -226,9 +304,12 @@ func (s *Service) change(ctx context.Context, by Actor, address, action string, 
 }
 
 // AddDevice makes a password for one device, which is shown this once.
-func (s *Service) AddDevice(ctx context.Context, by Actor, address, label string) (store.DevicePassword, string, error) {
+func (s *Service) AddDevice(ctx context.Context, by Actor, address, description string) (store.DevicePassword, string, error) {
 	u, err := s.Get(ctx, address)
 	if err != nil {
+		return store.DevicePassword{}, "", err
+	}
+	if description, err = label("label", description); err != nil {
 		return store.DevicePassword{}, "", err
 	}
 	password := auth.NewDevicePassword()
@@ -236,7 +317,7 @@ func (s *Service) AddDevice(ctx context.Context, by Actor, address, label string
 	if err != nil {
 		return store.DevicePassword{}, "", errs.Wrap(errs.Internal, err, "directory: sealing a device password")
 	}
-	d := store.DevicePassword{ID: newDeviceID(), AOR: u.AOR, Label: label, HA1MD5: md5, HA1SHA256: sha, Created: time.Now().UTC()}
+	d := store.DevicePassword{ID: newDeviceID(), AOR: u.AOR, Label: description, HA1MD5: md5, HA1SHA256: sha, Created: time.Now().UTC()}
 	if err := s.record(ctx, by, "device.add", []string{u.AOR}, d.ID); err != nil {
 		return store.DevicePassword{}, "", err
 	}
@@ -262,11 +343,18 @@ func (s *Service) RevokeDevice(ctx context.Context, by Actor, address, deviceID 
 	if err != nil {
 		return err
 	}
+	have, err := s.o.Store.DevicePasswords(ctx, u.AOR)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(have, func(d store.DevicePassword) bool { return d.ID == deviceID }) {
+		return errs.New(errs.NotFound, "directory: %s has no device password %q; parley user show %s lists them", u.AOR, shorten(deviceID), u.AOR)
+	}
 	if err := s.record(ctx, by, "device.revoke", []string{u.AOR}, deviceID); err != nil {
 		return err
 	}
 	if err := s.o.Store.RevokeDevicePassword(ctx, u.AOR, deviceID); err != nil {
-		return errs.Say(err, fmt.Sprintf("%s has no device password %q", u.AOR, deviceID))
+		return err
 	}
 	s.o.Changed(u.AOR, Revoked)
 	return nil
