@@ -312,3 +312,16 @@ func (s *Server) rawHTTP(t testing.TB, text string) int {
 	resp.Body.Close()
 	return resp.StatusCode
 }
+
+// deaf is a TCP connection that nobody reads from.
+func (s *Server) deaf(t testing.TB, from string) *net.TCPConn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	c, err := d.Dial("tcp", s.Addrs[transport.TCP])
+	if err != nil {
+		t.Fatal(err)
+	}
+	tc := c.(*net.TCPConn)
+	_ = tc.SetReadBuffer(4096) // fills sooner
+	return tc
+}
