@@ -3,6 +3,7 @@ package policy
 import (
 	"bytes"
 	"errors"
+	"regexp"
 	"strings"
 
 	"github.com/parley-im/parley/wire/mime"
@@ -107,10 +108,21 @@ func (p *Policy) part(method, typ string, body []byte) *Refusal {
 	return p.wrongType(method)
 }
 
-// tone tells whether a DTMF body is one: digits, not prose. Other types of the
-// configured list pass.
+// What hook-flash and RFC 5168 bodies consist of: nothing in which prose fits.
+var (
+	hookFlash    = regexp.MustCompile(`^(?i)\s*(signal\s*=\s*)?(hf|flash|hook-?flash|16)?\s*$`)
+	mediaControl = regexp.MustCompile(`^\s*(<\?xml version="1\.0"( encoding="(?i:utf-8)")?( standalone="(yes|no)")?\s*\?>)?\s*` +
+		`(</?(media_control|vc_primitive|to_encoder|picture_fast_update)\s*/?>\s*|<stream_id>\d{1,8}</stream_id>\s*)+$`)
+)
+
+// tone tells whether the body of a default INFO type is what the type is for,
+// digits and commands, not prose. Other types of the configured list pass.
 func tone(typ string, body []byte) bool {
 	switch typ {
+	case "application/hook-flash":
+		return len(body) <= 64 && hookFlash.Match(body)
+	case "application/media_control+xml":
+		return len(body) <= MaxFragment && mediaControl.Match(body)
 	case "application/dtmf":
 		return len(bytes.TrimSpace(body)) <= 2
 	case "application/dtmf-relay":

@@ -135,6 +135,12 @@ func TestBody(t *testing.T) {
 		{"prose as line", "INFO", typ + "application/dtmf-relay\r\n", "hello bob\r\n", 415},
 		{"prose as key", "INFO", typ + "application/dtmf-relay\r\n", "Signal=5\r\nText=hello\r\n", 415},
 		{"picture update", "INFO", typ + "application/media_control+xml\r\n", "<media_control/>", 0},
+		{"picture update of RFC 5168", "INFO", typ + "application/media_control+xml\r\n",
+			"<?xml version=\"1.0\" encoding=\"utf-8\"?>\r\n<media_control>\r\n <vc_primitive>\r\n  <stream_id>1</stream_id>\r\n  <to_encoder>\r\n   <picture_fast_update/>\r\n  </to_encoder>\r\n </vc_primitive>\r\n</media_control>\r\n", 0},
+		{"words as a picture update", "INFO", typ + "application/media_control+xml\r\n", "<media_control>hello</media_control>", 415},
+		{"words as an element", "INFO", typ + "application/media_control+xml\r\n", "<hello/>", 415},
+		{"hook flash", "INFO", typ + "application/hook-flash\r\n", "signal=hf\r\n", 0},
+		{"words as a hook flash", "INFO", typ + "application/hook-flash\r\n", "hello", 415},
 		{"text in INFO", "INFO", typ + "text/plain\r\n", "hello", 415},
 		{"text in a multipart INFO", "INFO", typ + "multipart/mixed;boundary=x\r\n", multipart("Content-Type: text/plain\r\n\r\nhello"), 415},
 
