@@ -1,6 +1,8 @@
 package route
 
 import (
+	"slices"
+
 	"github.com/parley-im/parley/transaction"
 	"github.com/parley-im/parley/transport"
 	"github.com/parley-im/parley/wire/sip"
@@ -30,7 +32,7 @@ func (p *Proxy) ForwardInDialog(r *Request, o Options) {
 	case live:
 		p.metrics.flows.WithLabelValues("flow").Inc()
 		p.toDialog(r, o, p.peer(r, flow))
-	case r.routesLeft() > 0:
+	case r.routesLeft() > 0 && o.Only == "":
 		// The other side is behind further proxies: the next Route says where.
 		p.metrics.flows.WithLabelValues("reached").Inc()
 		p.toDialog(r, o, Target{URI: r.Msg.RequestURI()})
@@ -54,6 +56,9 @@ func (p *Proxy) peer(r *Request, flow transport.Flow) Target {
 // toDevice chooses among the bindings of one device: the one on the dialog's
 // own flow first. Without any, the flow itself is good enough while it lives.
 func (p *Proxy) toDevice(r *Request, o Options, list []Target, flow transport.Flow, live bool) {
+	if o.Only != "" {
+		list = slices.DeleteFunc(slices.Clone(list), func(t Target) bool { return t.AOR != o.Only })
+	}
 	for _, t := range list {
 		if live && t.Hop.Flow == flow {
 			p.metrics.flows.WithLabelValues("flow").Inc()

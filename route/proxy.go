@@ -28,6 +28,10 @@ type Options struct {
 	Done func(o Outcome)
 	// Edit changes the request for each branch before it is sent.
 	Edit func(d *sip.Draft)
+	// Only is the AOR to which ForwardInDialog may send, when it looks for the
+	// other side among the bindings; "" for anyone. What was recorded for one
+	// person must not reach another whose address the sender wrote.
+	Only string
 	// Ring is how long an INVITE may go unanswered, over all its branches; then
 	// they are cancelled and the caller gets 480 "No Answer". 0: no limit but
 	// Timer C.

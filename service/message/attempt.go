@@ -2,51 +2,80 @@ package message
 
 import (
 	"hash/fnv"
-	"net/http"
 	"strconv"
 	"strings"
 
 	"github.com/parley-im/parley/route"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/transaction"
+	"github.com/parley-im/parley/transport"
 	"github.com/parley-im/parley/wire/cpim"
 	"github.com/parley-im/parley/wire/sip"
 )
 
-// attempt is one message on its way to one device.
+// attempt is one message on its way to one device: the head of its outbox's queue.
 type attempt struct {
 	d         *outbox
-	it        item
+	rec       *store.Record
 	unwrapped bool // sent without its CPIM wrapper
-	open      int  // legs that have not ended
+	legs      []*leg
+	open      int // legs that have not ended
 	delivered bool
-	silent    bool // a leg had no answer
-	status    int  // the lowest failure of a leg
+	status    int // the lowest failure of a leg, 0 when none has answered
 	reason    string
+	clock     *transaction.Timer // runs out for the other legs when one has answered
 }
 
 // leg is one contact of the device, or several ways to it that are tried one after the other: the flows
 // of one instance (RFC 5626 §7).
 type leg struct {
-	a    *attempt
-	ways []route.Target
+	a     *attempt
+	ways  []route.Target
+	ended bool
+	mute  bool // ended without an answer
 }
 
+// contact tells one way to a device from another.
+type contact struct {
+	uri  string
+	flow transport.Flow
+}
+
+func contactOf(t route.Target) contact { return contact{t.URI, t.Hop.Flow} }
+
 // start sends a message to a device: to the one instance it is, or to each contact of a plain device.
-func (d *outbox) start(it item) {
+func (d *outbox) start(r *store.Record) {
 	targets := d.box.targets(d.device)
 	if len(targets) == 0 {
 		d.release()
 		d.down = true
 		return
 	}
-	a := &attempt{d: d, it: it, unwrapped: d.noCPIM}
+	a := &attempt{d: d, rec: r, unwrapped: d.noCPIM}
 	d.current = a
-	legs := makeLegs(a, targets)
-	a.open = len(legs)
-	for _, l := range legs {
+	a.legs = makeLegs(a, d.answering(targets))
+	a.open = len(a.legs)
+	for _, l := range a.legs {
 		l.send()
 	}
+}
+
+// answering leaves out the contacts that have been silent while another one answered: a client that is gone without
+// a word must not hold up the one that came after it. Without any other they are all tried.
+func (d *outbox) answering(targets []route.Target) []route.Target {
+	if len(d.silent) == 0 {
+		return targets
+	}
+	var list []route.Target
+	for _, t := range targets {
+		if !d.silent[contactOf(t)] {
+			list = append(list, t)
+		}
+	}
+	if len(list) == 0 {
+		return targets
+	}
+	return list
 }
 
 func makeLegs(a *attempt, targets []route.Target) []*leg {
@@ -66,7 +95,7 @@ func makeLegs(a *attempt, targets []route.Target) []*leg {
 
 func (l *leg) send() {
 	way := l.ways[0]
-	d := newDelivery(l.a.it.rec, way, l.a.unwrapped)
+	d := newDelivery(l.a.rec, way, l.a.unwrapped)
 	l.a.d.box.w.s.o.Transactions.Send(way.Hop, d, l)
 }
 
@@ -74,21 +103,28 @@ func (l *leg) send() {
 func (l *leg) Response(_ *transaction.Client, m *sip.Message) {
 	if status := m.Status(); status >= 200 {
 		reason := strings.Clone(m.Reason())
-		l.a.d.box.w.post(func() { l.ended(status, reason) })
+		l.a.d.box.w.post(func() { l.answered(status, reason) })
 	}
 }
 
 // Failed implements transaction.ClientHandler.
 func (l *leg) Failed(*transaction.Client, error) {
-	l.a.d.box.w.post(func() { l.ended(0, "") })
+	l.a.d.box.w.post(func() { l.answered(0, "") })
 }
 
-// ended takes the final answer of a contact; 0 is none.
-func (l *leg) ended(status int, reason string) {
+// answered takes the final answer of a contact; 0 is none.
+func (l *leg) answered(status int, reason string) {
 	a := l.a
+	if status != 0 {
+		delete(a.d.silent, contactOf(l.ways[0]))
+	}
+	if a.d.current != a {
+		return // the device went on without this answer
+	}
 	switch {
 	case status >= 200 && status < 300:
 		a.delivered = true
+		a.d.took()
 	case (status == 0 || status == 430) && len(l.ways) > 1:
 		l.ways = l.ways[1:] // the next flow of this instance
 		l.send()
@@ -98,46 +134,81 @@ func (l *leg) ended(status int, reason string) {
 		a.unwrapped, a.d.noCPIM = true, true
 		l.send()
 		return
-	case temporary(status):
-		a.silent = a.silent || status == 0
-		fallthrough
-	default:
-		if a.status == 0 || (status > 0 && status < a.status) {
-			a.status, a.reason = status, reason
-		}
+	case status == 0:
+		l.mute = true
+	case a.status == 0 || status < a.status:
+		a.status, a.reason = status, reason
 	}
+	l.ended = true
 	if a.open--; a.open == 0 {
 		a.end()
+	} else if status != 0 && a.clock == nil {
+		a.hurry()
 	}
+}
+
+// hurry gives the other contacts of a device that has answered as long as a sender waits; then the next message
+// goes to those that answer.
+func (a *attempt) hurry() {
+	w := a.d.box.w
+	a.clock = w.s.o.Transactions.After(answerWithin, func() {
+		w.post(func() {
+			if a.d.current == a {
+				a.end()
+			}
+		})
+	})
 }
 
 func (a *attempt) end() {
 	d := a.d
 	d.current = nil
+	if a.clock != nil {
+		a.clock.Stop()
+	}
+	for _, l := range a.legs {
+		if (!l.ended || l.mute) && (a.delivered || a.status != 0) {
+			d.keepsSilent(contactOf(l.ways[0]))
+		}
+	}
 	switch {
 	case a.delivered:
-		d.delivered(a.it)
-	case a.silent:
-		d.failed(a.it, 0, "")
+		d.delivered()
 	case temporary(a.status):
-		d.failed(a.it, a.status, a.reason)
+		d.failed(a.status, a.reason)
 	default:
-		d.refused(a.it, a.status, a.reason)
+		d.refused(a.status, a.reason)
 	}
 }
 
-// temporary tells a failure of the moment from a refusal for good (RFC 3261 §21).
+// lost tells whether no contact that has not answered yet is one of targets any more.
+func (a *attempt) lost(targets []route.Target) bool {
+	for _, l := range a.legs {
+		for _, t := range targets {
+			if !l.ended && contactOf(t) == contactOf(l.ways[0]) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// temporary tells a failure of the moment from a refusal for good (RFC 3261 §21). 482 is what a device says that is
+// still busy with the same message from the last time (RFC 3261 §8.2.2.2).
 func temporary(status int) bool {
 	switch status {
-	case 0, 408, 430, 480, 481, 486, 491, 500, 502, 503, 504, 600:
+	case 0, 408, 430, 480, 481, 482, 486, 491, 500, 502, 503, 504, 600:
 		return true
 	}
 	return false
 }
 
 func (a *attempt) canUnwrap() bool {
-	return mediaType(a.it.rec.ContentType) == cpim.ContentType && a.it.rec.Kind == store.KindMessage
+	return mediaType(a.rec.ContentType) == cpim.ContentType && a.rec.Kind == store.KindMessage
 }
+
+// dateFormat is SIP-date (RFC 3261 §25.1).
+const dateFormat = "Mon, 02 Jan 2006 15:04:05 GMT"
 
 // newDelivery is the request that carries a record to one contact. A redelivery has the same Call-ID and
 // From tag, so that a device can tell that it has the message already.
@@ -146,7 +217,7 @@ func newDelivery(r *store.Record, t route.Target, unwrapped bool) *sip.Draft {
 	_, domain, _ := strings.Cut(r.To, "@")
 	d := newMessage(t, r.From, r.To, r.MetaValue(metaDisplay), tagOf(rid, t.URI), rid+"@"+domain)
 	// The time at which it was said, not the one at which it arrives (RFC 3428 §7).
-	d.Add(sip.HDate, r.At.UTC().Format(http.TimeFormat))
+	d.Add(sip.HDate, r.At.UTC().Format(dateFormat))
 	for _, h := range [...]struct {
 		id   sip.HeaderID
 		meta string

@@ -137,9 +137,17 @@ func receivable(o *Outgoing, u *store.User, err error) *Result {
 // unrecorded is the refusal of what could not be recorded.
 func unrecorded() Result {
 	return Result{
-		Status: 500, RetryAfter: 5, Reason: "Message Not Recorded",
+		Status: 500, RetryAfter: 5, Reason: "Message Not Recorded", lost: true,
 		Warning: "the message could not be recorded and was not delivered; try again in a few seconds",
 	}
+}
+
+// unrecordable is the refusal for an error of the log.
+func unrecordable(err error) Result {
+	if errs.KindOf(err) == errs.Invalid {
+		return Result{Status: 400, Warning: "the headers of the message are too long to be recorded, or are not text", lost: true}
+	}
+	return unrecorded()
 }
 
 // newRecord is the entry of the log for o.
@@ -186,7 +194,7 @@ const (
 // set keeps only what is there: most messages have few of these.
 func set(r *store.Record, key, value string) {
 	if value != "" {
-		r.Meta[key] = strings.ToValidUTF8(strings.Clone(value), "\uFFFD")
+		r.Meta[key] = strings.ReplaceAll(strings.ToValidUTF8(strings.Clone(value), "\uFFFD"), "\x00", "\uFFFD")
 	}
 }
 

@@ -2,7 +2,6 @@ package message
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"time"
 
@@ -134,18 +133,108 @@ func (s *Service) lapse(ctx context.Context, before time.Time) error {
 	if err != nil || len(old) == 0 {
 		return err
 	}
-	head := s.o.Store.Head()
-	for i, c := range old {
-		waiting, err := s.o.Store.Mailbox(ctx, c.AOR, c.Seq, 1000)
+	why := "the device was away for " + strconv.Itoa(int(s.o.Lapse.Hours()/24)) + " days"
+	for _, c := range old {
+		dropped := make(chan bool, 1)
+		w := s.shardOf(c.AOR)
+		w.post(func() {
+			b := w.boxes[c.AOR]
+			dropped <- b == nil || b.drop(c.Device, true)
+		})
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case ok := <-dropped:
+			if !ok || s.present(c) {
+				continue // it has just come back
+			}
+		}
+		if err := s.settleLapsed(ctx, c, why); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleLapsed records that what waits for a device will not be delivered to it, and ends its cursor. The cursor stays
+// where it is: if the device returns it gets, as a new one does, what no device took.
+func (s *Service) settleLapsed(ctx context.Context, c store.Cursor, why string) error {
+	if err := s.indexed(ctx); err != nil {
+		return err
+	}
+	for after := c.Seq; ; {
+		waiting, err := s.o.Store.Mailbox(ctx, c.AOR, after, 100)
 		if err != nil {
 			return errs.Wrap(errs.Unavailable, err, "message: reading a mailbox")
 		}
-		for j := range waiting {
-			s.recordOutcome(&waiting[j], c.Device, store.OutcomeExpired, 0, "the device was away for "+strconv.Itoa(int(s.o.Lapse.Hours()/24))+" days")
+		if len(waiting) == 0 {
+			break
 		}
-		old[i].Lapsed, old[i].Seq = true, head
+		after = waiting[len(waiting)-1].Seq
+		landed := make(chan struct{}, len(waiting))
+		n := 0
+		for i := range waiting {
+			if m := &waiting[i]; meantFor(m, c.Device) {
+				n++
+				s.appendOutcome(outcomeOf(m, c.Device, store.OutcomeExpired, 0, why), func() { landed <- struct{}{} })
+			}
+		}
+		for range n { // so that a long list does not fill the log's queue
+			select {
+			case <-landed:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
 	}
-	return errors.Join(s.o.Store.SaveCursors(ctx, old, nil))
+	c.Lapsed = true
+	if err := s.o.Store.SaveCursors(ctx, []store.Cursor{c}, nil); err != nil {
+		return errs.Wrap(errs.Unavailable, err, "message: saving a cursor")
+	}
+	return nil
+}
+
+// indexed waits until the index has all that is in the log now.
+func (s *Service) indexed(ctx context.Context) error {
+	done := make(chan struct{})
+	s.o.Store.WaitFor(s.o.Store.Head(), func() { close(done) })
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// resume wakes, after a start, the devices that are registered still and are owed something: they may not register
+// again for an hour.
+func (s *Service) resume(ctx context.Context) error {
+	select {
+	case <-s.loaded:
+	case <-ctx.Done():
+		return nil
+	}
+	if s.indexed(ctx) != nil {
+		return nil
+	}
+	var there []store.Cursor
+	err := s.o.Store.AllCursors(ctx, func(c store.Cursor) error {
+		if c.Device != "" && !c.Lapsed && s.present(c) {
+			there = append(there, c)
+		}
+		return nil
+	})
+	for i := 0; i < len(there) && err == nil && ctx.Err() == nil; i++ {
+		var waiting []store.Record
+		if waiting, err = s.o.Store.Mailbox(ctx, there[i].AOR, there[i].Seq, 1); len(waiting) > 0 {
+			s.Arrived(there[i].AOR, there[i].Device)
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		s.o.Log.Warn("message: cannot look for what waits; devices get it when they register again", "err", err)
+	}
+	<-ctx.Done()
+	return nil
 }
 
 // present tells whether the device of a cursor is registered now.

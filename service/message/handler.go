@@ -4,9 +4,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/route"
-	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/wire/sip"
 )
 
@@ -63,54 +61,4 @@ func reply(r *route.Request, res Result) {
 		opts = append(opts, route.Header(sip.HAcceptEncoding, res.Accept))
 	}
 	r.Reply(res.Status, res.Reason, opts...)
-}
-
-// inDialog records text that travels inside a session, then passes it to the peer, never to anyone else and
-// never later.
-func (s *Service) inDialog(r *route.Request) {
-	peer, ok := s.o.Dialogs.Peer(r.Msg.CallID(), r.Msg.FromTag(), r.Msg.ToTag())
-	if !ok {
-		reply(r, Result{Status: 481, Warning: "there is no such session here"})
-		return
-	}
-	o := outgoing(r)
-	o.To = peer
-	c, refused := s.open(&o)
-	if refused != nil {
-		s.metrics.refused.Inc()
-		reply(r, *refused)
-		return
-	}
-	if c.typing {
-		s.forwardTyping(r, c)
-		return
-	}
-	rec := s.newRecord(&o, c)
-	rec.ID = id.New()
-	set(rec, metaInDialog, "1")
-	set(rec, store.MetaToTag, r.Msg.ToTag())
-	s.o.Store.Append(rec, func(err error) {
-		if err != nil {
-			s.metrics.unrecorded.Inc()
-			reply(r, unrecorded())
-			return
-		}
-		s.metrics.recorded.Inc()
-		s.o.Forward.ForwardInDialog(r, route.Options{})
-	})
-}
-
-// forwardTyping passes a typing notice inside a session, with what was rebuilt in place of what came.
-func (s *Service) forwardTyping(r *route.Request, c content) {
-	d := r.Msg.Edit()
-	d.Body(c.contentType, c.body)
-	d.Remove(sip.HSubject)
-	m, err := d.Message()
-	if err != nil {
-		reply(r, Result{Status: 400})
-		return
-	}
-	r.Msg = m
-	s.metrics.typing.Inc()
-	s.o.Forward.ForwardInDialog(r, route.Options{})
 }

@@ -84,6 +84,7 @@ type Options struct {
 	MaxBody      int           // bytes of a body after unpacking, default 64 kB
 	Window       time.Duration // within which a repeat is recognised, at least and by default 24 h
 	Lapse        time.Duration // after which a device that was not seen is owed nothing, default 30 days
+	Rate         int           // messages a second of one sender, four times as many at once; 0: no limit
 	Log          *slog.Logger
 	Registerer   prometheus.Registerer
 }
@@ -96,7 +97,9 @@ type Service struct {
 	seed     maphash.Seed
 	readers  *readers
 	metrics  *metrics
-	position int64 // that the saved cursors cover; belongs to keepCursors
+	rate     *rate
+	loaded   chan struct{} // closed by Load
+	position int64         // that the saved cursors cover; belongs to keepCursors
 }
 
 // New makes a service; Serve runs it.
@@ -108,7 +111,7 @@ func New(o Options) *Service {
 	if o.Lapse == 0 {
 		o.Lapse = DefaultLapse
 	}
-	s := &Service{o: o, seed: maphash.MakeSeed(), repeats: newRepeats(o.Window), readers: newReaders()}
+	s := &Service{o: o, seed: maphash.MakeSeed(), repeats: newRepeats(o.Window), readers: newReaders(), rate: newRate(o.Rate), loaded: make(chan struct{})}
 	s.metrics = newMetrics(o.Registerer, s.repeats)
 	for range runtime.GOMAXPROCS(0) {
 		s.shards = append(s.shards, newShard(s))
@@ -122,7 +125,11 @@ func (s *Service) Load(ctx context.Context) error {
 	if err := s.replay(ctx); err != nil {
 		return err
 	}
-	return s.refill(ctx)
+	if err := s.refill(ctx); err != nil {
+		return err
+	}
+	close(s.loaded)
+	return nil
 }
 
 // Serve delivers until ctx ends, then saves the cursors.
@@ -133,6 +140,7 @@ func (s *Service) Serve(ctx context.Context) error {
 	for _, w := range s.shards {
 		g.Add("message delivery", w.serve)
 	}
+	g.Add("message resumption", s.resume)
 	return g.Serve(ctx)
 }
 
@@ -167,12 +175,13 @@ type Result struct {
 	RetryAfter int    // seconds, 0 for none
 	Accept     string // Accept-Encoding for a 415
 	ID         id.ID  // of the record; zero for what is not recorded
+	lost       bool   // it could not be recorded
 }
 
 // Send records and delivers o. done is called exactly once, from any goroutine, and must not block.
 // Messages of one sender to one receiver keep the order of the calls.
 func (s *Service) Send(o Outgoing, done func(Result)) {
-	c, refused := s.open(&o)
+	c, refused := s.admit(&o)
 	if refused != nil {
 		s.metrics.refused.Inc()
 		done(*refused)
@@ -192,37 +201,71 @@ func (s *Service) Send(o Outgoing, done func(Result)) {
 	})
 }
 
+// admit opens what o carries, if its sender has not said too much of late.
+func (s *Service) admit(o *Outgoing) (content, *Result) {
+	if !s.rate.take(o.From, time.Now()) {
+		return content{}, &Result{Status: 503, RetryAfter: 1, Warning: "you are sending messages faster than this server allows; wait a moment"}
+	}
+	return s.open(o)
+}
+
 // record appends the message, once, and hands it to delivery when it is durable.
 func (s *Service) record(o *Outgoing, c content, done func(Result)) {
 	p := &pending{service: s, rec: s.newRecord(o, c), done: done}
+	s.append(p, func() {
+		w := s.shardOf(p.rec.To)
+		w.post(func() { w.deliver(p) })
+	})
+}
+
+// append puts p into the log, unless it is there already, and then goes on. Else p's sender is answered.
+func (s *Service) append(p *pending, then func()) {
 	p.keys = s.repeats.keys(p.rec)
-	first, known := s.repeats.begin(p)
+	first, old, known := s.repeats.begin(p)
 	if known {
 		s.metrics.repeats.Inc()
 		if first != nil {
-			first.alsoTell(done)
+			first.alsoTell(p.done)
 			return
 		}
-		done(Result{Status: 202, ID: p.rec.ID})
+		p.done(repeated(old))
 		return
 	}
 	s.o.Store.Append(p.rec, func(err error) {
 		if err != nil {
 			s.repeats.forget(p)
 			s.metrics.unrecorded.Inc()
-			p.settle(unrecorded())
+			p.settle(unrecordable(err))
 			return
 		}
 		s.metrics.recorded.Inc()
-		w := s.shardOf(p.rec.To)
-		w.post(func() { w.deliver(p) })
+		then()
 	})
+}
+
+// repeated is the answer to what was said and answered before.
+func repeated(old said) Result {
+	r := Result{Status: int(old.status), ID: old.id}
+	switch {
+	case r.Status == 0: // not known any more: it is in the log
+		r.Status = 202
+	case r.Status >= 300:
+		r.Warning = "this message was sent before, and the receiver's device refused it; it is recorded but was not delivered"
+	}
+	return r
 }
 
 // Arrived tells that a device of aor registered or refreshed, so that it gets what it missed.
 func (s *Service) Arrived(aor, device string) {
 	w := s.shardOf(aor)
 	w.post(func() { w.arrived(aor, device) })
+}
+
+// Forget ends what is kept in memory of an account that was removed. Senders that still wait hear that their message
+// is stored; it is. An account of the same name gets nothing that was said before it was made.
+func (s *Service) Forget(aor string) {
+	w := s.shardOf(aor)
+	w.post(func() { w.forget(aor) })
 }
 
 func (s *Service) shardOf(aor string) *shard {

@@ -450,10 +450,10 @@ func TestRepeatsWindow(t *testing.T) {
 	w := newRepeats(time.Hour)
 	p := &pending{rec: &store.Record{ID: id.New(), From: alice, To: bob, Kind: store.KindMessage, Meta: map[string]string{store.MetaCallID: "c"}}}
 	p.keys = w.keys(p.rec)
-	if _, known := w.begin(p); known {
+	if _, _, known := w.begin(p); known {
 		t.Fatal("known at first")
 	}
-	w.landed(p)
+	w.landed(p, 200)
 	w.turn(w.turned.Add(time.Hour))
 	if w.find(p.keys[0]) != p.rec.ID {
 		t.Error("forgotten within two windows")

@@ -5,12 +5,14 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/transaction"
 )
 
 const (
-	// maxQueued messages of one device are kept in memory; the rest is read from the log when its turn comes.
+	// maxQueued messages of one device are kept in memory; the rest is read from the log when its turn comes. As many
+	// senders again wait to hear of it; the others are told at once that their message is stored.
 	maxQueued = 64
 	// A message that a device keeps answering with a temporary failure is given up after this many tries, and
 	// one after whose arrival the device falls silent after that many returns, so that it never blocks the next.
@@ -33,15 +35,16 @@ type outbox struct {
 	box     *mailbox
 	device  string
 	cursor  int64              // everything up to here is settled for this device
-	read    int64              // everything up to here has been settled or is in queue
+	read    int64              // everything up to here has been settled, or is in queue
 	latest  int64              // something to this person may be in the log up to here
 	queue   []item             // next messages in order
 	waiting map[int64]*pending // senders of messages after queue, by Seq
 	current *attempt
-	reading bool // the index is being read
-	down    bool // not there, or does not answer
-	fresh   bool // has registered and was not sent anything since
-	noCPIM  bool // refused CPIM wrappers since it registered
+	reading bool             // the index is being read
+	down    bool             // not there, or does not answer
+	fresh   bool             // has registered and was not sent anything since
+	noCPIM  bool             // refused CPIM wrappers since it registered
+	silent  map[contact]bool // contacts that did not answer when others did, since it registered
 
 	refusals, silences int // of the message at the cursor
 	backoff            time.Duration
@@ -50,30 +53,47 @@ type outbox struct {
 	dirty              bool // the cursor is newer than the store's
 }
 
-// push takes a message that was just recorded. It returns true when p will hear from this device.
-func (d *outbox) push(p *pending) bool {
-	inOrder := d.read >= d.latest || d.read >= p.rec.Seq-1
-	d.latest = max(d.latest, p.rec.Seq)
+// push takes a message that was just recorded. tried means that p will hear from this device; later, that the device
+// gets it when it returns or when its turn comes; neither, that it is not for this device.
+func (d *outbox) push(p *pending) (tried, later bool) {
+	seq, wanted := p.rec.Seq, d.wants(p.rec)
+	caughtUp := d.read >= d.latest && !d.reading && !d.down
+	d.latest = max(d.latest, seq)
 	switch {
-	case d.down:
-		return false
-	case d.reading || !inOrder || len(d.queue) >= maxQueued:
-		if d.waiting == nil {
-			d.waiting = map[int64]*pending{}
+	case seq <= d.read:
+		// A reader of the log has met it before its sender's turn came.
+		for i := range d.queue {
+			if d.queue[i].rec.Seq == seq && wanted {
+				d.queue[i].p = p
+				return true, false
+			}
 		}
-		d.waiting[p.rec.Seq] = p // read from the log when its turn comes
-	default:
-		d.read = p.rec.Seq
-		d.queue = append(d.queue, item{p.rec, p})
+		return false, wanted
+	case caughtUp && len(d.queue) < maxQueued:
+		d.read = seq
+		d.queue = append(d.queue, item{p.rec, nil})
+		if wanted {
+			d.queue[len(d.queue)-1].p = p
+		}
+		return wanted, false
+	case d.down || !wanted || len(d.waiting) >= maxQueued:
+		return false, wanted
 	}
-	return true
+	if d.waiting == nil {
+		d.waiting = map[int64]*pending{}
+	}
+	d.waiting[seq] = p // read from the log when its turn comes
+	return true, false
 }
 
 // wakeUp starts again: the device has registered.
 func (d *outbox) wakeUp() {
 	d.seen, d.dirty = time.Now(), true
-	d.down, d.fresh, d.noCPIM, d.backoff = false, true, false, 0
+	d.down, d.fresh, d.noCPIM, d.backoff, d.silent = false, true, false, 0, nil
 	d.stopRetry()
+	if d.current != nil && d.current.lost(d.box.targets(d.device)) {
+		d.current = nil // it came back on another way: no need to wait for the old one
+	}
 	d.next()
 }
 
@@ -84,9 +104,16 @@ func (d *outbox) stopRetry() {
 	}
 }
 
+func (d *outbox) keepsSilent(c contact) {
+	if d.silent == nil {
+		d.silent = map[contact]bool{}
+	}
+	d.silent[c] = true
+}
+
 // next sends the next message when nothing is on its way.
 func (d *outbox) next() {
-	for d.current == nil && !d.down && !d.reading {
+	for d.current == nil && !d.down && !d.reading && !d.box.gone {
 		if len(d.queue) == 0 {
 			if d.read < d.latest {
 				d.readMore()
@@ -96,22 +123,23 @@ func (d *outbox) next() {
 		it := d.queue[0]
 		switch {
 		case !d.wants(it.rec):
-			d.pop(it.rec.Seq)
-			if it.p != nil {
-				it.p.postponed()
-			}
+			d.pop()
 		case expired(it.rec):
-			d.settle(it, store.OutcomeExpired, 0, "")
+			d.settle(store.OutcomeExpired, 0, "")
 		default:
-			d.start(it)
+			d.start(it.rec)
 		}
 	}
 }
 
-// wants is false for what is not for this device at all.
+// wants is false for what is not for this device at all, and for what was said to an earlier account of this name.
 func (d *outbox) wants(r *store.Record) bool {
+	return meantFor(r, d.device) && !r.At.Before(d.box.since)
+}
+
+func meantFor(r *store.Record, device string) bool {
 	only := r.MetaValue(store.MetaGRUU)
-	return (only == "" || only == d.device) && r.MetaValue(metaInDialog) == ""
+	return (only == "" || only == device) && r.MetaValue(metaInDialog) == ""
 }
 
 func expired(r *store.Record) bool {
@@ -127,15 +155,22 @@ func (d *outbox) readMore() {
 		s.readers.do(func(ctx context.Context) {
 			position := s.o.Store.Position()
 			list, err := s.o.Store.Mailbox(ctx, aor, after, maxQueued)
+			if err == nil && s.o.Store.Position() < position {
+				err = errRebuilt
+			}
 			d.box.w.post(func() { d.filled(list, position, err) })
 		})
 	})
 }
 
+// errRebuilt: what a query did not find may be in the log.
+var errRebuilt = errs.New(errs.Unavailable, "message: the index is being made again")
+
 func (d *outbox) filled(list []store.Record, position int64, err error) {
 	d.reading = false
 	if err != nil {
 		d.box.w.s.o.Log.Warn("message: the mailbox cannot be read; trying again", "aor", d.box.aor, "err", err)
+		d.release()
 		d.pause(time.Second)
 		return
 	}
@@ -150,26 +185,40 @@ func (d *outbox) filled(list []store.Record, position int64, err error) {
 		if len(d.queue) == 0 {
 			d.move(d.read)
 		}
+		for seq, p := range d.waiting {
+			if seq <= d.read { // not in the log after all, or not any more
+				delete(d.waiting, seq)
+				p.postponed()
+			}
+		}
 	}
 	d.next()
 }
 
+// took: the device has the message at the head; its sender need not wait for the device's other contacts.
+func (d *outbox) took() {
+	if p := d.queue[0].p; p != nil {
+		d.queue[0].p = nil
+		p.took()
+	}
+}
+
 // delivered, refused and failed are the ends of an attempt.
-func (d *outbox) delivered(it item) {
+func (d *outbox) delivered() {
 	d.box.w.s.metrics.delivered.Inc()
-	d.settle(it, store.OutcomeDelivered, 200, "")
+	d.settle(store.OutcomeDelivered, 200, "")
 	d.next()
 }
 
-func (d *outbox) refused(it item, status int, reason string) {
+func (d *outbox) refused(status int, reason string) {
 	d.box.w.s.metrics.deviceRefused.Inc()
-	d.settle(it, store.OutcomeRefused, status, reason)
+	d.settle(store.OutcomeRefused, status, reason)
 	d.next()
 }
 
 // failed: the device answered with a temporary failure (status), or not at all (0). A silent line is no fault
 // of the message, so silence counts once for each return of the device.
-func (d *outbox) failed(it item, status int, reason string) {
+func (d *outbox) failed(status int, reason string) {
 	switch {
 	case status != 0:
 		d.refusals++
@@ -178,7 +227,7 @@ func (d *outbox) failed(it item, status int, reason string) {
 	}
 	d.fresh = false
 	if d.refusals >= maxRefusals || d.silences >= maxSilences {
-		d.refused(it, status, reason)
+		d.refused(status, reason)
 		return
 	}
 	d.release()
@@ -186,16 +235,17 @@ func (d *outbox) failed(it item, status int, reason string) {
 	d.pause(d.backoff)
 }
 
-// release answers the senders of what is queued behind a device that does not answer.
+// release answers the senders of what is queued for a device that does not answer, and gives the memory back: all
+// of it is in the log.
 func (d *outbox) release() {
-	for i := range d.queue {
-		if p := d.queue[i].p; p != nil {
-			d.queue[i].p = nil
-			p.postponed()
+	queue, waiting := d.queue, d.waiting
+	d.queue, d.waiting, d.read = nil, nil, d.cursor
+	for _, it := range queue {
+		if it.p != nil {
+			it.p.postponed()
 		}
 	}
-	for seq, p := range d.waiting {
-		delete(d.waiting, seq)
+	for _, p := range waiting {
 		p.postponed()
 	}
 }
@@ -216,9 +266,10 @@ func (d *outbox) pause(after time.Duration) {
 	})
 }
 
-// settle records the outcome and moves on.
-func (d *outbox) settle(it item, outcome string, status int, reason string) {
-	d.pop(it.rec.Seq)
+// settle records the outcome of the message at the head and moves on.
+func (d *outbox) settle(outcome string, status int, reason string) {
+	it := d.queue[0]
+	d.pop()
 	if outcome == store.OutcomeDelivered {
 		d.box.taken = max(d.box.taken, it.rec.Seq)
 	}
@@ -230,15 +281,19 @@ func (d *outbox) settle(it item, outcome string, status int, reason string) {
 	case store.OutcomeDelivered:
 		it.p.took()
 	case store.OutcomeRefused:
-		it.p.refused(status, reason)
+		it.p.refused(status)
 	default:
 		it.p.postponed()
 	}
 }
 
 // pop removes the head of the queue, whose fate is known now.
-func (d *outbox) pop(seq int64) {
-	d.queue = d.queue[1:]
+func (d *outbox) pop() {
+	seq := d.queue[0].rec.Seq
+	d.queue[0] = item{}
+	if d.queue = d.queue[1:]; len(d.queue) == 0 {
+		d.queue = nil
+	}
 	d.refusals, d.silences = 0, 0
 	d.move(seq)
 }

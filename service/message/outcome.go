@@ -15,25 +15,34 @@ const settingCursors = "message.cursors"
 // recordOutcome appends what became of a message at a device. It keeps trying: the device has it or not,
 // whatever the log can do now.
 func (s *Service) recordOutcome(m *store.Record, device, outcome string, status int, reason string) {
+	r := outcomeOf(m, device, outcome, status, reason)
+	r.Meta[metaMessageSeq] = strconv.FormatInt(m.Seq, 10)
+	s.appendOutcome(r, func() {})
+}
+
+// outcomeOf is the record of what became of a message. Without metaMessageSeq it moves no cursor.
+func outcomeOf(m *store.Record, device, outcome string, status int, reason string) *store.Record {
 	r := &store.Record{
 		Kind: store.KindDelivery, From: m.From, To: m.To, Device: device, Ref: m.ID,
-		Meta: map[string]string{store.MetaOutcome: outcome, metaMessageSeq: strconv.FormatInt(m.Seq, 10)},
+		Meta: map[string]string{store.MetaOutcome: outcome},
 	}
 	if status != 0 {
 		r.Meta[store.MetaStatus] = strconv.Itoa(status)
 	}
 	set(r, store.MetaReason, reason)
-	s.appendOutcome(r)
+	return r
 }
 
-func (s *Service) appendOutcome(r *store.Record) {
+// appendOutcome calls landed when r is in the log.
+func (s *Service) appendOutcome(r *store.Record, landed func()) {
 	s.o.Store.Append(r, func(err error) {
 		if err == nil || !errs.KindOf(err).Temporary() {
+			landed()
 			return
 		}
-		again := *r
-		again.Seq = 0
-		s.o.Transactions.After(time.Second, func() { s.appendOutcome(&again) })
+		// A record of its own: the log may still be at work on the one that it has refused.
+		again := &store.Record{Kind: r.Kind, From: r.From, To: r.To, Device: r.Device, Ref: r.Ref, Meta: r.Meta}
+		s.o.Transactions.After(time.Second, func() { s.appendOutcome(again, landed) })
 	})
 }
 

@@ -17,16 +17,22 @@ type repeats struct {
 	window time.Duration
 
 	mu     sync.Mutex
-	now    map[uint64]id.ID // keys of this window
-	before map[uint64]id.ID // and of the one before
+	now    map[uint64]said // keys of this window
+	before map[uint64]said // and of the one before
 	turned time.Time
 	flying map[uint64]*pending // not answered yet
+}
+
+// said is a message that was recorded, and the answer its sender got; 0 when that is not known any more.
+type said struct {
+	id     id.ID
+	status uint16
 }
 
 func newRepeats(window time.Duration) *repeats {
 	return &repeats{
 		seed: maphash.MakeSeed(), window: window, turned: time.Now(),
-		now: map[uint64]id.ID{}, before: map[uint64]id.ID{}, flying: map[uint64]*pending{},
+		now: map[uint64]said{}, before: map[uint64]said{}, flying: map[uint64]*pending{},
 	}
 }
 
@@ -61,50 +67,55 @@ func key(seed maphash.Seed, parts ...string) uint64 {
 }
 
 // begin notes p. known means that it was said before: first is that message while it is not answered yet,
-// else nil, and p.rec.ID becomes the id of the record there is.
-func (w *repeats) begin(p *pending) (first *pending, known bool) {
+// else nil, and old is the record there is.
+func (w *repeats) begin(p *pending) (first *pending, old said, known bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.turn(time.Now())
 	for _, k := range p.keys {
 		if first := w.flying[k]; first != nil {
-			return first, true
+			return first, said{}, true
 		}
-		if rid, ok := w.lookup(k); ok {
-			p.rec.ID = rid
-			return nil, true
+		if old, ok := w.lookup(k); ok {
+			return nil, old, true
 		}
 	}
 	for _, k := range p.keys {
-		w.now[k] = p.rec.ID
+		w.now[k] = said{id: p.rec.ID}
 		w.flying[k] = p
 	}
-	return nil, false
+	return nil, said{}, false
 }
 
-func (w *repeats) lookup(k uint64) (id.ID, bool) {
-	if rid, ok := w.now[k]; ok {
-		return rid, true
+func (w *repeats) lookup(k uint64) (said, bool) {
+	if old, ok := w.now[k]; ok {
+		return old, true
 	}
-	rid, ok := w.before[k]
-	return rid, ok
+	old, ok := w.before[k]
+	return old, ok
 }
 
 // find returns the record with that key; zero when it is not in the window.
 func (w *repeats) find(k uint64) id.ID {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	rid, _ := w.lookup(k)
-	return rid
+	old, _ := w.lookup(k)
+	return old.id
 }
 
-// landed ends the time in which repeats of p wait for its answer.
-func (w *repeats) landed(p *pending) {
+// landed ends the time in which repeats of p wait for its answer; later ones get the same.
+func (w *repeats) landed(p *pending, status int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, k := range p.keys {
 		if w.flying[k] == p {
 			delete(w.flying, k)
+		}
+		for _, window := range [...]map[uint64]said{w.now, w.before} {
+			if old, ok := window[k]; ok && old.id == p.rec.ID {
+				old.status = uint16(status)
+				window[k] = old
+			}
 		}
 	}
 }
@@ -122,7 +133,7 @@ func (w *repeats) forget(p *pending) {
 // turn begins a new window. The caller holds mu.
 func (w *repeats) turn(now time.Time) {
 	if now.Sub(w.turned) >= w.window {
-		w.before, w.now, w.turned = w.now, make(map[uint64]id.ID, len(w.now)), now
+		w.before, w.now, w.turned = w.now, make(map[uint64]said, len(w.now)), now
 	}
 }
 
@@ -141,7 +152,7 @@ func (s *Service) refill(ctx context.Context) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		for _, k := range keys {
-			w.now[k] = r.ID
+			w.now[k] = said{id: r.ID}
 		}
 		return nil
 	})

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/route"
 	"github.com/parley-im/parley/store"
 )
@@ -51,6 +52,15 @@ func (w *shard) serve(ctx context.Context) error {
 	}
 }
 
+// Bounds of one mailbox.
+const (
+	// maxUnread messages wait in memory while the cursors of a mailbox are read. More are in the log like them, and
+	// their senders need not wait.
+	maxUnread = 256
+	// maxDevices of one account are owed messages. One more, and the one away longest is not any more.
+	maxDevices = 64
+)
+
 // deliver takes a message that has just been recorded.
 func (w *shard) deliver(p *pending) {
 	box := w.boxes[p.rec.To]
@@ -61,6 +71,11 @@ func (w *shard) deliver(p *pending) {
 		}
 		box = w.open(p.rec.To)
 	}
+	if !box.loaded && len(box.waiting) >= maxUnread {
+		p.settle(Result{Status: 202})
+		return
+	}
+	p.answerLater() // also while the cursors cannot be read
 	box.whenLoaded(func() { box.push(p) })
 }
 
@@ -86,9 +101,11 @@ type mailbox struct {
 	w        *shard
 	aor      string
 	outboxes map[string]*outbox
-	taken    int64 // highest Seq that any device took
-	saved    int64 // the value of taken that the store has
+	since    time.Time // when the account was made: nothing older is for it
+	taken    int64     // highest Seq that any device took
+	saved    int64     // the value of taken that the store has
 	loaded   bool
+	gone     bool     // forgotten: events that are on their way do nothing
 	waiting  []func() // until loaded
 }
 
@@ -103,12 +120,25 @@ func (b *mailbox) whenLoaded(f func()) {
 func (b *mailbox) load() {
 	b.w.s.readers.do(func(ctx context.Context) {
 		cursors, err := b.w.s.o.Store.LoadCursors(ctx, b.aor)
-		b.w.post(func() { b.fill(cursors, err) })
+		if err != nil {
+			b.w.post(func() { b.fill(nil, nil, err) })
+			return
+		}
+		b.w.s.o.Accounts.Lookup(b.aor, func(u *store.User, err error) {
+			b.w.post(func() { b.fill(cursors, u, err) })
+		})
 	})
 }
 
-func (b *mailbox) fill(cursors []store.Cursor, err error) {
-	if err != nil {
+func (b *mailbox) fill(cursors []store.Cursor, u *store.User, err error) {
+	switch {
+	case b.gone:
+		return
+	case err == nil:
+		b.since = u.Created
+	case errs.KindOf(err) == errs.NotFound: // removed just now
+		b.since = time.Now()
+	default:
 		// Nothing is lost: the log has the messages. Senders hear 202 by the clock meanwhile.
 		b.w.s.o.Log.Warn("message: device cursors cannot be read; trying again", "aor", b.aor, "err", err)
 		b.w.s.o.Transactions.After(time.Second, func() { b.w.post(b.load) })
@@ -116,7 +146,9 @@ func (b *mailbox) fill(cursors []store.Cursor, err error) {
 	}
 	head := b.w.s.o.Store.Head()
 	for _, c := range cursors {
-		b.taken = max(b.taken, c.Seq)
+		if c.Device == "" {
+			b.taken = c.Seq
+		}
 		if c.Device != "" && !c.Lapsed {
 			b.outboxes[c.Device] = &outbox{box: b, device: c.Device, cursor: c.Seq, read: c.Seq, latest: head, seen: c.Seen, created: c.Created, down: true}
 		}
@@ -134,13 +166,12 @@ func (b *mailbox) fill(cursors []store.Cursor, err error) {
 // push offers a new message to every device.
 func (b *mailbox) push(p *pending) {
 	for _, d := range b.outboxes {
-		if d.push(p) {
+		tried, later := d.push(p)
+		if tried {
 			p.open++
-		} else {
-			p.later = true
 		}
+		p.later = p.later || later
 	}
-	p.answerLater()
 	p.open++ // keeps conclude from answering while the devices are started
 	for _, d := range b.outboxes {
 		d.next()
@@ -153,11 +184,64 @@ func (b *mailbox) push(p *pending) {
 func (b *mailbox) arrived(device string) {
 	d := b.outboxes[device]
 	if d == nil {
+		if len(b.outboxes) >= maxDevices {
+			b.dropOldest()
+		}
 		// A new device gets what no device took, and not the history.
 		d = &outbox{box: b, device: device, cursor: b.taken, read: b.taken, latest: b.w.s.o.Store.Head(), created: time.Now(), dirty: true}
 		b.outboxes[device] = d
 	}
 	d.wakeUp()
+}
+
+// dropOldest ends the outbox of the device that was not seen for the longest time.
+func (b *mailbox) dropOldest() {
+	var oldest *outbox
+	for _, d := range b.outboxes {
+		if (oldest == nil || d.seen.Before(oldest.seen)) && b.drop(d.device, false) {
+			oldest = d
+		}
+	}
+	if oldest == nil {
+		return
+	}
+	c := store.Cursor{AOR: b.aor, Device: oldest.device, Seq: oldest.cursor, Created: oldest.created, Seen: oldest.seen}
+	b.drop(oldest.device, true)
+	s := b.w.s
+	s.readers.do(func(ctx context.Context) {
+		if err := s.settleLapsed(ctx, c, "the account has too many devices"); err != nil {
+			s.o.Log.Warn("message: a device beyond the limit stays in the store until it lapses", "aor", b.aor, "err", err)
+		}
+	})
+}
+
+// drop ends the outbox of a device that is away and tells whether it could; only asks when really is false.
+func (b *mailbox) drop(device string, really bool) bool {
+	d := b.outboxes[device]
+	if d != nil && (d.current != nil || d.reading) || len(b.targets(device)) > 0 {
+		return false
+	}
+	if d != nil && really {
+		d.stopRetry()
+		d.release()
+		delete(b.outboxes, device)
+	}
+	return true
+}
+
+// forget ends the mailbox of an account that was removed.
+func (w *shard) forget(aor string) {
+	b := w.boxes[aor]
+	if b == nil {
+		return
+	}
+	delete(w.boxes, aor)
+	b.gone = true
+	for _, d := range b.outboxes {
+		d.stopRetry()
+		d.current = nil
+		d.release()
+	}
 }
 
 // targets are the contacts of one device now.
