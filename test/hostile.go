@@ -41,7 +41,11 @@ func (s *Server) Watch() *Witness {
 	s.t.Helper()
 	s.AddUsers("dave", "erin")
 	w := &Witness{s: s, stop: make(chan struct{}), done: make(chan error, 1)}
-	w.a, w.b = s.SignedIn("dave", transport.TCP, "127.0.0.200"), s.SignedIn("erin", transport.TCP, "127.0.0.200")
+	kind := transport.TCP
+	if len(s.Config.SIP.Listener) > 0 {
+		kind = transport.TLS // TCP is the listener that is told to be different
+	}
+	w.a, w.b = s.SignedIn("dave", kind, "127.0.0.200"), s.SignedIn("erin", kind, "127.0.0.200")
 	if err := w.exchange("before"); err != nil {
 		s.t.Fatal(err)
 	}
