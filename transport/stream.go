@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -532,26 +533,23 @@ func (s *stream) message(b []byte) bool {
 func (s *stream) malformed(m *sip.Message, bad *sip.Error) {
 	s.l.metrics.malformed[s.k].Inc()
 	s.l.handler.Malformed(m, bad, s.flow())
-	if !m.Answerable() && m.Method() != sip.ACK && m.Status() == 0 {
+	// A response with an impossible status is SIP all the same, and is dropped (RFC 4475 §3.1.2.19).
+	if !m.Answerable() && m.Method() != sip.ACK && m.Status() == 0 && !bytes.HasPrefix(m.Bytes(), []byte("SIP/")) {
 		s.drop(dropGarbage)
 		s.finish("not SIP", fmt.Errorf("%w: %w", ErrGarbage, bad))
 	}
 }
 
 // unframed ends a connection whose stream cannot be followed, after an answer
-// if one is possible.
+// if one is possible, and after those to the messages before it.
 func (s *stream) unframed(f framing) error {
 	s.drop(dropGarbage)
 	s.l.metrics.malformed[s.k].Inc()
 	err := fmt.Errorf("%w: %w", ErrGarbage, f.bad)
-	if f.bytes == nil {
-		return err
-	}
-	m := new(sip.Message)
-	_ = m.ParseLimits(f.bytes, s.limits().SIP)
-	s.l.handler.Malformed(m, f.bad, s.flow())
-	if !m.Answerable() {
-		return err
+	if f.bytes != nil {
+		m := new(sip.Message)
+		_ = m.ParseLimits(f.bytes, s.limits().SIP)
+		s.l.handler.Malformed(m, f.bad, s.flow())
 	}
 	s.finish("unframed message", err)
 	return nil
