@@ -69,6 +69,11 @@ func From(own func(id Identity, u sip.URI) bool) Step {
 				r.Reply(400, "")
 				return
 			}
+			if !from.URI.IsSIP() {
+				// RFC 4475 §3.3.4: nobody has an address here that is no SIP URI.
+				r.Reply(400, "", Warn("From must be a SIP address"))
+				return
+			}
 			if r.Identity.AOR == "" || from.URI.AOR() != r.Identity.AOR && (own == nil || !own(r.Identity, from.URI)) {
 				r.Reply(403, "", Warn("From must be the address you signed in with"))
 				return

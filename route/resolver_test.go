@@ -67,14 +67,7 @@ func nameServer(t *testing.T) (addr string, asked *atomic.Int64) {
 		}
 		w.WriteMsg(m)
 	})
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", pc.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, ln := bothOnOnePort(t)
 	for _, s := range []*dns.Server{{PacketConn: pc, Handler: h}, {Listener: ln, Handler: h}} {
 		up := make(chan struct{})
 		s.NotifyStartedFunc = func() { close(up) }
@@ -83,6 +76,23 @@ func nameServer(t *testing.T) (addr string, asked *atomic.Int64) {
 		t.Cleanup(func() { s.Shutdown() })
 	}
 	return pc.LocalAddr().String(), asked
+}
+
+// bothOnOnePort listens over UDP and TCP on a port that is free for both.
+func bothOnOnePort(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 20 {
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ln, err := net.Listen("tcp", pc.LocalAddr().String()); err == nil {
+			return pc, ln
+		}
+		pc.Close()
+	}
+	t.Fatal("no port is free for both UDP and TCP")
+	return nil, nil
 }
 
 func newTestResolver(t *testing.T, o ResolverOptions) *Resolver {
