@@ -15,6 +15,7 @@ type Mux struct {
 	dialogs map[string]Handler
 	events  map[string]Handler
 	publish map[string]Handler
+	allowed MethodPolicy // nil: all
 	allow   string
 	allowEv string
 }
@@ -51,6 +52,12 @@ func (x *Mux) HandlePublish(event string, h Handler) {
 	x.render()
 }
 
+// Restrict leaves out of Allow what the configuration does not let through.
+func (x *Mux) Restrict(allowed MethodPolicy) {
+	x.allowed = allowed
+	x.render()
+}
+
 // dialogOnly are methods that only mean something inside a dialog.
 var dialogOnly = []string{sip.ACK, sip.BYE, sip.CANCEL, sip.INFO, sip.NOTIFY, sip.PRACK, sip.UPDATE}
 
@@ -72,6 +79,11 @@ func (x *Mux) render() {
 	if set[sip.INVITE] {
 		for _, m := range dialogOnly {
 			set[m] = true
+		}
+	}
+	for m := range set {
+		if x.allowed != nil && x.allowed(m) != 0 {
+			delete(set, m)
 		}
 	}
 	x.allow = strings.Join(sorted(set), ", ")

@@ -44,6 +44,7 @@ func (s *Server) buildSIP(context.Context) error {
 	s.home = &route.Home{Domains: s.cfg.Domains, IsLocal: s.transport.IsLocal}
 	s.policy = policy.New(policy.Options{Methods: s.cfg.SIP.Methods, InfoTypes: s.cfg.SIP.InfoTypes})
 	s.mux = route.NewMux()
+	s.mux.Restrict(s.policy.Method)
 	s.registrar, err = registrar.New(s.registrarOptions())
 	if err != nil {
 		return err
