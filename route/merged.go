@@ -16,12 +16,12 @@ import (
 // no place in the list, its service recognises repeats itself.
 //
 // It remembers at most size requests (default 10,000), the oldest is forgotten
-// first, none for longer than 32 s.
+// first, none for longer than 32 s, and soon those that were answered.
 func Merged(size int, methods ...string) Step {
 	if size <= 0 {
 		size = 10_000
 	}
-	t := &mergeTable{size: size, seen: map[uint64]*list.Element{}, seed: maphash.MakeSeed()}
+	t := newMergeTable(size)
 	return Step{
 		Name: "merged",
 		Why:  "before authentication: the same request over two paths is one request",
@@ -52,6 +52,10 @@ type mergeTable struct {
 	order list.List // of *mergeEntry, oldest first
 }
 
+func newMergeTable(size int) *mergeTable {
+	return &mergeTable{size: size, seen: map[uint64]*list.Element{}, seed: maphash.MakeSeed()}
+}
+
 type mergeEntry struct {
 	key    uint64
 	branch uint64
@@ -78,7 +82,8 @@ func (t *mergeTable) merged(r *Request) bool {
 	defer t.mu.Unlock()
 	for e := t.order.Front(); e != nil; e = t.order.Front() {
 		old := e.Value.(*mergeEntry)
-		if t.order.Len() < t.size && now.Sub(old.at) < mergedLife {
+		// What was answered can merge with nothing any more, but would keep its transaction and its message alive.
+		if t.order.Len() < t.size && now.Sub(old.at) < mergedLife && !old.tx.Answered() {
 			break
 		}
 		t.order.Remove(e)

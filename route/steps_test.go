@@ -182,6 +182,27 @@ func TestMerged(t *testing.T) {
 	})
 }
 
+// Requests that were answered are not kept: 10,000 of them would hold 45 MB.
+func TestMergedForgets(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		var held []*Request
+		r.mux.Handle(sip.REGISTER, HandlerFunc(func(q *Request) { held = append(held, q) }))
+		for i := range 3 {
+			r.from("alice", request("REGISTER", "alice", "sip:example.com", fmt.Sprint(i), fmt.Sprintf("CSeq: %d REGISTER", i+1)))
+		}
+		table := newMergeTable(10)
+		table.merged(held[0])
+		table.merged(held[1])
+		held[0].Reply(200, "")
+		held[1].Reply(200, "")
+		table.merged(held[2])
+		if n, m := table.order.Len(), len(table.seen); n != 1 || m != 1 {
+			t.Errorf("%d and %d requests are remembered, want 1: only one is still being answered", n, m)
+		}
+		held[2].Reply(200, "")
+	})
+}
+
 // A panic in a handler costs one request.
 func TestPanic(t *testing.T) {
 	run(t, func(t *testing.T, r *rig) {
