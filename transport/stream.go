@@ -546,10 +546,14 @@ func (s *stream) unframed(f framing) error {
 	s.drop(dropGarbage)
 	s.l.metrics.malformed[s.k].Inc()
 	err := fmt.Errorf("%w: %w", ErrGarbage, f.bad)
+	m := new(sip.Message)
 	if f.bytes != nil {
-		m := new(sip.Message)
 		_ = m.ParseLimits(f.bytes, s.limits().SIP)
 		s.l.handler.Malformed(m, f.bad, s.flow())
+	}
+	if !m.Answerable() {
+		// For us the stream ends here, as if the peer had closed its half.
+		return fmt.Errorf("%w: %w", io.EOF, err)
 	}
 	s.finish("unframed message", err)
 	return nil
