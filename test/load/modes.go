@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -196,10 +197,11 @@ func (t *trial) idle(ctx context.Context, res *result) error {
 	res.Seconds, res.ServerCPU = (now() - began).Seconds(), res.MemoryAfter.CPU-before.CPU
 	if t.target.pprof != "" {
 		name := fmt.Sprintf("idle-%s-%d", res.Transport, res.Users)
-		for _, what := range []string{"heap", "goroutine"} {
-			if err := t.target.fetchProfile(t.o, what, name+"."+what+".pprof"); err != nil {
-				return err
-			}
+		err = errors.Join( // the memory has been read: collecting garbage changes no figure
+			t.target.fetchProfile(t.o, "heap?gc=1", name+".heap.pprof"),
+			t.target.fetchProfile(t.o, "goroutine", name+".goroutine.pprof"))
+		if err != nil {
+			return err
 		}
 	}
 	return t.stillThere(ctx)

@@ -38,7 +38,8 @@ type result struct {
 	MemoryBefore usage   `json:"before"`
 	MemoryAfter  usage   `json:"after"`
 	PerUser      float64 `json:"rss_kB_per_user"`
-	HeapMB       float64 `json:"heap_MB"`
+	HeapMB       float64 `json:"heap_MB"` // in use
+	StackMB      float64 `json:"stack_MB"`
 
 	GoroutinesBefore int `json:"goroutines_before"`
 	Goroutines       int `json:"goroutines"`
@@ -155,6 +156,10 @@ func (r *result) remarks(w io.Writer) {
 	}
 	for _, p := range slices.Sorted(maps.Keys(r.Problems)) {
 		fmt.Fprintf(w, "%s: %d × %s\n", name, r.Problems[p], p)
+	}
+	if r.Mode == "idle" {
+		fmt.Fprintf(w, "%s: heap in use %.1f MB, stacks %.1f MB, %d goroutines, PSS %.1f MB, %.1f before\n", name, r.HeapMB, r.StackMB, r.Goroutines,
+			float64(r.MemoryAfter.PSS)/1024, float64(r.MemoryBefore.PSS)/1024)
 	}
 	if r.GoroutinesAfter > r.GoroutinesBefore+2 {
 		fmt.Fprintf(w, "%s: %d goroutines before, %d after everyone has left\n", name, r.GoroutinesBefore, r.GoroutinesAfter)

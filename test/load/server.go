@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -14,7 +15,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -106,20 +107,24 @@ unproven_rate = 1000000
 `, filepath.Join(dir, "data"), o.domain, t.addrs["udp"], t.addrs["tcp"], t.addrs["tls"], t.addrs["wss"], t.metrics, o.store, o.limits)
 }
 
-// freePort is an address that was free a moment ago.
+// freePort is an address that was free a moment ago, below the ports that the system hands out: none of the clients gets
+// the same number for another transport, whose Contact the server would rightly take for its own.
 func freePort(kind string) (string, error) {
-	if kind == "udp" {
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			return "", err
+	const low, high = 15000, 32000
+	for range 1000 {
+		addr := "127.0.0.1:" + strconv.Itoa(low+rand.IntN(high-low))
+		var c io.Closer
+		var err error
+		if kind == "udp" {
+			c, err = net.ListenPacket("udp", addr)
+		} else {
+			c, err = net.Listen("tcp", addr)
 		}
-		return c.LocalAddr().String(), c.Close()
+		if err == nil {
+			return addr, c.Close()
+		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
+	return "", errors.New("load: no free port")
 }
 
 // launch starts the process and waits until it answers.
@@ -224,7 +229,6 @@ func serveIfAsked() (asked bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	runtime.SetBlockProfileRate(0)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

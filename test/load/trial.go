@@ -91,6 +91,7 @@ func (t *trial) acknowledge(due time.Duration, m *sip.Message) (ok bool) {
 	}
 	t.status(m.Status())
 	if m.Status()/100 != 2 {
+		t.problem("%s got %d %s %s", m.Method(), m.Status(), m.Reason(), m.Get(sip.HWarning))
 		return false
 	}
 	t.done.Add(1)
@@ -134,7 +135,7 @@ func (t *trial) run(ctx context.Context) (*result, error) {
 		return nil, err
 	}
 	if m, err := scrape(t.target.metrics); err == nil {
-		res.Goroutines, res.HeapMB = int(m["go_goroutines"]), m["go_memstats_heap_inuse_bytes"]/(1<<20)
+		res.Goroutines, res.HeapMB, res.StackMB = int(m["go_goroutines"]), m["go_memstats_heap_inuse_bytes"]/(1<<20), m["go_memstats_stack_inuse_bytes"]/(1<<20)
 	}
 	t.disconnect()
 	t.leftOver(res)
