@@ -1,6 +1,7 @@
 package message
 
 import (
+	"cmp"
 	"hash/fnv"
 	"strconv"
 	"strings"
@@ -215,7 +216,8 @@ const dateFormat = "Mon, 02 Jan 2006 15:04:05 GMT"
 func newDelivery(r *store.Record, t route.Target, unwrapped bool) *sip.Draft {
 	rid := r.ID.String()
 	_, domain, _ := strings.Cut(r.To, "@")
-	d := newMessage(t, r.From, r.To, r.MetaValue(metaDisplay), tagOf(rid, t.URI), rid+"@"+domain)
+	// An instance has another Contact after it has connected again.
+	d := newMessage(t, r.From, r.To, r.MetaValue(metaDisplay), tagOf(rid, cmp.Or(t.Instance, t.URI)), rid+"@"+domain)
 	// The time at which it was said, not the one at which it arrives (RFC 3428 §7).
 	d.Add(sip.HDate, r.At.UTC().Format(dateFormat))
 	for _, h := range [...]struct {
@@ -266,9 +268,9 @@ func quoted(display string) string {
 }
 
 // tagOf derives a From tag that stays the same over redeliveries.
-func tagOf(rid, contact string) string {
+func tagOf(rid, device string) string {
 	h := fnv.New64a()
 	h.Write([]byte(rid))
-	h.Write([]byte(contact))
+	h.Write([]byte(device))
 	return strconv.FormatUint(h.Sum64(), 36)
 }

@@ -138,14 +138,17 @@ func (s *Service) lapse(ctx context.Context, before time.Time) error {
 		dropped := make(chan bool, 1)
 		w := s.shardOf(c.AOR)
 		w.post(func() {
-			b := w.boxes[c.AOR]
-			dropped <- b == nil || b.drop(c.Device, true)
+			away := !s.present(c)
+			if b := w.boxes[c.AOR]; away && b != nil && b.outboxes[c.Device] != nil {
+				b.drop(b.outboxes[c.Device])
+			}
+			dropped <- away
 		})
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case ok := <-dropped:
-			if !ok || s.present(c) {
+			if !ok {
 				continue // it has just come back
 			}
 		}

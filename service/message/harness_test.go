@@ -44,15 +44,28 @@ type rig struct {
 	service *Service
 	stop    func()
 
+	rate     int                               // Options.Rate
+	fault    func(store.Cursors) store.Cursors // put between the service and its cursors
+	dialogs  map[string]string                 // Call-ID, From tag and To tag → peer
+	forwards chan forward
+
 	mu    sync.Mutex
 	table []route.Target
 	users map[string]*store.User
 }
 
 func start(t testing.TB) *rig {
-	r := &rig{t: t, dir: t.TempDir(), users: map[string]*store.User{alice: {AOR: alice}, bob: {AOR: bob}}}
+	r := prepare(t)
 	r.run()
 	return r
+}
+
+// prepare makes a rig that does not run yet.
+func prepare(t testing.TB) *rig {
+	return &rig{
+		t: t, dir: t.TempDir(), users: map[string]*store.User{alice: {AOR: alice}, bob: {AOR: bob}},
+		dialogs: map[string]string{}, forwards: make(chan forward, 10),
+	}
 }
 
 // run opens the store in the rig's folder and serves; again after stop, as after a restart.
@@ -65,9 +78,12 @@ func (r *rig) run() {
 	}
 	r.store = parts{st.Log(), st.Index(), st.Users(), st.Cursors(), st.Settings()}
 	r.layer = transaction.New(transaction.Options{Transport: noTransport{}, Log: log})
-	r.layer.SetHandler(noCore{})
+	r.layer.SetHandler(core{r})
+	if r.fault != nil {
+		r.store.Cursors = r.fault(r.store.Cursors)
+	}
 	r.service = New(Options{
-		Store: r.store, Devices: r, Accounts: r, Dialogs: r, Forward: nil, Transactions: r.layer, Log: log, Registerer: prometheus.NewRegistry(),
+		Store: r.store, Devices: r, Accounts: r, Dialogs: r, Forward: r, Rate: r.rate, Transactions: r.layer, Log: log, Registerer: prometheus.NewRegistry(),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -109,14 +125,29 @@ func (r *rig) Resolve(uri sip.URI) (aor, device string, ok bool) {
 }
 
 func (r *rig) Lookup(aor string, done func(*store.User, error)) {
-	if u := r.users[aor]; u != nil {
+	r.mu.Lock()
+	u := r.users[aor]
+	r.mu.Unlock()
+	if u != nil {
 		done(u, nil)
 		return
 	}
 	done(nil, store.ErrNotFound)
 }
 
-func (r *rig) Peer(callID, fromTag, toTag string) (string, bool) { return "", false }
+func (r *rig) Peer(callID, fromTag, toTag string) (string, bool) {
+	peer, ok := r.dialogs[callID+" "+fromTag+" "+toTag]
+	return peer, ok
+}
+
+// forward is a request that the service passed on inside a dialog.
+type forward struct {
+	r *route.Request
+	o route.Options
+}
+
+// ForwardInDialog makes the rig the service's Forwarder.
+func (r *rig) ForwardInDialog(req *route.Request, o route.Options) { r.forwards <- forward{req, o} }
 
 // device is the far end of a flow.
 type device struct {
@@ -264,9 +295,15 @@ func (noTransport) Via(f transport.Flow) (string, string) { return f.Kind().ViaN
 func (noTransport) Proven(transport.Flow) bool            { return true }
 func (noTransport) Prove(transport.Flow)                  {}
 
-type noCore struct{}
+// core hands requests to the service, signed in as who is in From.
+type core struct{ r *rig }
 
-func (noCore) Request(s *transaction.Server)      { s.Reply(500, "") }
-func (noCore) Ack(*sip.Message, transport.Flow)   {}
-func (noCore) Stray(*sip.Message, transport.Flow) {}
-func (noCore) Closed(transport.Flow, error)       {}
+func (c core) Request(tx *transaction.Server) {
+	req := route.NewRequest(tx.Request(), tx, tx.Flow(), nil)
+	from, _ := req.Msg.From()
+	req.Identity.AOR = from.URI.AOR()
+	c.r.service.ServeSIP(req)
+}
+func (core) Ack(*sip.Message, transport.Flow)   {}
+func (core) Stray(*sip.Message, transport.Flow) {}
+func (core) Closed(transport.Flow, error)       {}

@@ -107,7 +107,7 @@ func New(o Options) *Service {
 	if o.MaxBody == 0 {
 		o.MaxBody = DefaultMaxBody
 	}
-	o.Window = max(o.Window, DefaultWindow)
+	o.Store, o.Window = recordFirst(o.Store), max(o.Window, DefaultWindow)
 	if o.Lapse == 0 {
 		o.Lapse = DefaultLapse
 	}

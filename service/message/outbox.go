@@ -41,6 +41,7 @@ type outbox struct {
 	waiting map[int64]*pending // senders of messages after queue, by Seq
 	current *attempt
 	reading bool             // the index is being read
+	gone    bool             // dropped from its mailbox
 	down    bool             // not there, or does not answer
 	fresh   bool             // has registered and was not sent anything since
 	noCPIM  bool             // refused CPIM wrappers since it registered
@@ -113,7 +114,7 @@ func (d *outbox) keepsSilent(c contact) {
 
 // next sends the next message when nothing is on its way.
 func (d *outbox) next() {
-	for d.current == nil && !d.down && !d.reading && !d.box.gone {
+	for d.current == nil && !d.down && !d.reading && !d.gone {
 		if len(d.queue) == 0 {
 			if d.read < d.latest {
 				d.readMore()
@@ -168,6 +169,9 @@ var errRebuilt = errs.New(errs.Unavailable, "message: the index is being made ag
 
 func (d *outbox) filled(list []store.Record, position int64, err error) {
 	d.reading = false
+	if d.gone {
+		return
+	}
 	if err != nil {
 		d.box.w.s.o.Log.Warn("message: the mailbox cannot be read; trying again", "aor", d.box.aor, "err", err)
 		d.release()

@@ -198,7 +198,7 @@ func (b *mailbox) arrived(device string) {
 func (b *mailbox) dropOldest() {
 	var oldest *outbox
 	for _, d := range b.outboxes {
-		if (oldest == nil || d.seen.Before(oldest.seen)) && b.drop(d.device, false) {
+		if (oldest == nil || d.seen.Before(oldest.seen)) && len(b.targets(d.device)) == 0 {
 			oldest = d
 		}
 	}
@@ -206,7 +206,7 @@ func (b *mailbox) dropOldest() {
 		return
 	}
 	c := store.Cursor{AOR: b.aor, Device: oldest.device, Seq: oldest.cursor, Created: oldest.created, Seen: oldest.seen}
-	b.drop(oldest.device, true)
+	b.drop(oldest)
 	s := b.w.s
 	s.readers.do(func(ctx context.Context) {
 		if err := s.settleLapsed(ctx, c, "the account has too many devices"); err != nil {
@@ -215,18 +215,13 @@ func (b *mailbox) dropOldest() {
 	})
 }
 
-// drop ends the outbox of a device that is away and tells whether it could; only asks when really is false.
-func (b *mailbox) drop(device string, really bool) bool {
-	d := b.outboxes[device]
-	if d != nil && (d.current != nil || d.reading) || len(b.targets(device)) > 0 {
-		return false
-	}
-	if d != nil && really {
-		d.stopRetry()
-		d.release()
-		delete(b.outboxes, device)
-	}
-	return true
+// drop ends an outbox. What is on its way to it does nothing when it comes back.
+func (b *mailbox) drop(d *outbox) {
+	delete(b.outboxes, d.device)
+	d.gone = true
+	d.stopRetry()
+	d.current = nil
+	d.release()
 }
 
 // forget ends the mailbox of an account that was removed.
@@ -238,9 +233,7 @@ func (w *shard) forget(aor string) {
 	delete(w.boxes, aor)
 	b.gone = true
 	for _, d := range b.outboxes {
-		d.stopRetry()
-		d.current = nil
-		d.release()
+		b.drop(d)
 	}
 }
 
