@@ -47,6 +47,8 @@ type Server struct {
 	log  *lockedBuffer
 	stop func() error // ends the server gently and returns what it returned; only the first call counts
 	kill func()       // ends a process at once; nil for a server in this process
+
+	process *os.Process // of StartProcess
 }
 
 // Password is the password of a user, whose domain may be left out.
@@ -223,6 +225,7 @@ func (s *Server) startProcess() {
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
+	s.process = cmd.Process
 	// Nothing reads the pipe after the first line, and Wait closes it.
 	ended := sync.OnceValue(cmd.Wait)
 	s.kill = func() {
@@ -424,3 +427,6 @@ func (b *lockedBuffer) String() string {
 
 // ErrTimeout is returned by waits that were in vain.
 var ErrTimeout = errors.New("test: nothing came in time")
+
+// pid is the process of a server of StartProcess.
+func (s *Server) pid() int { return s.process.Pid }
