@@ -108,7 +108,7 @@ func (s *Store) openSQLite(ctx context.Context) error {
 		return abs
 	}
 	// The writer never waits long inside SQLite: it is the committer that tries again. Checkpoints are the checkpointer's.
-	write := sqlitePool(file("log.db"), 1, s.o.vfs, "busy_timeout(100)", "synchronous(FULL)", "wal_autocheckpoint(0)")
+	write := sqlitePool(file("log.db"), 1, s.o.vfs, "busy_timeout(100)", logSync, "wal_autocheckpoint(0)")
 	if err := migrate(ctx, s.pool(write), sqliteDialect, "log"); err != nil {
 		return explain(err, s.o.Dir)
 	}
