@@ -234,6 +234,7 @@ func (p *problems) times(c *Config) {
 	if r.MinExpires > r.DefaultExpires || r.DefaultExpires > r.MaxExpires {
 		p.addf("register: min_expires (%s), default_expires (%s) and max_expires (%s) must not fall", text(r.MinExpires), text(r.DefaultExpires), text(r.MaxExpires))
 	}
+	p.number("message.rate", c.Message.Rate, 0, 1_000_000)
 	p.number("register.bindings", r.Bindings, 1, 1000)
 	p.number("register.contacts", r.Contacts, 1, 1000)
 }

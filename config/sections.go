@@ -126,8 +126,10 @@ type Limits struct {
 type Message struct {
 	// How long a repeated message is recognised and recorded once only.
 	Window time.Duration `toml:"window"`
-	// How long a device may stay away and still get what it missed. A device that returns later starts with what comes then.
+	// How long a device may stay away and still get what it missed. A device that returns later starts as a new one does: with what no device took.
 	DeviceLapse time.Duration `toml:"device_lapse"`
+	// Messages that one user may send in a second, and four times as many at once; more get 503. 0: no limit.
+	Rate int `toml:"rate"`
 }
 
 // Register is about registrations.

@@ -65,7 +65,7 @@ const envelope = 64 << 10
 func (s *Server) buildServices(context.Context) error {
 	s.message = message.New(message.Options{
 		Store: s.store, Devices: s.registrar, Accounts: s.auth.Accounts(), Dialogs: dialogs{s}, Forward: s.proxy, Transactions: s.transactions,
-		MaxBody: s.cfg.Limits.Body, Window: s.cfg.Message.Window, Lapse: s.cfg.Message.DeviceLapse, Log: s.log, Registerer: s.registry,
+		MaxBody: s.cfg.Limits.Body, Window: s.cfg.Message.Window, Lapse: s.cfg.Message.DeviceLapse, Rate: s.cfg.Message.Rate, Log: s.log, Registerer: s.registry,
 	})
 	s.call = call.New(call.Options{
 		Store: s.store, Locator: s.registrar, Addresses: s.registrar, Accounts: s.auth.Accounts(), Forward: s.proxy,
@@ -103,6 +103,9 @@ func (s *Server) userChanged(e bus.UserChanged) {
 	switch directory.Change(e.Kind) {
 	case directory.Disabled, directory.Removed, directory.Password, directory.Revoked:
 		s.endSessions(e.AOR)
+		if directory.Change(e.Kind) == directory.Removed {
+			s.message.Forget(e.AOR)
+		}
 	default:
 		// The event may come after the user has signed in, whose connections stay trusted then.
 		s.auth.Accounts().Invalidate(e.AOR)

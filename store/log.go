@@ -34,7 +34,7 @@ type Log interface {
 	// finds what was appended under an ID made by id.New shortly before.
 	Find(ctx context.Context, rid id.ID) (*Record, error)
 
-	// Tail calls fn for each message since the given time, newest first, until fn returns an error (ErrStop: Tail returns
+	// Tail calls fn for each message and receipt since the given time, newest first, until fn returns an error (ErrStop: Tail returns
 	// nil). Only Seq, ID, At, Kind, From, To, Device, Ref and Meta are filled: it is for the window of known requests. The
 	// bounds in time are as good as the clock was; Tail prefers to return more.
 	Tail(ctx context.Context, since time.Time, fn func(*Record) error) error
@@ -66,7 +66,8 @@ type Index interface {
 	// WaitFor calls done once, from the indexer's goroutine or at once from the caller's, when everything up to seq is
 	// indexed, or when the store stops. Done must not block.
 	WaitFor(seq int64, done func())
-	// Mailbox returns up to limit (1 … 1,000) messages and receipts to the AOR after the given Seq, ascending.
+	// Mailbox returns up to limit (1 … 1,000) messages and receipts to the AOR after the given Seq, ascending. Fewer than
+	// limit is the end, as far as the index is.
 	Mailbox(ctx context.Context, aor string, after int64, limit int) ([]Record, error)
 	// Conversation returns up to limit messages and calls between two AORs before the given Seq (0: the end), newest first.
 	Conversation(ctx context.Context, a, b string, before int64, limit int) ([]Record, error)

@@ -183,8 +183,14 @@ func TestRepeats(t *testing.T) {
 		}
 	}
 	phone.next()
+	receipt := Outgoing{From: alice, To: bob, ContentType: imdn.ContentType, Expires: -1, CallID: "r1", Body: imdn.Notification{
+		MessageID: "m", Kind: imdn.Display, Status: "displayed", DateTime: time.Now(),
+	}.Bytes()}
+	r.send(receipt)
+	phone.next()
 	r.stop()
 	r.run()
+	r.send(receipt)
 	phone.signOut()
 	if res := r.send(say("same")); res.Status != 202 {
 		t.Errorf("after a restart: %+v", res)
@@ -203,6 +209,9 @@ func TestRepeats(t *testing.T) {
 	r.send(byRequest)
 	if n := len(r.records(store.KindMessage)); n != 4 {
 		t.Errorf("%d records, want 4", n)
+	}
+	if n := len(r.records(store.KindReceipt)); n != 1 {
+		t.Errorf("%d receipts, want 1", n)
 	}
 }
 

@@ -153,6 +153,27 @@ func TestSearchPages(t *testing.T) {
 	})
 }
 
+// TestMailboxPageIsFull: a page with records that are void, or another's whose key collides, is filled up: fewer than the
+// limit would be taken for the end.
+func TestMailboxPageIsFull(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		r := open(t, o)
+		other := message("alice@x", "carol@x", "collides")
+		r.put(t, message("alice@x", "bob@x", "one"), other, message("alice@x", "bob@x", "two"), message("alice@x", "bob@x", "three"))
+		r.indexed(t)
+		x := r.index
+		err := x.w.write(t.Context(), &batch{filed: []entryKey{{key(mailbox, "bob@x", ""), other.Seq}}}, x.Position())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for limit, want := range map[int]string{1: "one", 2: "one | two", 3: "one | two | three", 10: "one | two | three"} {
+			if box, err := r.Index().Mailbox(t.Context(), "bob@x", 0, limit); err != nil || texts(box) != want {
+				t.Errorf("limit %d: %s, %v", limit, texts(box), err)
+			}
+		}
+	})
+}
+
 func TestMailboxConversationMessageCalls(t *testing.T) {
 	onEach(t, func(t *testing.T, o Options) {
 		r := open(t, o)

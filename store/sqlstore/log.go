@@ -156,7 +156,7 @@ func (l *log) Tail(ctx context.Context, since time.Time, fn func(*store.Record) 
 		}
 	}
 	rows, err := l.db.QueryContext(ctx, `SELECT seq, id, at, kind, sender, recipient, device, ref, meta FROM log WHERE `+visible+
-		` AND seq >= $2 AND kind = 'message' AND at >= $3 ORDER BY seq DESC`, l.Head(), first, since.UnixMicro())
+		` AND seq >= $2 AND kind IN ('message', 'receipt') AND at >= $3 ORDER BY seq DESC`, l.Head(), first, since.UnixMicro())
 	if err != nil {
 		return unavailable(err, "sqlstore: reading the log")
 	}

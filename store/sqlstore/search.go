@@ -44,19 +44,21 @@ func (x *index) Mailbox(ctx context.Context, aor string, after int64, limit int)
 	if err != nil {
 		return nil, err
 	}
-	for {
+	var all []store.Record
+	for len(all) < limit { // fewer than limit means the end, also where records are void or keys collide
 		list, err := x.seqs(ctx, `SELECT seq FROM filed WHERE key = $1 AND seq > $2 ORDER BY seq LIMIT $3`,
-			key(mailbox, aor, ""), after, limit)
+			key(mailbox, aor, ""), after, limit-len(all))
 		if err != nil || len(list) == 0 {
-			return nil, err
+			return all, err
 		}
 		records, err := x.log.Get(ctx, list...)
-		records = slices.DeleteFunc(records, func(r store.Record) bool { return r.To != aor })
-		if err != nil || len(records) > 0 {
-			return records, err
+		if err != nil {
+			return nil, err
 		}
-		after = list[len(list)-1] // a page of void records, or of a collision, is not the end
+		all = append(all, slices.DeleteFunc(records, func(r store.Record) bool { return r.To != aor })...)
+		after = list[len(list)-1]
 	}
+	return all, nil
 }
 
 // Conversation is store.Index.Conversation.

@@ -82,6 +82,8 @@ listen = ""
 listen = %q
 [store]
 url = %q
+[message]
+rate = 0
 [limits]
 unproven_rate = 100000
 `, data, domain, s.udp, s.tcp, s.metrics, url)

@@ -100,6 +100,8 @@ listen = %q
 listen = %q
 [store]
 url = %q
+[message]
+rate = 0
 [limits]
 connections_per_address = 20000
 unproven_rate = 1000000
