@@ -74,7 +74,7 @@ func parseOptions(args []string) (*options, error) {
 	f.StringVar(&o.profile, "profile", "", "folder for CPU, heap, block and goroutine profiles; the server then runs in a child of this tool")
 	f.StringVar(&o.store, "store", "", "store.url of the private server")
 	f.StringVar(&o.dir, "dir", "", "folder for the private server's data (empty: a temporary one, removed at the end)")
-	f.StringVar(&o.limits, "config", "", "lines of TOML added to the private server's configuration")
+	f.StringVar(&o.limits, "config", "", "lines of TOML added to the private server's configuration, behind its section limits")
 	f.StringVar(&o.json, "json", "", "file for the figures as JSON (- for standard output)")
 	f.BoolVar(&o.quiet, "quiet", false, "no progress lines")
 	if err := f.Parse(args); err != nil {

@@ -158,8 +158,8 @@ func (r *result) remarks(w io.Writer) {
 		fmt.Fprintf(w, "%s: %d × %s\n", name, r.Problems[p], p)
 	}
 	if r.Mode == "idle" {
-		fmt.Fprintf(w, "%s: heap in use %.1f MB, stacks %.1f MB, %d goroutines, PSS %.1f MB, %.1f before\n", name, r.HeapMB, r.StackMB, r.Goroutines,
-			float64(r.MemoryAfter.PSS)/1024, float64(r.MemoryBefore.PSS)/1024)
+		fmt.Fprintf(w, "%s: heap in use %.1f MB, stacks %.1f MB, %d goroutines, PSS %.1f MB, %.1f before, %.2f %% of a CPU\n", name, r.HeapMB, r.StackMB, r.Goroutines,
+			float64(r.MemoryAfter.PSS)/1024, float64(r.MemoryBefore.PSS)/1024, r.ServerCPU/r.Seconds*100)
 	}
 	if r.GoroutinesAfter > r.GoroutinesBefore+2 {
 		fmt.Fprintf(w, "%s: %d goroutines before, %d after everyone has left\n", name, r.GoroutinesBefore, r.GoroutinesAfter)

@@ -84,8 +84,8 @@ func startPrivate(o *options, dir string, users int) (*target, error) {
 	return t, t.launch(o, dir, file)
 }
 
-// config is the private server's configuration: everything on loopback, and the limits of one peer out of the way,
-// because all users come from one address.
+// config is the private server's configuration: everything on loopback, and the limits of one peer and of one user out of
+// the way: all users come from one address, and a few of them say what thousands would.
 func (t *target) config(o *options, dir string) string {
 	return fmt.Sprintf(`data = %q
 domains = [%q]
@@ -100,6 +100,8 @@ listen = %q
 listen = %q
 [store]
 url = %q
+[message]
+rate = 0
 [message]
 rate = 0
 [limits]

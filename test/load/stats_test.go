@@ -101,7 +101,7 @@ func TestOpenLoopCountsFromDueTime(t *testing.T) {
 				t.Errorf("open loop %v: the longest wait was %v, want a second", open, longest)
 			}
 			if open {
-				if n := b.latency.count(); n < 3999 || n > 4001 {
+				if n := b.latency.count(); n < 3990 || n > 4010 { // the end races with what falls due then
 					t.Errorf("%d units fell due in 4 s at 1000/s", n)
 				}
 				// 4 lanes serve 4,000/s: of 4,000 units the 1,333 that came during the stall and its end waited, evenly from 1 s to 0.
