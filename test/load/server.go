@@ -102,8 +102,6 @@ listen = %q
 url = %q
 [message]
 rate = 0
-[message]
-rate = 0
 [limits]
 connections_per_address = 20000
 unproven_rate = 1000000
