@@ -3,6 +3,7 @@ package message
 import (
 	"cmp"
 	"hash/fnv"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,7 +19,8 @@ import (
 type attempt struct {
 	d         *outbox
 	rec       *store.Record
-	unwrapped bool // sent without its CPIM wrapper
+	unwrapped bool           // sent without its CPIM wrapper
+	known     []route.Target // where the device was when it began
 	legs      []*leg
 	open      int // legs that have not ended
 	delivered bool
@@ -52,7 +54,7 @@ func (d *outbox) start(r *store.Record) {
 		d.down = true
 		return
 	}
-	a := &attempt{d: d, rec: r, unwrapped: d.noCPIM}
+	a := &attempt{d: d, rec: r, unwrapped: d.noCPIM, known: targets}
 	d.current = a
 	a.legs = makeLegs(a, d.answering(targets))
 	a.open = len(a.legs)
@@ -192,6 +194,14 @@ func (a *attempt) lost(targets []route.Target) bool {
 		}
 	}
 	return true
+}
+
+// overtaken tells whether an instance has come to a place where it was not when the attempt began: nothing need be
+// expected from the places it had before, although their registrations have not run out.
+func (a *attempt) overtaken(targets []route.Target) bool {
+	return slices.ContainsFunc(targets, func(t route.Target) bool {
+		return t.Instance != "" && !slices.ContainsFunc(a.known, func(k route.Target) bool { return contactOf(k) == contactOf(t) })
+	})
 }
 
 // temporary tells a failure of the moment from a refusal for good (RFC 3261 §21). 482 is what a device says that is

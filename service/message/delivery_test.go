@@ -76,6 +76,28 @@ func TestDeviceReturnsOnAnotherWay(t *testing.T) {
 	}
 }
 
+// Nor does one whose old registration has not run out, as that of a phone that fell off a network.
+func TestDeviceReturnsBesideItsOldContact(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	old := r.signIn(bob, "urn:uuid:phone", func(*sip.Message) int { return 0 })
+	answer := make(chan Result, 1)
+	r.service.Send(say("x"), func(res Result) { answer <- res })
+	first := old.next()
+	again := r.signIn(bob, "urn:uuid:phone", nil)
+	if m := again.next(); m.CallID() != first.CallID() {
+		t.Errorf("the redelivery has Call-ID %s, the first had %s", m.CallID(), first.CallID())
+	}
+	if res := <-answer; res.Status != 200 {
+		t.Errorf("got %+v", res)
+	}
+	r.service.Arrived(bob, "urn:uuid:phone") // a refresh changes nothing
+	r.send(say("y"))
+	if got := again.text(); got != "y" {
+		t.Errorf("then got %q", got)
+	}
+}
+
 // Devices that a message is not for have no part in its answer.
 func TestRefusalOfTheOnlyDeviceMeant(t *testing.T) {
 	t.Parallel()

@@ -169,10 +169,15 @@ func (r *rig) signIn(aor, name string, answer func(*sip.Message) int) *device {
 	if name == Plain {
 		instance = ""
 	}
-	r.mu.Lock()
-	r.table = append(r.table, route.Target{
+	t := route.Target{
 		URI: "sip:device@127.0.0.1:40000", Hop: transaction.Hop{Flow: d.flow}, Q: 1000, AOR: aor, Device: name, Instance: instance,
-	})
+	}
+	r.mu.Lock()
+	if instance != "" {
+		r.table = slices.Insert(r.table, 0, t) // of one instance the most recently refreshed comes first
+	} else {
+		r.table = append(r.table, t)
+	}
 	r.mu.Unlock()
 	r.service.Arrived(aor, name)
 	return d

@@ -92,7 +92,7 @@ func (d *outbox) wakeUp() {
 	d.seen, d.dirty = time.Now(), true
 	d.down, d.fresh, d.noCPIM, d.backoff, d.silent = false, true, false, 0, nil
 	d.stopRetry()
-	if d.current != nil && d.current.lost(d.box.targets(d.device)) {
+	if targets := d.box.targets(d.device); d.current != nil && (d.current.lost(targets) || d.current.overtaken(targets)) {
 		d.current = nil // it came back on another way: no need to wait for the old one
 	}
 	d.next()
