@@ -41,6 +41,10 @@ type client struct {
 	rebind chan struct{}
 }
 
+// cursorSaved is how long a device that was never seen before may take to be known for good: its cursor is written behind,
+// within a second. When the server is killed before, it is a new device once more, which gets what no device took.
+const cursorSaved = 2 * time.Second
+
 func newClient(c *crew, user string, n int) *client {
 	name := fmt.Sprintf("%s/%d", user, n)
 	h := sha256.Sum256([]byte(c.name + name))
@@ -90,7 +94,7 @@ func (k *client) session(ctx context.Context, l *link, r *rand.Rand) {
 	close(k.ready)
 	k.mu.Unlock()
 	if k.since.IsZero() {
-		k.since = time.Now()
+		k.since = time.Now().Add(cursorSaved)
 		k.crew.ledger.device(device{AOR: aor(k.user), Device: k.urn, Name: k.name, Picky: k.picky, Since: k.since})
 		k.crew.here <- k.name
 	}
