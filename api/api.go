@@ -105,7 +105,7 @@ func (k kinds) public(ctx context.Context, procedure string, err error) error {
 			text = Plain(err.Error())
 		}
 	}
-	if (kind == errs.Internal || kind == errs.Unavailable) && ctx.Err() == nil {
+	if (kind == errs.Internal || kind == errs.Unavailable) && ctx.Err() == nil && !errors.Is(err, ErrNotRunning) {
 		k.log.Error("api: a call failed", "procedure", procedure, "err", err)
 	}
 	return connect.NewError(codes[kind], errors.New(text))

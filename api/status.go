@@ -19,11 +19,12 @@ type Server interface {
 
 type status struct{ server Server }
 
-var errNotRunning = errs.New(errs.Unavailable, "no server is running on this data folder; start it with parley serve")
+// ErrNotRunning is what Status answers when the API is served without a server.
+var ErrNotRunning = errs.Say(errs.New(errs.Unavailable, "api: no server"), "no server is running on this data folder; start it with parley serve")
 
 func (s *status) Status(ctx context.Context, _ *connect.Request[v1.StatusRequest]) (*connect.Response[v1.StatusResponse], error) {
 	if s.server == nil {
-		return nil, errNotRunning
+		return nil, ErrNotRunning
 	}
 	resp, err := s.server.Status(ctx)
 	return connect.NewResponse(resp), err
@@ -31,7 +32,7 @@ func (s *status) Status(ctx context.Context, _ *connect.Request[v1.StatusRequest
 
 func (s *status) Backup(ctx context.Context, _ *connect.Request[v1.BackupRequest], stream *connect.ServerStream[v1.BackupResponse]) error {
 	if s.server == nil {
-		return errNotRunning
+		return ErrNotRunning
 	}
 	return s.server.Backup(ctx, chunks{stream})
 }

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/parley-im/parley/api"
 	v1 "github.com/parley-im/parley/api/parley/v1"
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/transport"
@@ -46,7 +47,7 @@ func (s *Server) Status(ctx context.Context) (*v1.StatusResponse, error) {
 
 // Status implements api.Server.
 func (offline) Status(context.Context) (*v1.StatusResponse, error) {
-	return nil, errs.New(errs.Unavailable, "server: no server is running on this data folder; start it with parley serve")
+	return nil, api.ErrNotRunning
 }
 
 // resident is the memory that the process holds, in bytes; 0 where the system does not tell.

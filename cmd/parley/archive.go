@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -49,7 +51,7 @@ func (c archiveSearchCmd) Run(a *app) error {
 	if !c.JSON {
 		fmt.Fprintln(w, "TIME\tKIND\tFROM\tTO\tWHAT")
 	}
-	err = a.administer(func(p *parley.Client) error {
+	return a.administer(func(p *parley.Client) error {
 		for left := c.Limit; c.Limit == 0 || left > 0; {
 			req.Limit = page
 			if c.Limit > 0 {
@@ -68,23 +70,22 @@ func (c archiveSearchCmd) Run(a *app) error {
 					req.Before, req.After = 0, r.Seq
 				}
 			}
+			if err := w.Flush(); err != nil { // a long table comes page by page
+				return err
+			}
 			if left -= len(resp.Msg.Records); len(resp.Msg.Records) < int(req.Limit) {
 				return nil
 			}
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return w.Flush()
 }
 
 func (c archiveSearchCmd) print(w *tabwriter.Writer, r *v1.Record) error {
 	if c.JSON {
 		return printJSON(r)
 	}
-	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Time.AsTime().Local().Format("2006-01-02 15:04:05.000"), r.Kind, r.From, r.To, oneLine(what(r)))
+	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Time.AsTime().Local().Format("2006-01-02 15:04:05.000"), r.Kind, oneLine(r.From), oneLine(r.To), oneLine(what(r)))
 	return err
 }
 
@@ -114,7 +115,7 @@ func what(r *v1.Record) string {
 // oneLine keeps a text from breaking the table or driving the terminal.
 func oneLine(s string) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return ' '
 		}
 		return r
@@ -139,7 +140,7 @@ func parseTime(s string) (*timestamppb.Timestamp, error) {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		text, unit = days+"h", 24
 	}
-	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 && d <= math.MaxInt64/unit {
 		return timestamppb.New(time.Now().Add(-d * unit)), nil
 	}
 	return nil, errs.New(errs.Invalid, "%q is not a time; write 2026-01-31, 2026-01-31T14:00, or how long ago: 90m, 12h, 7d", s)

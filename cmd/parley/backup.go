@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -40,7 +41,7 @@ func (c backupCmd) Run(a *app) error {
 func (c backupCmd) toFile(stream *connect.ServerStreamForClient[v1.BackupResponse]) error {
 	f, err := os.CreateTemp(filepath.Dir(c.File), ".parley-backup-*")
 	if err != nil {
-		return err
+		return fileError("cannot write the backup: making", err)
 	}
 	defer os.Remove(f.Name())
 	err = receive(stream, f)
@@ -53,7 +54,10 @@ func (c backupCmd) toFile(stream *connect.ServerStreamForClient[v1.BackupRespons
 	if err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), c.File)
+	if err := os.Rename(f.Name(), c.File); err != nil {
+		return errs.New(errs.KindOf(err), "cannot write the backup to %s: %w", c.File, errors.Unwrap(err))
+	}
+	return nil
 }
 
 func receive(stream *connect.ServerStreamForClient[v1.BackupResponse], w io.Writer) error {
@@ -77,7 +81,7 @@ func (c restoreCmd) Run(a *app) error {
 	in := os.Stdin
 	if c.File != "-" {
 		if in, err = os.Open(c.File); err != nil {
-			return errs.Wrap(errs.KindOf(err), err, "opening the backup")
+			return fileError("cannot read the backup", err)
 		}
 		defer in.Close()
 	}

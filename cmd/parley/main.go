@@ -5,14 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 
+	"connectrpc.com/connect"
 	"github.com/alecthomas/kong"
 
+	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/config"
 	parley "github.com/parley-im/parley/sdk/go"
 )
@@ -37,7 +41,6 @@ type cli struct {
 type app struct {
 	ctx  context.Context
 	path string // of the configuration file, "" for none
-	log  *slog.Logger
 }
 
 // load reads the configuration.
@@ -45,33 +48,73 @@ func (a *app) load() (*config.Config, error) {
 	return config.Load(a.path)
 }
 
+// Exit codes.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130 // as a shell has it for Ctrl-C
+)
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
 	var c cli
-	parser := kong.Must(&c, kong.Name("parley"), kong.UsageOnError(),
+	parser := kong.Must(&c, kong.Name("parley"), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Description("A self-hosted server for messages and calls over SIP that records before it delivers."))
 	args := os.Args[1:]
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
 	k, err := parser.Parse(args)
-	parser.FatalIfErrorf(err)
-	err = k.Run(&app{ctx: ctx, path: c.Config, log: logger("info")})
-	if err == nil || errors.Is(err, context.Canceled) {
-		return
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "parley: %s\nTry: parley %s--help\n", err, command(err))
+		os.Exit(exitUsage)
 	}
-	fmt.Fprintln(os.Stderr, "parley: "+explain(err))
-	os.Exit(1)
+	err = k.Run(&app{ctx: ctx, path: c.Config})
+	switch {
+	case err == nil:
+	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || connect.CodeOf(err) == connect.CodeCanceled):
+		os.Exit(exitInterrupted)
+	default:
+		fmt.Fprintln(os.Stderr, "parley: "+explain(err))
+		os.Exit(exitFailed)
+	}
 }
+
+// command is the command that a mistake is in, with a space behind it; "" when there is none.
+func command(err error) string {
+	if p, ok := errors.AsType[*kong.ParseError](err); ok && p.Context.Command() != "" {
+		var words []string
+		for _, w := range strings.Fields(p.Context.Command()) {
+			if !strings.HasPrefix(w, "<") {
+				words = append(words, w)
+			}
+		}
+		return strings.Join(words, " ") + " "
+	}
+	return ""
+}
+
+// prefixes are the names of packages in front of an error's text.
+var prefixes = regexp.MustCompile(`(?m)^(?:(?:api|archive|auth|bus|config|directory|server|sqlstore|store|transport): )+`)
 
 // explain is an error in words for the person at the terminal.
 func explain(err error) string {
-	text := parley.Reason(err)
-	for _, prefix := range []string{"server: ", "directory: ", "config: ", "archive: ", "auth: ", "store: ", "sqlstore: ", "transport: ", "api: "} {
-		text = strings.TrimPrefix(text, prefix)
+	if connected, ok := errors.AsType[*connect.Error](err); ok {
+		return parley.Reason(connected)
 	}
-	return text
+	if reason := errs.Reason(err); reason != errs.Reason(errs.KindOf(err)) {
+		return reason // somebody chose words for people
+	}
+	return prefixes.ReplaceAllString(err.Error(), "")
+}
+
+// fileError says in plain words what is wrong with a file that was named on the command line.
+func fileError(doing string, err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return errs.New(errs.KindOf(err), "%s %s: %w", doing, p.Path, p.Err)
+	}
+	return errs.Wrap(errs.KindOf(err), err, doing)
 }
 
 // logger writes to standard error, so that output can be piped.

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/parley-im/parley/config"
 	"github.com/parley-im/parley/server"
@@ -16,6 +19,9 @@ func (serveCmd) Run(a *app) error {
 		return err
 	}
 	s, err := server.New(a.ctx, cfg, logger(cfg.Log))
+	if a.ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil // Ctrl-C while it starts
+	}
 	if err != nil {
 		return err
 	}
@@ -45,7 +51,7 @@ func (configCheckCmd) Run(a *app) error {
 	if name == "" {
 		name = "the default configuration"
 	}
-	fmt.Printf("%s is right: data in %s, domains %v\n", name, cfg.Data, cfg.Domains)
+	fmt.Printf("%s is right: data in %s, domains %s\n", name, cfg.Data, strings.Join(cfg.Domains, ", "))
 	return nil
 }
 

@@ -3,12 +3,10 @@ package main
 import (
 	"bufio"
 	"crypto/rand"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -43,28 +41,30 @@ func (c userAddCmd) Run(a *app) error {
 		return errs.New(errs.Invalid, "give either USER@DOMAIN or --csv FILE")
 	}
 	list := []*v1.NewUser{{Address: c.User, Name: c.Name, Admin: c.Admin}}
+	rows := &table{}
 	if c.CSV != "" {
 		var err error
-		if list, err = readCSV(c.CSV); err != nil {
+		if rows, err = readTable(c.CSV); err != nil {
 			return err
 		}
+		list = rows.users
 	} else if c.PasswordStdin {
 		var err error
 		if list[0].Password, err = readPassword(); err != nil {
 			return err
 		}
 	}
-	made := make([]*v1.NewUser, 0)
+	var made []*v1.NewUser
 	for _, u := range list {
 		if u.Password == "" {
-			u.Password = rand.Text()[:20]
+			u.Password = newPassword()
 			made = append(made, u)
 		}
 	}
 	return a.administer(func(p *parley.Client) error {
 		resp, err := p.Users.AddUsers(a.ctx, connect.NewRequest(&v1.AddUsersRequest{Users: list}))
 		if err != nil {
-			return err
+			return rows.locate(err)
 		}
 		for _, u := range made {
 			fmt.Printf("%s password: %s\n", u.Address, u.Password)
@@ -74,56 +74,8 @@ func (c userAddCmd) Run(a *app) error {
 	})
 }
 
-// readCSV reads rows of address,name,password,admin. A first row that begins with "address" is a heading.
-func readCSV(path string) ([]*v1.NewUser, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	r := csv.NewReader(f)
-	r.FieldsPerRecord = -1
-	r.TrimLeadingSpace = true
-	var list []*v1.NewUser
-	for {
-		row, err := r.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		if len(list) == 0 && strings.EqualFold(row[0], "address") {
-			continue
-		}
-		line, _ := r.FieldPos(0)
-		u, err := userOfRow(row)
-		if err != nil {
-			return nil, fmt.Errorf("%s, line %d: %w", path, line, err)
-		}
-		list = append(list, u)
-	}
-	if len(list) == 0 {
-		return nil, errs.New(errs.Invalid, "%s holds no users: write one row address,name,password for each", path)
-	}
-	return list, nil
-}
-
-func userOfRow(row []string) (*v1.NewUser, error) {
-	if len(row) > 4 {
-		return nil, fmt.Errorf("%d columns; there are at most four: address,name,password,admin", len(row))
-	}
-	row = append(row, "", "", "")
-	u := &v1.NewUser{Address: row[0], Name: row[1], Password: row[2]}
-	if row[3] != "" {
-		admin, err := strconv.ParseBool(row[3])
-		if err != nil {
-			return nil, fmt.Errorf("admin is %q; write true or false", row[3])
-		}
-		u.Admin = admin
-	}
-	return u, nil
-}
+// newPassword is one that can be read aloud: letters in lower case and digits, 100 bits.
+func newPassword() string { return strings.ToLower(rand.Text()[:20]) }
 
 // readPassword takes the first line of standard input.
 func readPassword() (string, error) {
@@ -162,7 +114,7 @@ func (c userListCmd) Run(a *app) error {
 					}
 					continue
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", u.Address, u.Name, role(u), state(u))
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", u.Address, oneLine(u.Name), role(u), state(u))
 			}
 			more = resp.Msg.More
 		}
@@ -182,9 +134,9 @@ func (c userShowCmd) Run(a *app) error {
 		}
 		u := resp.Msg.User
 		w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
-		fmt.Fprintf(w, "address\t%s\nname\t%s\nrole\t%s\nstate\t%s\ncreated\t%s\n", u.Address, u.Name, role(u), state(u), when(u.Created))
+		fmt.Fprintf(w, "address\t%s\nname\t%s\nrole\t%s\nstate\t%s\ncreated\t%s\n", u.Address, oneLine(u.Name), role(u), state(u), when(u.Created))
 		for _, b := range resp.Msg.Bindings {
-			fmt.Fprintf(w, "signed in\t%s over %s from %s until %s (%s)\n", b.UserAgent, b.Transport, b.Remote, when(b.Expires), b.Device)
+			fmt.Fprintf(w, "signed in\t%s over %s from %s until %s (%s)\n", oneLine(b.UserAgent), b.Transport, b.Remote, when(b.Expires), oneLine(b.Device))
 		}
 		for _, d := range resp.Msg.DevicePasswords {
 			fmt.Fprintf(w, "device password\t%s %q, last used %s%s\n", d.Id, d.Label, when(d.LastUsed), map[bool]string{true: ", revoked"}[d.Revoked])
@@ -199,7 +151,7 @@ type userPasswdCmd struct {
 }
 
 func (c userPasswdCmd) Run(a *app) error {
-	password := rand.Text()[:20]
+	password := newPassword()
 	if c.PasswordStdin {
 		var err error
 		if password, err = readPassword(); err != nil {
@@ -210,6 +162,9 @@ func (c userPasswdCmd) Run(a *app) error {
 		_, err := p.Users.SetPassword(a.ctx, connect.NewRequest(&v1.SetPasswordRequest{Address: c.User, Password: password}))
 		if err == nil && !c.PasswordStdin {
 			fmt.Printf("%s password: %s\n", c.User, password)
+		}
+		if err == nil {
+			fmt.Fprintln(os.Stderr, "the password of", c.User, "is changed; devices must sign in again")
 		}
 		return err
 	})
@@ -230,6 +185,9 @@ func (c userEnableCmd) Run(a *app) error { return a.setDisabled(c.User, false) }
 func (a *app) setDisabled(user string, disabled bool) error {
 	return a.administer(func(p *parley.Client) error {
 		_, err := p.Users.SetDisabled(a.ctx, connect.NewRequest(&v1.SetDisabledRequest{Address: user, Disabled: disabled}))
+		if err == nil {
+			fmt.Fprintln(os.Stderr, user, "is", state(&v1.User{Disabled: disabled}))
+		}
 		return err
 	})
 }
@@ -241,6 +199,9 @@ type userRemoveCmd struct {
 func (c userRemoveCmd) Run(a *app) error {
 	return a.administer(func(p *parley.Client) error {
 		_, err := p.Users.RemoveUser(a.ctx, connect.NewRequest(&v1.RemoveUserRequest{Address: c.User}))
+		if err == nil {
+			fmt.Fprintln(os.Stderr, c.User, "is removed; what it said stays in the archive")
+		}
 		return err
 	})
 }

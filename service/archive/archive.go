@@ -78,12 +78,16 @@ func (s *Service) Search(ctx context.Context, by Actor, q store.Query) ([]store.
 	if err := check(&q); err != nil {
 		return nil, err
 	}
-	if err := s.record(ctx, by, q); err != nil {
+	seq, err := s.record(ctx, by, q)
+	if err != nil {
 		return nil, errs.Say(errs.Wrap(errs.KindOf(err), err, "archive: recording the search"),
 			"the archive was not searched, because the search could not be recorded; try again")
 	}
+	if q.Before == 0 || q.Before > seq {
+		q.Before = seq // the search does not find itself
+	}
 	indexed := make(chan struct{})
-	s.store.WaitFor(s.store.Head(), func() { close(indexed) })
+	s.store.WaitFor(seq, func() { close(indexed) })
 	select {
 	case <-indexed:
 	case <-ctx.Done():
@@ -96,7 +100,8 @@ func (s *Service) Search(ctx context.Context, by Actor, q store.Query) ([]store.
 	return list, nil
 }
 
-func (s *Service) record(ctx context.Context, by Actor, q store.Query) error {
+// record returns the Seq of the search.
+func (s *Service) record(ctx context.Context, by Actor, q store.Query) (int64, error) {
 	done := make(chan error, 1)
 	r := &store.Record{Kind: store.KindSearch, From: by.Name, To: q.Person, Meta: map[string]string{
 		store.MetaQuery: describe(q), store.MetaVia: by.Via,
@@ -104,9 +109,12 @@ func (s *Service) record(ctx context.Context, by Actor, q store.Query) error {
 	s.store.Append(r, func(err error) { done <- err })
 	select {
 	case err := <-done:
-		return err
+		if err != nil {
+			return 0, err
+		}
+		return r.Seq, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return 0, ctx.Err()
 	}
 }
 
