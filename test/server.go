@@ -87,6 +87,7 @@ func Config(t testing.TB, edits ...Edit) *config.Config {
 	c.HTTP.Listen, c.HTTP.TLS = "127.0.0.1:0", "off"
 	c.Metrics.Listen = "127.0.0.1:0"
 	c.Log = "debug"
+	c.Message.Rate = 0 // tests are faster than people
 	for _, edit := range edits {
 		edit(c)
 	}
