@@ -136,7 +136,7 @@ func unpack(tr *tar.Reader, folder string) error {
 			return nil
 		}
 		if err != nil {
-			return errs.New(errs.Invalid, "server: the backup cannot be read: %w; is it whole?", err)
+			return errs.New(errs.Invalid, "server: the backup cannot be read (%w); is it whole?", err)
 		}
 		top, name, _ := strings.Cut(h.Name, "/")
 		if !knownFolder(top) || name == "" || name != filepath.Base(name) || name == ".." || h.Typeflag != tar.TypeReg {
@@ -145,7 +145,11 @@ func unpack(tr *tar.Reader, folder string) error {
 		if top != storeFolder && h.Size > maxRestored {
 			return errs.New(errs.Invalid, "server: the file is not a backup of Parley: %s has %d bytes", h.Name, h.Size)
 		}
-		if err := unpackFile(tr, filepath.Join(folder, top), name); err != nil {
+		err = unpackFile(tr, filepath.Join(folder, top), name)
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return errs.New(errs.Invalid, "server: the backup ends in the middle of %s; is it whole?", h.Name)
+		}
+		if err != nil {
 			return errs.Wrap(errs.KindOf(err), err, "server: unpacking "+h.Name)
 		}
 	}

@@ -66,8 +66,9 @@ func (c *certificate) config() *tls.Config {
 	return &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12}
 }
 
-// fromFiles loads a certificate and its key, which may be in one file, and checks that it can serve one of names.
-func fromFiles(certFile, keyFile string, names []string) func() (*tls.Certificate, error) {
+// fromFiles loads a certificate and its key, which may be in one file, and checks that it can serve one of names. KeyName
+// is what the configuration calls the key's file.
+func fromFiles(certFile, keyFile, keyName string, names []string) func() (*tls.Certificate, error) {
 	if keyFile == "" {
 		keyFile = certFile
 	}
@@ -78,8 +79,10 @@ func fromFiles(certFile, keyFile string, names []string) func() (*tls.Certificat
 			return nil, errs.New(errs.NotFound, "server: there is no file %s: name the PEM file of the certificate, or write \"auto\"", pathOf(err))
 		case err != nil && strings.Contains(err.Error(), "does not match"):
 			return nil, errs.New(errs.Invalid, "server: the certificate in %s and the private key in %s do not belong together: give the key that the certificate was made for", certFile, keyFile)
+		case err != nil && certFile == keyFile && strings.Contains(err.Error(), "rather than a key"):
+			return nil, errs.New(errs.Invalid, "server: in %s there is a certificate and no private key: name its file with %s", certFile, keyName)
 		case err != nil:
-			return nil, errs.New(errs.Invalid, "server: the certificate %s with key %s cannot be used: %w", certFile, keyFile, err)
+			return nil, errs.New(errs.Invalid, "server: %s (key in %s) is no certificate in PEM form that can be used: %s", certFile, keyFile, strings.TrimPrefix(err.Error(), "tls: "))
 		}
 		if time.Now().After(pair.Leaf.NotAfter) {
 			return nil, errs.New(errs.Invalid, "server: the certificate in %s ended on %s: renew it", certFile, pair.Leaf.NotAfter.Format(time.DateOnly))

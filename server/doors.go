@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -48,7 +49,7 @@ func (s *Server) openHTTP() error {
 	}
 	secure := s.cfg.HTTP.TLS != "off"
 	if secure {
-		c, err := s.tls(s.cfg.HTTP.TLS, s.cfg.HTTP.Key)
+		c, err := s.tls("http.tls", s.cfg.HTTP.TLS, s.cfg.HTTP.Key)
 		if err != nil {
 			_ = l.Close()
 			return err
@@ -115,8 +116,8 @@ func listen(key, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// tls is the TLS configuration for a certificate "auto", "off" or in a file.
-func (s *Server) tls(certificate, key string) (*tls.Config, error) {
+// tls is the TLS configuration for a certificate "auto", "off" or in a file; name is the key of the configuration.
+func (s *Server) tls(name, certificate, key string) (*tls.Config, error) {
 	names := ownNames(s.cfg.Domains, s.cfg.SIP.Advertise)
 	load := authority{folder: filepath.Join(s.cfg.Data, "tls"), names: names}.certificate
 	switch certificate {
@@ -124,11 +125,11 @@ func (s *Server) tls(certificate, key string) (*tls.Config, error) {
 	case "off":
 		return nil, nil
 	default:
-		load = fromFiles(certificate, key, names)
+		load = fromFiles(certificate, key, name[:strings.IndexByte(name, '.')]+".key", names)
 	}
 	c, err := newCertificate(load)
 	if err != nil {
-		return nil, err
+		return nil, errs.New(errs.KindOf(err), "server: %s: %s", name, strings.TrimPrefix(err.Error(), "server: "))
 	}
 	return c.config(), nil
 }

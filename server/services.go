@@ -20,7 +20,7 @@ import (
 
 // buildSIP opens the sockets and makes everything up to the proxy.
 func (s *Server) buildSIP(context.Context) error {
-	sipTLS, err := s.tls(s.cfg.SIP.Certificate, s.cfg.SIP.Key)
+	sipTLS, err := s.tls("sip.certificate", s.cfg.SIP.Certificate, s.cfg.SIP.Key)
 	if err != nil {
 		return err
 	}

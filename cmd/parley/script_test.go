@@ -1,0 +1,183 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"parley": main})
+}
+
+// The scripts in testdata are what an administrator types. Each has a folder of its own, and the ports $P1 to $P5, also in
+// its *.toml files; parley.toml uses them unless the script brings its own.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata", Setup: setup, RequireExplicitExec: true, RequireUniqueNames: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"ready": ready, "clock": clock, "within": within, "certificate": certificate, "users": users, "taken": taken, "cut": cut,
+		},
+	})
+}
+
+const defaults = `data = "data"
+domains = ["example.com"]
+[sip]
+udp = ["127.0.0.1:$P1"]
+tcp = ["127.0.0.1:$P1"]
+tls = ["127.0.0.1:$P2"]
+[http]
+listen = "127.0.0.1:$P3"
+[metrics]
+listen = "127.0.0.1:$P4"
+`
+
+func setup(e *testscript.Env) error {
+	var pairs []string
+	for i := 1; i <= 5; i++ {
+		port, err := free()
+		if err != nil {
+			return err
+		}
+		e.Setenv(fmt.Sprint("P", i), port)
+		pairs = append(pairs, fmt.Sprint("$P", i), port)
+	}
+	name := filepath.Join(e.WorkDir, "parley.toml")
+	if _, err := os.Stat(name); err != nil {
+		if err := os.WriteFile(name, []byte(defaults), 0o600); err != nil {
+			return err
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(e.WorkDir, "*.toml"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(f, []byte(strings.NewReplacer(pairs...).Replace(string(text))), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// free is a port that nobody has for TCP and UDP.
+func free() (string, error) {
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", err
+		}
+		_, port, _ := net.SplitHostPort(l.Addr().String()) // made by Listen
+		u, err := net.ListenPacket("udp", "127.0.0.1:"+port)
+		_ = l.Close() // only asked whether it is free
+		if err == nil {
+			_ = u.Close()
+			return port, nil
+		}
+	}
+}
+
+// ready waits until the server of parley.toml answers.
+func ready(ts *testscript.TestScript, neg bool, _ []string) {
+	deadline := time.Now().Add(20 * time.Second)
+	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C {
+		resp, err := http.Get("http://127.0.0.1:" + ts.Getenv("P4") + "/ready")
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("the server is not ready: %v", err)
+		}
+	}
+}
+
+// clock starts a clock, which "within 5s" reads.
+func clock(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Setenv("CLOCK", strconv.FormatInt(time.Now().UnixNano(), 10))
+}
+
+func within(ts *testscript.TestScript, _ bool, args []string) {
+	limit, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	began, err := strconv.ParseInt(ts.Getenv("CLOCK"), 10, 64)
+	ts.Check(err)
+	took := time.Since(time.Unix(0, began))
+	if took > limit {
+		ts.Fatalf("it took %v, more than %v", took, limit)
+	}
+	ts.Logf("it took %v", took)
+}
+
+// taken holds a port until the script ends: taken tcp|udp PORT.
+func taken(ts *testscript.TestScript, _ bool, args []string) {
+	if args[0] == "udp" {
+		c, err := net.ListenPacket("udp", "127.0.0.1:"+args[1])
+		ts.Check(err)
+		ts.Defer(func() { _ = c.Close() })
+		return
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:"+args[1])
+	ts.Check(err)
+	ts.Defer(func() { _ = l.Close() })
+}
+
+// certificate writes NAME.pem and NAME.key for a host: certificate NAME HOST [expired].
+func certificate(ts *testscript.TestScript, _ bool, args []string) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: args[1]}, DNSNames: []string{args[1]},
+		NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+	}
+	if len(args) > 2 {
+		c.NotAfter = time.Now().Add(-24 * time.Hour)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	ts.Check(err)
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600))
+}
+
+// users writes a CSV file of so many users: users FILE COUNT.
+func users(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	var b strings.Builder
+	b.WriteString("address,name,password\n")
+	for i := range n {
+		fmt.Fprintf(&b, "user%05d@example.com,User %d,password%d\n", i, i, i)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o600))
+}
+
+// cut shortens a file to half.
+func cut(ts *testscript.TestScript, _ bool, args []string) {
+	st, err := os.Stat(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(os.Truncate(ts.MkAbs(args[0]), st.Size()/2))
+}
