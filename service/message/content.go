@@ -61,8 +61,10 @@ func (s *Service) openCPIM(o *Outgoing, c content) (content, *Result) {
 	if err != nil {
 		return c, &Result{Status: 400, Warning: "the CPIM message is malformed"}
 	}
-	if from := m.From().URI; from != "" && !s.isSender(o.From, from) {
-		return c, &Result{Status: 403, Warning: "the From inside the message is not who signed in"}
+	for _, from := range m.Senders() {
+		if !s.isSender(o.From, from.URI) {
+			return c, &Result{Status: 403, Warning: "the From inside the message is not who signed in"}
+		}
 	}
 	c.messageID, _ = imdn.Request(m)
 	switch mediaType(m.ContentType()) {

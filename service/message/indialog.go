@@ -110,8 +110,8 @@ func strip(r *route.Request, o *Outgoing, c content) bool {
 			d.Add(h.id, h.value)
 		}
 	}
-	if c.typing {
-		d.Body(c.contentType, c.body)
+	if len(r.Msg.Body()) > 0 {
+		d.Body(c.contentType, c.body) // as recorded: there may be more behind the end of what was compressed
 	}
 	m, err := d.Message()
 	if err != nil {

@@ -1,6 +1,8 @@
 package message
 
 import (
+	"bytes"
+	"compress/zlib"
 	"net/netip"
 	"slices"
 	"strings"
@@ -55,13 +57,21 @@ func (s *session) answer() *sip.Message {
 	return <-s.answers
 }
 
+func deflated(text string) string {
+	var b bytes.Buffer
+	w := zlib.NewWriter(&b)
+	_, _ = w.Write([]byte(text)) // into memory
+	_ = w.Close()
+	return b.String()
+}
+
 // Text inside a session is recorded with its outcome, goes to the peer alone, and carries nothing that is not recorded.
 func TestInDialog(t *testing.T) {
 	t.Parallel()
 	r := start(t)
 	s := r.session()
 	s.say(alice, "1", "2", "Subject: a subject\r\nX-Text: hidden\r\nUser-Agent: hidden\r\nDate: Sat, 13 Nov 2010 23:29:00 GMT\r\n"+
-		"Contact: <sip:hidden@192.0.2.1>\r\nCall-Info: <http://hidden/>\r\nSupported: outbound\r\n", "text/plain", "hello")
+		"Contact: <sip:hidden@192.0.2.1>\r\nCall-Info: <http://hidden/>\r\nSupported: outbound\r\nContent-Encoding: deflate\r\n", "text/plain", deflated("hello")+"hidden")
 	f := <-r.forwards
 	text := string(f.r.Msg.Bytes())
 	if strings.Contains(text, "hidden") || strings.Contains(text, "2010") {
@@ -74,6 +84,9 @@ func TestInDialog(t *testing.T) {
 	}
 	if f.o.Only != bob || f.r.Msg.FromTag() != "a" || f.r.Msg.ToTag() != "b" {
 		t.Errorf("options %+v\n%s", f.o, text)
+	}
+	if f.r.Msg.Has(sip.HContentEncoding) || string(f.r.Msg.Body()) != "hello" {
+		t.Errorf("the body is not what was recorded:\n%s", text)
 	}
 	if err := sip.Check(f.r.Msg); err != nil {
 		t.Errorf("the forwarded message does not pass our own check: %v", err)

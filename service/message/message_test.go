@@ -404,6 +404,19 @@ func TestRefusals(t *testing.T) {
 			*o = wrapped("x")
 			o.Body = bytes.ReplaceAll(o.Body, []byte("alice"), []byte("carol"))
 		}, 403},
+		"second CPIM From": {func(o *Outgoing) {
+			*o = wrapped("x")
+			o.Body = bytes.Replace(o.Body, []byte("To: "), []byte("from: <im:carol@example.com>\r\nTo: "), 1)
+		}, 403},
+		"CPIM From in a namespace": {func(o *Outgoing) {
+			*o = wrapped("x")
+			o.Body = bytes.Replace(o.Body, []byte("From: "), []byte("NS: <urn:x>\r\nFrom: \"carol\" "), 1)
+			o.Body = bytes.ReplaceAll(o.Body, []byte("alice"), []byte("carol"))
+		}, 403},
+		"CPIM From that is no address": {func(o *Outgoing) {
+			*o = wrapped("x")
+			o.Body = bytes.Replace(o.Body, []byte("<sip:alice@example.com>"), []byte("carol"), 1)
+		}, 403},
 		"broken typing":     {func(o *Outgoing) { o.ContentType = iscomposing.ContentType }, 400},
 		"broken receipt":    {func(o *Outgoing) { o.ContentType = imdn.ContentType }, 400},
 		"typing with a DTD": {func(o *Outgoing) { o.ContentType = iscomposing.ContentType; o.Body = []byte("<!DOCTYPE x><x/>") }, 400},

@@ -127,6 +127,19 @@ func (m *Message) From() Address {
 	return a
 }
 
+// Senders are all the addresses under From, in whatever case and namespace: a lenient reader may show any of them. One
+// that cannot be read is the zero Address.
+func (m *Message) Senders() []Address {
+	var list []Address
+	for _, h := range m.Headers {
+		if strings.EqualFold(h.Name, "From") {
+			a, _ := parseAddress(h.Value)
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
 // To lists the receivers named inside the message.
 func (m *Message) To() []Address {
 	var list []Address
