@@ -301,3 +301,44 @@ func TestNoAnswer(t *testing.T) {
 		return len(ends) == 1 && ends[0].Meta["outcome"] == "no answer" && ends[0].Meta["status"] == "408"
 	})
 }
+
+// TestLimitRate sends faster than one user may: 503 with Retry-After, nothing lost of what was taken, others unhindered.
+func TestLimitRate(t *testing.T) {
+	t.Parallel()
+	const rate = 5
+	s := Start(t, func(c *config.Config) { c.Message.Rate = rate })
+	alice, bob, carol := s.SignedIn("alice", transport.TCP), s.SignedIn("bob", transport.TCP), s.SignedIn("carol", transport.TCP)
+	const most = 100
+	for i := range most {
+		alice.Write(alice.MessageRequest("bob", fmt.Sprint(i)).Bytes())
+	}
+	taken := 0
+	for {
+		m, err := bob.Find(500*time.Millisecond, func(m *sip.Message) bool { return m.IsRequest() })
+		if err != nil {
+			break
+		}
+		taken++
+		bob.Reply(m, 200)
+	}
+	refused := 0
+	for range most {
+		switch m := alice.Wait("the answer", final); m.Status() {
+		case 200, 202:
+		case 503:
+			refused++
+			if !m.Has(sip.HRetryAfter) || !strings.Contains(m.Get(sip.HWarning), "faster") {
+				t.Errorf("%s with Retry-After %q", Line(m), m.Get(sip.HRetryAfter))
+			}
+		default:
+			t.Errorf("%s", Line(m))
+		}
+	}
+	if taken+refused != most || taken < rate || taken > 8*rate {
+		t.Errorf("%d taken and %d refused of %d at %d a second", taken, refused, most, rate)
+	}
+	if n := len(s.Texts("alice", "bob")); n != taken {
+		t.Errorf("%d in the log, %d delivered", n, taken)
+	}
+	exchange(t, carol, bob, "from somebody else")
+}

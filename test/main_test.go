@@ -2,9 +2,14 @@ package test
 
 import (
 	"database/sql"
+	"flag"
 	"fmt"
 	"net/url"
 	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -16,7 +21,17 @@ import (
 
 func TestMain(m *testing.M) {
 	ServeIfAsked()
-	goleak.VerifyTestMain(m)
+	flag.Parse()
+	if given := slices.ContainsFunc(os.Args, func(a string) bool { return strings.Contains(a, "test.parallel") }); !given {
+		// They wait more than they compute.
+		if err := flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
+		removeBinary()
+		os.Exit(status)
+	}))
 }
 
 // onEach runs a test on SQLite, and on PostgreSQL when PARLEY_TEST_POSTGRES names a server, in a schema of its own.

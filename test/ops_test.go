@@ -25,6 +25,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,18 +38,27 @@ import (
 	"github.com/parley-im/parley/wire/sip"
 )
 
-// binary builds cmd/parley once.
+// binary builds cmd/parley once, into a folder that TestMain removes.
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "parley-binary-")
 	if err != nil {
 		return "", err
 	}
+	built.Store(&dir)
 	path := filepath.Join(dir, "parley")
 	if out, err := exec.Command("go", "build", "-o", path, "../cmd/parley").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return path, nil
 })
+
+var built atomic.Pointer[string] // folder of binary
+
+func removeBinary() {
+	if dir := built.Load(); dir != nil {
+		_ = os.RemoveAll(*dir) // a temporary folder
+	}
+}
 
 // command prepares a run of the command line.
 func command(t *testing.T, args ...string) *exec.Cmd {

@@ -41,6 +41,9 @@ type client struct {
 	rebind chan struct{}
 }
 
+// expires is for how many seconds a client signs in: the least that the server grants.
+const expires = 60
+
 // cursorSaved is how long a device that was never seen before may take to be known for good: its cursor is written behind,
 // within a second. When the server is killed before, it is a new device once more, which gets what no device took.
 const cursorSaved = 2 * time.Second
@@ -85,7 +88,7 @@ func (k *client) serve(ctx context.Context) {
 
 // session signs in and stays until the connection is gone or the device wants to leave.
 func (k *client) session(ctx context.Context, l *link, r *rand.Rand) {
-	if !k.register(ctx, l, 600) {
+	if !k.register(ctx, l, expires) {
 		pause(ctx, 50*time.Millisecond)
 		return
 	}
@@ -104,6 +107,9 @@ func (k *client) session(ctx context.Context, l *link, r *rand.Rand) {
 	}
 	// Nobody tells a client over UDP that the server was started again.
 	refresh := time.NewTicker(time.Duration(1000+r.IntN(1000)) * time.Millisecond)
+	if !k.udp {
+		refresh.Reset(expires * time.Second / 3)
+	}
 	defer refresh.Stop()
 	for {
 		select {
@@ -121,11 +127,11 @@ func (k *client) session(ctx context.Context, l *link, r *rand.Rand) {
 			}
 			return
 		case <-k.rebind:
-			if !k.register(ctx, l, 600) && !k.udp {
+			if !k.register(ctx, l, expires) && !k.udp {
 				return
 			}
 		case <-refresh.C:
-			if k.udp && !k.register(ctx, l, 600) && ctx.Err() != nil {
+			if !k.register(ctx, l, expires) && (!k.udp || ctx.Err() != nil) {
 				return
 			}
 		}
@@ -133,7 +139,7 @@ func (k *client) session(ctx context.Context, l *link, r *rand.Rand) {
 }
 
 // register signs in, or out with 0; it is true when the server said 200.
-func (k *client) register(ctx context.Context, l *link, expires int) bool {
+func (k *client) register(ctx context.Context, l *link, seconds int) bool {
 	for range 4 {
 		k.regSeq++
 		params := fmt.Sprintf(`;+sip.instance="<%s>"`, k.urn)
@@ -150,7 +156,7 @@ func (k *client) register(ctx context.Context, l *link, expires int) bool {
 			Add(sip.HTo, "<sip:"+aor(k.user)+">").
 			Add(sip.HCallID, k.regID).
 			Add(sip.HCSeq, strconv.Itoa(k.regSeq)+" REGISTER").
-			Add(sip.HContact, fmt.Sprintf("<sip:%s@%s%s>%s;expires=%d", k.user, l.local, transport, params, expires))
+			Add(sip.HContact, fmt.Sprintf("<sip:%s@%s%s>%s;expires=%d", k.user, l.local, transport, params, seconds))
 		if k.outbound {
 			d.Add(sip.HSupported, "path, outbound")
 		}

@@ -420,7 +420,7 @@ func stormRound(ctx context.Context, x *run, i int) (string, error) {
 				return
 			}
 			defer l.close()
-			if k.register(storm, l, 600) {
+			if k.register(storm, l, expires) {
 				mu.Lock()
 				in++
 				slowest = max(slowest, time.Since(began))

@@ -69,6 +69,7 @@ func newServer(program, dir, data, url string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Devices that fall off and come back from another port leave registrations behind, more than a user may have.
 	text := fmt.Sprintf(`data = %q
 domains = [%q]
 log = "info"
@@ -86,6 +87,8 @@ url = %q
 rate = 0
 [limits]
 unproven_rate = 100000
+[register]
+bindings = 1000
 `, data, domain, s.udp, s.tcp, s.metrics, url)
 	if err := os.WriteFile(filepath.Join(dir, "parley.toml"), []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("crash: %w", err)
