@@ -3,6 +3,7 @@
 package call
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -103,7 +104,7 @@ func (s *Service) Peer(callID, fromTag, toTag string) (string, bool) {
 	case c == nil:
 		return "", false
 	case c.fromTag == fromTag:
-		return c.to, true
+		return cmp.Or(c.others[toTag], c.to), true
 	}
 	return c.from, true
 }
@@ -131,10 +132,11 @@ type call struct {
 	started  time.Time
 
 	// Guarded by Service.mu.
-	legs     map[string]bool // To tags of the dialogs, at most maxLegs; true when confirmed by a 2xx
-	left     string          // who hung up last
-	device   string          // that answered
-	answered time.Time       // zero while ringing
+	legs     map[string]bool   // To tags of the dialogs, at most maxLegs; true when confirmed by a 2xx
+	others   map[string]string // To tags of dialogs with somebody else than to, who has a contact there: whose they are
+	left     string            // who hung up last
+	device   string            // that answered
+	answered time.Time         // zero while ringing
 	expiry   *transaction.Timer
 	limit    time.Duration // between two signs of life
 	ended    bool
@@ -196,7 +198,8 @@ func (s *Service) start(r *route.Request, to string) {
 		r.Reply(482, "", route.Warn("this call is being set up already"))
 		return
 	}
-	rec := &store.Record{ID: c.id, Kind: store.KindCallStart, From: c.from, To: c.to, Device: r.Identity.Device, Meta: map[string]string{
+	// With the offer: its lines for people could say anything.
+	rec := &store.Record{ID: c.id, Kind: store.KindCallStart, From: c.from, To: c.to, Device: r.Identity.Device, ContentType: m.Get(sip.HContentType), Body: m.Body(), Meta: map[string]string{
 		store.MetaCallID: strings.Clone(m.CallID()), store.MetaFromTag: c.fromTag, metaMedia: media(m),
 	}}
 	if subject := m.Get(sip.HSubject); subject != "" {
@@ -235,14 +238,14 @@ func (s *Service) ring(r *route.Request, c *call) {
 		}
 		s.o.Forward.Forward(r, targets, route.Options{
 			RecordRoute: true, Ring: s.o.Ring,
-			OnResponse: func(m *sip.Message, _ route.Target) { s.heard(c, m) },
+			OnResponse: func(m *sip.Message, t route.Target) { s.heard(c, m, t.AOR) },
 			Done:       func(o route.Outcome) { s.done(c, o) },
 		})
 	})
 }
 
-// heard notes a dialog that a response makes (RFC 3261 §12.1).
-func (s *Service) heard(c *call, m *sip.Message) {
+// heard notes a dialog that a response of a device of aor makes (RFC 3261 §12.1).
+func (s *Service) heard(c *call, m *sip.Message, aor string) {
 	status := m.Status()
 	if status <= 100 || status >= 300 || m.ToTag() == "" {
 		return
@@ -257,6 +260,12 @@ func (s *Service) heard(c *call, m *sip.Message) {
 		return
 	}
 	c.legs[strings.Clone(m.ToTag())] = confirmed
+	if aor != "" && aor != c.to {
+		if c.others == nil {
+			c.others = map[string]string{}
+		}
+		c.others[strings.Clone(m.ToTag())] = aor
+	}
 }
 
 // dropEarly forgets one dialog that is not confirmed. The caller holds Service.mu.
@@ -264,6 +273,7 @@ func (c *call) dropEarly() bool {
 	for tag, confirmed := range c.legs {
 		if !confirmed {
 			delete(c.legs, tag)
+			delete(c.others, tag)
 			return true
 		}
 	}

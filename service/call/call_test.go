@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/parley-im/parley/route"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/wire/sip"
 )
@@ -391,6 +392,28 @@ func TestPeer(t *testing.T) {
 		}
 		if _, ok := r.service.Peer("other", "t-alice", "t-bob"); ok {
 			t.Error("a peer in a call that is not there")
+		}
+	})
+}
+
+// Bob's contact is carol: what is said in the session goes to carol, and the offer is in the record.
+func TestPeerWhoWasForwardedTo(t *testing.T) {
+	run(t, func(r *rig) {
+		r.signIn("carol")
+		r.mu.Lock()
+		r.table = append(r.table, route.Target{URI: "sip:" + carol, Q: 1000, AOR: bob})
+		r.mu.Unlock()
+		_, at := r.ringing("alice", "sip:"+bob, "carol")
+		r.answer("carol", at["carol"], 200)
+		r.get("alice", 200)
+		if peer, ok := r.service.Peer("call-alice", "t-alice", "t-carol"); peer != carol || !ok {
+			t.Errorf("the peer of alice is %q, %v", peer, ok)
+		}
+		if peer, ok := r.service.Peer("call-alice", "t-carol", "t-alice"); peer != alice || !ok {
+			t.Errorf("the peer of carol is %q, %v", peer, ok)
+		}
+		if start := r.records()[0]; start.ContentType != "application/sdp" || string(start.Body) != offer {
+			t.Errorf("start: %+v", start)
 		}
 	})
 }

@@ -76,8 +76,9 @@ func (s *Service) append(rec *store.Record) {
 		if err == nil || !errs.KindOf(err).Temporary() {
 			return
 		}
-		again := *rec
-		s.o.Timers.After(time.Second, func() { s.append(&again) })
+		// A record of its own: the log may still be at work on the one that it has refused.
+		again := &store.Record{Kind: rec.Kind, From: rec.From, To: rec.To, Device: rec.Device, Ref: rec.Ref, Meta: rec.Meta}
+		s.o.Timers.After(time.Second, func() { s.append(again) })
 	})
 }
 
