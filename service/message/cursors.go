@@ -82,8 +82,8 @@ func (w *shard) gather() []store.Cursor {
 		}
 		for _, d := range b.outboxes {
 			if d.dirty {
-				d.dirty = false
-				list = append(list, store.Cursor{AOR: b.aor, Device: d.device, Seq: d.cursor, Created: d.created, Seen: d.seen})
+				list = append(list, store.Cursor{AOR: b.aor, Device: d.device, Seq: d.onRecord(), Created: d.created, Seen: d.seen})
+				d.dirty = len(d.owed) > 0
 			}
 		}
 	}

@@ -262,6 +262,37 @@ func TestResumeAfterRestart(t *testing.T) {
 	r.eventually("the outcome", func() bool { return len(r.records(store.KindDelivery)) == 1 })
 }
 
+// noOutcomes is a log that takes no outcomes, as when the disk becomes full just after a message was delivered.
+type noOutcomes struct{ store.Log }
+
+func (l noOutcomes) Append(r *store.Record, done func(error)) {
+	if r.Kind == store.KindDelivery {
+		go done(store.ErrUnavailable)
+		return
+	}
+	l.Log.Append(r, done)
+}
+
+// Invariant 3: a message whose outcome could not be recorded before the server ended is delivered again, and then it is.
+func TestOutcomeLost(t *testing.T) {
+	t.Parallel()
+	r := prepare(t)
+	r.faultLog = func(l store.Log) store.Log { return noOutcomes{l} }
+	r.run()
+	phone := r.signIn(bob, "urn:uuid:phone", nil)
+	if res := r.send(say("x")); res.Status != 200 {
+		t.Fatalf("got %+v", res)
+	}
+	first := phone.next()
+	r.stop()
+	r.faultLog = nil
+	r.run()
+	if again := phone.next(); again.CallID() != first.CallID() {
+		t.Errorf("got\n%s", again.Bytes())
+	}
+	r.eventually("the outcome", func() bool { return len(r.records(store.KindDelivery)) == 1 })
+}
+
 // An account that is made again under the same name is another one: it gets nothing that was said to the first.
 func TestAccountMadeAgain(t *testing.T) {
 	t.Parallel()

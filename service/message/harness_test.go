@@ -46,6 +46,7 @@ type rig struct {
 
 	rate     int                               // Options.Rate
 	fault    func(store.Cursors) store.Cursors // put between the service and its cursors
+	faultLog func(store.Log) store.Log         // put between the service and the log
 	dialogs  map[string]string                 // Call-ID, From tag and To tag → peer
 	forwards chan forward
 
@@ -81,6 +82,9 @@ func (r *rig) run() {
 	r.layer.SetHandler(core{r})
 	if r.fault != nil {
 		r.store.Cursors = r.fault(r.store.Cursors)
+	}
+	if r.faultLog != nil {
+		r.store.Log = r.faultLog(r.store.Log)
 	}
 	r.service = New(Options{
 		Store: r.store, Devices: r, Accounts: r, Dialogs: r, Forward: r, Rate: r.rate, Transactions: r.layer, Log: log, Registerer: prometheus.NewRegistry(),

@@ -2,7 +2,9 @@ package message
 
 import (
 	"context"
+	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-im/parley/base/errs"
@@ -32,26 +34,44 @@ type item struct {
 // outbox is what one device has still to get. Messages go out one at a time in the order of the log
 // (RFC 3428 §8), so one number says what is settled.
 type outbox struct {
-	box     *mailbox
-	device  string
-	cursor  int64              // everything up to here is settled for this device
-	read    int64              // everything up to here has been settled, or is in queue
-	latest  int64              // something to this person may be in the log up to here
-	queue   []item             // next messages in order
-	waiting map[int64]*pending // senders of messages after queue, by Seq
-	current *attempt
-	reading bool             // the index is being read
-	gone    bool             // dropped from its mailbox
-	down    bool             // not there, or does not answer
-	fresh   bool             // has registered and was not sent anything since
-	noCPIM  bool             // refused CPIM wrappers since it registered
-	silent  map[contact]bool // contacts that did not answer when others did, since it registered
+	box      *mailbox
+	device   string
+	cursor   int64              // everything up to here is settled for this device
+	read     int64              // everything up to here has been settled, or is in queue
+	latest   int64              // something to this person may be in the log up to here
+	queue    []item             // next messages in order
+	waiting  map[int64]*pending // senders of messages after queue, by Seq
+	current  *attempt
+	reading  bool             // the index is being read
+	expected bool             // registers just now: nothing is sent before that is answered
+	gone     bool             // dropped from its mailbox
+	down     bool             // not there, or does not answer
+	fresh    bool             // has registered and was not sent anything since
+	noCPIM   bool             // refused CPIM wrappers since it registered
+	silent   map[contact]bool // contacts that did not answer when others did, since it registered
 
 	refusals, silences int // of the message at the cursor
 	backoff            time.Duration
 	retry              *transaction.Timer
 	seen, created      time.Time
-	dirty              bool // the cursor is newer than the store's
+	dirty              bool    // the cursor is newer than the store's
+	owed               []*owed // settled, ascending, and perhaps not on record yet
+}
+
+// owed is the outcome of one message on its way into the log.
+type owed struct {
+	seq    int64
+	landed atomic.Bool
+}
+
+// onRecord is the cursor that the store may have: a message whose outcome is not on record yet is delivered again after a
+// crash, for else nobody would ever know what became of it.
+func (d *outbox) onRecord() int64 {
+	d.owed = slices.DeleteFunc(d.owed, func(o *owed) bool { return o.landed.Load() })
+	if len(d.owed) > 0 {
+		return min(d.cursor, d.owed[0].seq-1)
+	}
+	return d.cursor
 }
 
 // push takes a message that was just recorded. tried means that p will hear from this device; later, that the device
@@ -90,7 +110,7 @@ func (d *outbox) push(p *pending) (tried, later bool) {
 // wakeUp starts again: the device has registered.
 func (d *outbox) wakeUp() {
 	d.seen, d.dirty = time.Now(), true
-	d.down, d.fresh, d.noCPIM, d.backoff, d.silent = false, true, false, 0, nil
+	d.expected, d.down, d.fresh, d.noCPIM, d.backoff, d.silent = false, false, true, false, 0, nil
 	d.stopRetry()
 	if targets := d.box.targets(d.device); d.current != nil && (d.current.lost(targets) || d.current.overtaken(targets)) {
 		d.current = nil // it came back on another way: no need to wait for the old one
@@ -114,7 +134,7 @@ func (d *outbox) keepsSilent(c contact) {
 
 // next sends the next message when nothing is on its way.
 func (d *outbox) next() {
-	for d.current == nil && !d.down && !d.reading && !d.gone {
+	for d.current == nil && !d.expected && !d.down && !d.reading && !d.gone {
 		if len(d.queue) == 0 {
 			if d.read < d.latest {
 				d.readMore()
@@ -277,7 +297,9 @@ func (d *outbox) settle(outcome string, status int, reason string) {
 	if outcome == store.OutcomeDelivered {
 		d.box.taken = max(d.box.taken, it.rec.Seq)
 	}
-	d.box.w.s.recordOutcome(it.rec, d.device, outcome, status, reason)
+	o := &owed{seq: it.rec.Seq}
+	d.owed = append(d.owed, o)
+	d.box.w.s.recordOutcome(it.rec, d.device, outcome, status, reason, func() { o.landed.Store(true) })
 	if it.p == nil {
 		return
 	}

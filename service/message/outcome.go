@@ -13,11 +13,11 @@ import (
 const settingCursors = "message.cursors"
 
 // recordOutcome appends what became of a message at a device. It keeps trying: the device has it or not,
-// whatever the log can do now.
-func (s *Service) recordOutcome(m *store.Record, device, outcome string, status int, reason string) {
+// whatever the log can do now. It calls landed when that is on record.
+func (s *Service) recordOutcome(m *store.Record, device, outcome string, status int, reason string, landed func()) {
 	r := outcomeOf(m, device, outcome, status, reason)
 	r.Meta[metaMessageSeq] = strconv.FormatInt(m.Seq, 10)
-	s.appendOutcome(r, func() {})
+	s.appendOutcome(r, landed)
 }
 
 // outcomeOf is the record of what became of a message. Without metaMessageSeq it moves no cursor.
