@@ -223,6 +223,35 @@ func TestGRUUInDialog(t *testing.T) {
 	})
 }
 
+// What was recorded for one person goes to nobody else, whoever the sender writes into the Request-URI.
+func TestOnlyToThePeer(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		invite, _ := call(t, r)
+		rr := values(invite, sip.HRecordRoute)
+		r.mux.HandleInDialog(sip.MESSAGE, HandlerFunc(func(q *Request) { r.proxy.ForwardInDialog(q, Options{Only: "alice@example.com"}) }))
+		of := func(aor, phone string) []Target {
+			return []Target{{URI: "sip:" + phone + "@abc.invalid;transport=ws", AOR: aor, Instance: "urn:uuid:1", Hop: hop(r.phone(phone))}}
+		}
+		const gruu, contact = "sip:carol@example.com;gr=urn:uuid:1", "sip:carol@198.51.100.99"
+		r.bindings["carol@example.com;gr=urn:uuid:1"] = of("carol@example.com", "carol")
+		r.contacts[contact] = of("carol@example.com", "carol")
+		r.from("bob", mid("MESSAGE", "bob", gruu, "tag-bob", "tag-alice", "call-alice", "b1", rr))
+		r.get("alice", "MESSAGE") // over the dialog's own flow
+		r.phone("alice").flow.Close("test")
+		for n, uri := range []string{gruu, contact} {
+			r.from("bob", mid("MESSAGE", "bob", uri, "tag-bob", "tag-alice", "call-alice", "c"+string(rune('0'+n)), rr))
+			r.get("bob", 430)
+		}
+		far := append(slices.Clone(rr), "<sip:198.51.100.77;lr>")
+		r.from("bob", mid("MESSAGE", "bob", "sip:alice@198.51.100.99", "tag-bob", "tag-alice", "call-alice", "d1", far))
+		r.get("bob", 430)
+		r.contacts["sip:alice@198.51.100.99"] = of("alice@example.com", "alice2")
+		r.from("bob", mid("MESSAGE", "bob", "sip:alice@198.51.100.99", "tag-bob", "tag-alice", "call-alice", "d2", rr))
+		r.get("alice2", "MESSAGE")
+		r.quiet("carol")
+	})
+}
+
 // A token in a request that begins a dialog says nothing; a To tag that was
 // made up does not help a stranger, nor a signed-in user to another call.
 func TestTokenOutsideDialog(t *testing.T) {

@@ -152,6 +152,34 @@ func TestPhishing(t *testing.T) {
 }
 
 // Hostile 22: a Subject passes where it is recorded, and nowhere else.
+// A reason phrase, a Warning and the like hold text for people that nobody records.
+func TestWordsOfResponses(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.bind("bob@example.com", "bob")
+		r.from("alice", request("INVITE", "alice", "sip:bob@example.com", "i", "Organization: hello bob"))
+		r.get("alice", 100)
+		i := r.get("bob", "INVITE")
+		if i.Has(sip.HOrganization) {
+			t.Error("Organization in an INVITE")
+		}
+		words := func(d *sip.Draft) {
+			d.SetReason("hello alice").Add(sip.HWarning, `399 bob "hello alice"`).Add(sip.HErrorInfo, "<http://hello/>").Add(sip.HOrganization, "hello alice")
+		}
+		for _, status := range []int{180, 486} {
+			r.answer("bob", i, status, words)
+			m := r.get("alice", status)
+			if m.Reason() != sip.StatusText(status) || strings.Contains(string(m.Bytes()), "hello") {
+				t.Errorf("words in a response:\n%s", m.Bytes())
+			}
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if len(r.outcomes) != 1 || r.outcomes[0].Reason != "hello alice" { // for the record
+			t.Errorf("outcomes %+v", r.outcomes)
+		}
+	})
+}
+
 func TestSubject(t *testing.T) {
 	run(t, func(t *testing.T, r *rig) {
 		r.bind("bob@example.com", "bob")

@@ -299,10 +299,22 @@ func (p *Proxy) dropCredentials(m *sip.Message, d *sip.Draft) {
 	}
 }
 
-// dropSubject takes out a Subject that nobody records: it is text for a
-// person. That of the INVITE that begins a call, and of a MESSAGE, is in the
+// wordIDs are headers that mean nothing to a client and hold text for a person.
+var wordIDs = [...]sip.HeaderID{sip.HOrganization, sip.HErrorInfo, sip.HWarning}
+
+// dropSubject takes out a Subject that nobody records, and what else is text
+// for a person and nothing but that. That of the INVITE that begins a call, and of a MESSAGE, is in the
 // record. RFC 3261 §16.6 step 1 would let it pass.
 func (p *Proxy) dropSubject(m *sip.Message, d *sip.Draft) {
+	for _, id := range wordIDs {
+		if m.Has(id) && (id != sip.HWarning || !m.IsRequest()) {
+			d.Remove(id)
+		}
+	}
+	if !m.IsRequest() && m.Reason() != sip.StatusText(m.Status()) {
+		// What the person who declined wrote here is in the record of the call.
+		d.SetReason("")
+	}
 	if !m.Has(sip.HSubject) {
 		return
 	}

@@ -95,6 +95,17 @@ func (m *Message) Edit() *Draft {
 // Status is the status code of a response; 0 for a request.
 func (d *Draft) Status() int { return d.status }
 
+// SetReason replaces the reason phrase of a response; "" means the standard text.
+func (d *Draft) SetReason(reason string) *Draft {
+	if d.status != 0 {
+		if reason == "" {
+			reason = StatusText(d.status)
+		}
+		d.reason, d.newLine = reason, true
+	}
+	return d
+}
+
 // Method is the method of a request; "" for a response.
 func (d *Draft) Method() string { return d.method }
 
