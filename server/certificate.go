@@ -191,14 +191,35 @@ func (a authority) write(name string, key *ecdsa.PrivateKey, chain ...[]byte) er
 	if err != nil {
 		return fmt.Errorf("server: writing a key: %w", err)
 	}
-	if err := os.WriteFile(a.file(name+".key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+	if err := writeWhole(a.file(name+".key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
 		return errs.Wrap(errs.KindOf(err), err, "server: writing a key")
 	}
 	var text []byte
 	for _, c := range chain {
 		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c})...)
 	}
-	return errs.Wrap(errs.Internal, os.WriteFile(a.file(name+".pem"), text, 0o644), "server: writing a certificate")
+	return errs.Wrap(errs.Internal, writeWhole(a.file(name+".pem"), text, 0o644), "server: writing a certificate")
+}
+
+// writeWhole writes a file so that after a power loss there is all of it or nothing: half a CA would keep the server from
+// starting.
+func writeWhole(path string, text []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func template(name string, life time.Duration) *x509.Certificate {
