@@ -41,9 +41,18 @@ func parseMark(s string, sep byte) (lane, n int, due time.Duration, ok bool) {
 
 var padding = bytes.Repeat([]byte("abcdefghijklmnopqrstuvwxyz "), 60_000/27+1)
 
+// pair is the sender of a lane and its receiver.
+func (t *trial) pair(lane int) (from, to *client) {
+	peer := lane
+	if t.o.receivers > 0 {
+		peer %= t.o.receivers
+	}
+	return t.clients[2*lane], t.clients[2*peer+1]
+}
+
 // startMessage sends a MESSAGE from the first user of a pair to the second.
 func (t *trial) startMessage(lane int, due time.Duration) {
-	from, to := t.clients[2*lane], t.clients[2*lane+1]
+	from, to := t.pair(lane)
 	n := t.ledger.send(lane)
 	body := appendMark(make([]byte, 0, t.o.size), lane, n, due, ' ')
 	body = append(body, padding[:max(0, t.o.size-len(body))]...)
@@ -93,7 +102,7 @@ var sdp = []byte("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r
 
 // startCall sets a call up and ends it: INVITE, 180, 200, ACK, BYE, 200.
 func (t *trial) startCall(lane int, due time.Duration) {
-	from, to := t.clients[2*lane], t.clients[2*lane+1]
+	from, to := t.pair(lane)
 	n := t.ledger.send(lane)
 	invite := &request{
 		method: sip.INVITE, uri: to.aor, to: "<" + to.aor + ">", callID: string(append(appendMark(nil, lane, n, due, '.'), t.id...)),

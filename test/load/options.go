@@ -24,6 +24,7 @@ type options struct {
 	drain      time.Duration // how long the end waits for what is still on its way
 	count      int           // ends the row earlier; 0: only the time does
 	size       int           // bytes of a message's body
+	receivers  int           // message, call: all senders share so many receivers; 0: each has its own
 	challenge  bool          // reregister: forget the nonce each time
 
 	domain   string
@@ -62,6 +63,7 @@ func parseOptions(args []string) (*options, error) {
 	f.DurationVar(&o.drain, "drain", 10*time.Second, "longest wait for what is under way at the end")
 	f.IntVar(&o.count, "count", 0, "end the measured part after so many units (0: only -time ends it)")
 	f.IntVar(&o.size, "size", 200, "bytes of a message's body")
+	f.IntVar(&o.receivers, "receivers", 0, "message, call: all senders write to so many users (0: each to its own)")
 	f.BoolVar(&o.challenge, "challenge", false, "reregister: take a new challenge for every REGISTER")
 	f.StringVar(&o.domain, "domain", "load.test", "domain of the users")
 	f.StringVar(&o.user, "user", "u", "user names are this and a number from 0")
@@ -146,6 +148,8 @@ func (o *options) check() error {
 		return fmt.Errorf("load: -users is at most %d", maxUsers)
 	case o.time <= 0 || o.time > maxTime || o.warmup < 0 || o.drain < 0:
 		return fmt.Errorf("load: -time is more than 0 and at most %v", maxTime)
+	case o.receivers < 0:
+		return errors.New("load: -receivers is not negative")
 	case o.size < minBody || o.size > 60_000:
 		return fmt.Errorf("load: -size is from %d to 60000", minBody)
 	case len(o.inFlight) == 0 && len(o.rates) == 0:
