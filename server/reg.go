@@ -18,7 +18,7 @@ func (s *Server) registrarOptions() registrar.Options {
 	r := s.cfg.Register
 	return registrar.Options{
 		Domains: s.cfg.Domains, Store: s.store, Key: s.keys.Derive("gruu"),
-		UDPFlow: s.transport.UDPFlow, IsLocal: s.transport.IsLocal, Exists: s.exists, Trust: s.trust,
+		UDPFlow: s.transport.UDPFlow, IsLocal: s.transport.IsLocal, Exists: s.exists, Trust: s.trust, Expect: s.expect,
 		MinExpires: r.MinExpires, DefaultExpires: r.DefaultExpires, MaxExpires: r.MaxExpires, FlowTimer: r.FlowTimer,
 		PerUser: r.Bindings, PerRequest: r.Contacts, Log: s.log, Registerer: s.registry,
 	}
@@ -34,6 +34,9 @@ func (s *Server) exists(aor string, done func(bool, error)) {
 		done(err == nil && !u.Disabled, err)
 	})
 }
+
+// expect tells the message service, which is built after the registrar.
+func (s *Server) expect(aor, device string) { s.message.Expect(aor, device) }
 
 // trust lets the connection of an authenticated REGISTER speak for its account.
 func (s *Server) trust(r *route.Request, until time.Time) {

@@ -255,10 +255,17 @@ func repeated(old said) Result {
 	return r
 }
 
+// Expect tells that a device of aor is registering, before it hears that it did: what is recorded from now on is
+// for it too, even when it leaves again at once. Arrived follows when it can be sent something.
+func (s *Service) Expect(aor, device string) {
+	w := s.shardOf(aor)
+	w.post(func() { w.mailbox(aor, func(b *mailbox) { b.outbox(device) }) })
+}
+
 // Arrived tells that a device of aor registered or refreshed, so that it gets what it missed.
 func (s *Service) Arrived(aor, device string) {
 	w := s.shardOf(aor)
-	w.post(func() { w.arrived(aor, device) })
+	w.post(func() { w.mailbox(aor, func(b *mailbox) { b.arrived(device) }) })
 }
 
 // Forget ends what is kept in memory of an account that was removed. Senders that still wait hear that their message

@@ -485,3 +485,23 @@ func TestRepeatsWindow(t *testing.T) {
 		t.Errorf("%d keys after two windows", w.size())
 	}
 }
+
+// A device that registered is owed what is said from then on, also when it left before anybody looked.
+func TestExpectedDevice(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	desk := r.signIn(bob, "urn:uuid:desk", nil)
+	r.service.Expect(bob, "urn:uuid:phone")
+	for i := range 5 {
+		if res := r.send(say(fmt.Sprint(i))); res.Status != 200 {
+			t.Errorf("got %+v", res)
+		}
+		desk.next()
+	}
+	phone := r.signIn(bob, "urn:uuid:phone", nil)
+	for i := range 5 {
+		if got := phone.text(); got != fmt.Sprint(i) {
+			t.Errorf("message %d is %q", i, got)
+		}
+	}
+}

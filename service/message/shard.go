@@ -79,13 +79,13 @@ func (w *shard) deliver(p *pending) {
 	box.whenLoaded(func() { box.push(p) })
 }
 
-// arrived makes sure that a device has an outbox and sends what waits in it.
-func (w *shard) arrived(aor, device string) {
+// mailbox calls f with the mailbox of aor when that is loaded.
+func (w *shard) mailbox(aor string, f func(*mailbox)) {
 	box := w.boxes[aor]
 	if box == nil {
 		box = w.open(aor)
 	}
-	box.whenLoaded(func() { box.arrived(device) })
+	box.whenLoaded(func() { f(box) })
 }
 
 // open makes the mailbox of aor and loads its cursors.
@@ -165,6 +165,11 @@ func (b *mailbox) fill(cursors []store.Cursor, u *store.User, err error) {
 
 // push offers a new message to every device.
 func (b *mailbox) push(p *pending) {
+	for _, t := range b.w.s.o.Devices.Devices(b.aor) {
+		if b.outboxes[t.Device] == nil {
+			b.arrived(t.Device) // events are hints: this one was lost
+		}
+	}
 	for _, d := range b.outboxes {
 		tried, later := d.push(p)
 		if tried {
@@ -180,18 +185,22 @@ func (b *mailbox) push(p *pending) {
 	p.conclude()
 }
 
-// arrived notes that a device is there.
-func (b *mailbox) arrived(device string) {
-	d := b.outboxes[device]
-	if d == nil {
-		if len(b.outboxes) >= maxDevices {
-			b.dropOldest()
-		}
-		// A new device gets what no device took, and not the history.
-		d = &outbox{box: b, device: device, cursor: b.taken, read: b.taken, latest: b.w.s.o.Store.Head(), created: time.Now(), dirty: true}
-		b.outboxes[device] = d
+// arrived sends a device what waits for it.
+func (b *mailbox) arrived(device string) { b.outbox(device).wakeUp() }
+
+// outbox is that of a device. A new device begins with what no device took, and not the history; it is not sent
+// anything before it has arrived.
+func (b *mailbox) outbox(device string) *outbox {
+	if d := b.outboxes[device]; d != nil {
+		return d
 	}
-	d.wakeUp()
+	if len(b.outboxes) >= maxDevices {
+		b.dropOldest()
+	}
+	now := time.Now()
+	d := &outbox{box: b, device: device, cursor: b.taken, read: b.taken, latest: b.w.s.o.Store.Head(), created: now, seen: now, dirty: true, expected: true}
+	b.outboxes[device] = d
+	return d
 }
 
 // dropOldest ends the outbox of the device that was not seen for the longest time.

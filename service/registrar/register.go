@@ -83,6 +83,11 @@ func (s *Registrar) ServeSIP(r *route.Request) {
 		result = "query"
 	}
 	s.metrics.registers.WithLabelValues(result).Inc()
+	for _, e := range events {
+		if e.Kind == Registered || e.Kind == Refreshed {
+			s.o.Expect(e.Binding.AOR, e.Binding.Device)
+		}
+	}
 	r.Respond(s.answer(g))
 	s.trust(g)
 	s.emit(events)

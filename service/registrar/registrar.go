@@ -45,6 +45,10 @@ type Options struct {
 	// without further challenges; a zero time: no longer. nil: nobody is told.
 	Trust func(r *route.Request, until time.Time)
 
+	// Expect is told of a device before its REGISTER is answered: what is said after the answer is
+	// for that device too. It must not block. nil: nobody is told.
+	Expect func(aor, device string)
+
 	MinExpires     time.Duration // shorter ones get 423; default 60 s, at most 1 h
 	DefaultExpires time.Duration // when none is asked for; default 1 h
 	MaxExpires     time.Duration // longer ones are shortened; default 24 h
@@ -107,6 +111,9 @@ func New(o Options) (*Registrar, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Expect == nil {
+		o.Expect = func(string, string) {}
 	}
 	if o.Exists == nil {
 		o.Exists = func(_ string, done func(bool, error)) { done(true, nil) }
