@@ -23,6 +23,12 @@ import (
 // is no limit on the answer.
 const headerWithin = 10 * time.Second
 
+// Bounds of a connection to a door: between two requests, and the head of one in bytes.
+const (
+	idleWithin = 2 * time.Minute
+	maxHead    = 32 << 10
+)
+
 // buildDoors opens the listeners that are not SIP: browsers, monitoring, and the socket of the command line.
 func (s *Server) buildDoors(context.Context) error {
 	if err := s.openHTTP(); err != nil {
@@ -100,7 +106,8 @@ func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
 
 func newDoor(name string, l net.Listener, h http.Handler, log *slog.Logger) *door {
 	return &door{name: name, listener: l, server: &http.Server{
-		Handler: h, ReadHeaderTimeout: headerWithin, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Handler: h, ReadHeaderTimeout: headerWithin, IdleTimeout: idleWithin, MaxHeaderBytes: maxHead,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}
 }
 
