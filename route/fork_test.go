@@ -152,6 +152,24 @@ func TestPhishing(t *testing.T) {
 }
 
 // Hostile 22: a Subject passes where it is recorded, and nowhere else.
+// A Refer-To is an address, with what an attended transfer needs, and no text.
+func TestReferTo(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.bind("bob@example.com", "bob")
+		for i, row := range [][2]string{
+			{`"hello bob" <sip:carol@example.com?Subject=hello&Replaces=a%40b%3Bto-tag%3D1%3Bfrom-tag%3D2&body=hello>`,
+				"<sip:carol@example.com?Replaces=a%40b%3Bto-tag%3D1%3Bfrom-tag%3D2>"},
+			{"<sip:carol@example.com?Subject=hello>", "<sip:carol@example.com>"},
+			{"sip:carol@example.com", "sip:carol@example.com"},
+		} {
+			r.from("alice", request("REFER", "alice", "sip:bob@example.com", fmt.Sprint("r", i), "Refer-To: "+row[0], fmt.Sprintf("CSeq: %d REFER", i+10)))
+			if got := r.get("bob", "REFER").Get(sip.HReferTo); got != row[1] {
+				t.Errorf("%s became %s, want %s", row[0], got, row[1])
+			}
+		}
+	})
+}
+
 // A reason phrase, a Warning and the like hold text for people that nobody records.
 func TestWordsOfResponses(t *testing.T) {
 	run(t, func(t *testing.T, r *rig) {

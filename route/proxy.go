@@ -236,6 +236,7 @@ func (p *Proxy) copyRequest(r *Request, t Target) *sip.Draft {
 	}
 	p.dropCredentials(r.Msg, d)
 	p.dropSubject(r.Msg, d)
+	plainReferTo(r.Msg, d)
 	p.assert(r, d)
 	strictNext(d, uri)
 	return d
@@ -323,6 +324,28 @@ func (p *Proxy) dropSubject(m *sip.Message, d *sip.Draft) {
 		return
 	}
 	d.Remove(sip.HSubject)
+}
+
+// plainReferTo leaves of a Refer-To the address, and what an attended transfer
+// needs in it (RFC 3891): a name, a Subject or a body in it would be text that
+// nobody records.
+func plainReferTo(m *sip.Message, d *sip.Draft) {
+	if m.Method() != sip.REFER || !m.Has(sip.HReferTo) {
+		return
+	}
+	n, err := sip.ParseNameAddr(m.Get(sip.HReferTo))
+	if err != nil || n.Display == "" && n.URI.Headers == "" {
+		return
+	}
+	var keep []string
+	for h := range strings.SplitSeq(n.URI.Headers, "&") {
+		name, _, _ := strings.Cut(h, "=")
+		if strings.EqualFold(name, "Replaces") || strings.EqualFold(name, "Require") {
+			keep = append(keep, h)
+		}
+	}
+	n.Display, n.URI.Headers = "", strings.Join(keep, "&")
+	d.Set(sip.HReferTo, n.String())
 }
 
 // phished tells whether all challenges of a 401 or 407 are for our own realm:
