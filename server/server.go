@@ -144,7 +144,7 @@ func (s *Server) Serve(ctx context.Context) error {
 
 // serveSIP takes requests once the parts know what was before.
 func (s *Server) serveSIP(ctx context.Context) error {
-	for _, load := range []func(context.Context) error{s.registrar.Load, s.message.Load, s.call.Load} {
+	for _, load := range []func(context.Context) error{s.registrar.Load, s.message.Load} {
 		if err := load(ctx); err != nil {
 			return err
 		}
@@ -154,9 +154,13 @@ func (s *Server) serveSIP(ctx context.Context) error {
 	return s.transport.Serve(ctx, s.transactions)
 }
 
+// serveCalls closes the records of calls from before the start, and at the end those of calls that go on.
 func (s *Server) serveCalls(ctx context.Context) error {
+	defer s.call.Interrupt()
+	if err := s.call.Load(ctx); err != nil {
+		return err
+	}
 	<-ctx.Done()
-	s.call.Interrupt()
 	return nil
 }
 

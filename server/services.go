@@ -2,8 +2,12 @@ package server
 
 import (
 	"context"
+	"errors"
+	"strings"
+	"syscall"
 
 	"github.com/parley-im/parley/auth"
+	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/bus"
 	"github.com/parley-im/parley/dialog"
 	"github.com/parley-im/parley/policy"
@@ -36,7 +40,7 @@ func (s *Server) buildSIP(context.Context) error {
 		Log: s.log, Registerer: s.registry,
 	})
 	if err != nil {
-		return err
+		return cannotListen(err)
 	}
 	s.transactions = transaction.New(transaction.Options{
 		Transport: s.transport, Limits: transaction.Limits{Server: l.Transactions, Client: l.Transactions}, Log: s.log, Registerer: s.registry,
@@ -55,6 +59,23 @@ func (s *Server) buildSIP(context.Context) error {
 		SessionExpires: s.cfg.Call.SessionExpires, MinSE: s.cfg.Call.MinSE, Log: s.log, Registerer: s.registry,
 	})
 	return nil
+}
+
+// cannotListen says what to do about an address that cannot be opened: "transport: udp 0.0.0.0:5060: why: …".
+func cannotListen(err error) error {
+	kind, rest, _ := strings.Cut(strings.TrimPrefix(err.Error(), "transport: "), " ")
+	address, why, _ := strings.Cut(rest, ": ")
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		why = "another program uses this port; stop it, or choose another port"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		why = "this machine does not have that address; choose one of its own, or 0.0.0.0 for all of them"
+	case errors.Is(err, syscall.EACCES):
+		why = "this account may not use this port; choose one above 1023"
+	default:
+		return errs.Wrap(errs.Invalid, err, "server: opening the SIP listeners")
+	}
+	return errs.New(errs.Conflict, "server: sip.%s = %q: %s", kind, address, why)
 }
 
 // envelope is what a body that reaches its limit may take more on the wire, compressed or wrapped, so that it is

@@ -73,6 +73,7 @@ type Options struct {
 type Service struct {
 	o       Options
 	metrics *metrics
+	before  int64 // Seq of the last record from before the start
 
 	mu    sync.Mutex // guards calls
 	calls map[string]*call
@@ -83,7 +84,7 @@ func New(o Options) *Service {
 	if o.MaxSilence == 0 {
 		o.MaxSilence = DefaultMaxSilence
 	}
-	s := &Service{o: o, calls: map[string]*call{}}
+	s := &Service{o: o, calls: map[string]*call{}, before: o.Store.Head()}
 	s.metrics = newMetrics(o.Registerer, s)
 	return s
 }

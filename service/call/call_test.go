@@ -1,6 +1,7 @@
 package call
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"testing"
@@ -533,6 +534,20 @@ func TestEndIsRecordedLater(t *testing.T) {
 		r.store.fail(nil)
 		r.sleep(2 * time.Second)
 		r.ended(outcomeHungUp)
+	})
+}
+
+// A call that begins while the old ones are being closed goes on.
+func TestLoadBesideNewCalls(t *testing.T) {
+	run(t, func(r *rig) {
+		r.talking()
+		if err := r.service.Load(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		r.sleep(time.Second)
+		if n := len(r.records()); n != 1 || r.service.Open() != 1 {
+			t.Errorf("%d records, %d open calls", n, r.service.Open())
+		}
 	})
 }
 

@@ -82,11 +82,11 @@ func (s *Service) append(rec *store.Record) {
 	})
 }
 
-// Load closes the calls that were open when the server stopped: nobody saw how they ended. It must return
-// before the first call.
+// Load closes the calls that were open when the server stopped: nobody saw how they ended. It waits for the index to be
+// there, which may take long when it was lost, so calls may come and go meanwhile.
 func (s *Service) Load(ctx context.Context) error {
 	indexed := make(chan struct{})
-	s.o.Store.WaitFor(s.o.Store.Head(), func() { close(indexed) })
+	s.o.Store.WaitFor(s.before, func() { close(indexed) })
 	select {
 	case <-indexed:
 	case <-ctx.Done():
@@ -96,6 +96,8 @@ func (s *Service) Load(ctx context.Context) error {
 	if err != nil {
 		return errs.Wrap(errs.Unavailable, err, "call: reading open calls")
 	}
+	// Ascending; what came since the start is still going on.
+	open = slices.DeleteFunc(open, func(r store.Record) bool { return r.Seq > s.before })
 	for i := range open {
 		s.append(&store.Record{
 			Kind: store.KindCallEnd, From: open[i].From, To: open[i].To, Ref: open[i].ID,
