@@ -1,9 +1,11 @@
 # The verbs of this repository; `make` lists them. Go is enough for build and test.
 .POSIX:
-.PHONY: help build test check fuzz clients bench
+.PHONY: help build test check fuzz clients bench crash
 
 # How long each fuzz target runs.
 FUZZTIME = 10s
+# How many times make crash kills the server; everything else is broken three times.
+ROUNDS = 200
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -37,3 +39,6 @@ clients: ## drive real SIP clients against the server and print the matrix
 
 bench: ## run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
+
+crash: ## kill and break the server in every way, and want nothing lost (make crash ROUNDS=20)
+	test/postgres/run test/crash/run $(ROUNDS)

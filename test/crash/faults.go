@@ -347,7 +347,7 @@ func flipRound(ctx context.Context, x *run, _ int) (string, error) {
 	x.server.kill()
 	before := x.ledger.snapshot(nil)
 	copied := filepath.Join(x.dir, "flipped")
-	if err := errors.Join(os.RemoveAll(copied), os.CopyFS(copied, os.DirFS(x.server.data))); err != nil {
+	if err := errors.Join(os.RemoveAll(copied), tool(ctx, "cp", "-a", x.server.data, copied)); err != nil {
 		return "", fmt.Errorf("crash: %w", err)
 	}
 	if _, err := x.again(ctx); err != nil {
@@ -372,7 +372,11 @@ func flipRound(ctx context.Context, x *run, _ int) (string, error) {
 		return "", fmt.Errorf("crash: %w", err)
 	}
 	note := fmt.Sprintf("byte %d of %d", at, end)
-	other, err := newServer(x.server.program, filepath.Join(x.dir, "flipped"), copied, "")
+	place := filepath.Join(x.dir, "flip")
+	if err := errors.Join(os.RemoveAll(place), os.Mkdir(place, 0o700)); err != nil {
+		return note, fmt.Errorf("crash: %w", err)
+	}
+	other, err := newServer(x.server.program, place, copied, "")
 	if err != nil {
 		return note, err
 	}
