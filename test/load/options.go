@@ -35,14 +35,18 @@ type options struct {
 	metrics  string
 	remote   bool
 
+	private
+	json  string
+	quiet bool
+}
+
+// private is about the server that the tool starts itself.
+type private struct {
 	binary  string // a built parley; "" builds one
 	profile string // folder; the server then is a child of this tool with pprof
 	store   string
 	dir     string
 	limits  string
-
-	json  string
-	quiet bool
 }
 
 var modes = []string{"message", "register", "reregister", "idle", "call"}

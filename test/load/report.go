@@ -35,6 +35,12 @@ type result struct {
 	ToolPer    float64 `json:"tool_cpu_s_per_10k"`
 	Unfinished int     `json:"unfinished"` // open loop: fell due and was never started, or under way at the end
 
+	memory
+	verdict
+}
+
+// memory is what the server holds: before the users came, under load, and after they left.
+type memory struct {
 	MemoryBefore usage   `json:"before"`
 	MemoryAfter  usage   `json:"after"`
 	PerUser      float64 `json:"rss_kB_per_user"`
@@ -44,7 +50,10 @@ type result struct {
 	GoroutinesBefore int `json:"goroutines_before"`
 	Goroutines       int `json:"goroutines"`
 	GoroutinesAfter  int `json:"goroutines_after"` // everyone has left
+}
 
+// verdict is what became of the units.
+type verdict struct {
 	Tally      tally          `json:"tally"`
 	Unknown    int64          `json:"unknown"` // received, never sent
 	Statuses   map[int]int    `json:"statuses"`
