@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -113,7 +114,11 @@ func newDoor(name string, l net.Listener, h http.Handler, log *slog.Logger) *doo
 
 // listen opens a TCP listener; the error says which key to change.
 func listen(key, address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
+	network := "tcp"
+	if a, err := netip.ParseAddrPort(address); err == nil && a.Addr().Is4() {
+		network = "tcp4" // Go would take 0.0.0.0 for all of IPv6 as well
+	}
+	l, err := net.Listen(network, address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, errs.New(errs.Conflict, "server: %s = %q: another program uses this port; stop it, or choose another port", key, address)

@@ -88,7 +88,7 @@ listen = "127.0.0.1:%d"
 // freePort is the wanted port when nobody has it for UDP and TCP, else a free one.
 func freePort(want int, network string) int {
 	for _, port := range []int{want, 0} {
-		l, err := net.Listen("tcp", "0.0.0.0:"+strconv.Itoa(port))
+		l, err := net.Listen("tcp4", "0.0.0.0:"+strconv.Itoa(port))
 		if err != nil {
 			continue
 		}
@@ -97,7 +97,7 @@ func freePort(want int, network string) int {
 		if network == "tcp" {
 			return got
 		}
-		if u, err := net.ListenPacket("udp", "0.0.0.0:"+strconv.Itoa(got)); err == nil {
+		if u, err := net.ListenPacket("udp4", "0.0.0.0:"+strconv.Itoa(got)); err == nil {
 			_ = u.Close()
 			return got
 		}
@@ -107,24 +107,40 @@ func freePort(want int, network string) int {
 
 func printDemo(cfg *config.Config, file, password string) {
 	host := lanAddress()
-	fmt.Printf(`Parley is running. Type this into any SIP client (Linphone, baresip, Jitsi, Pidgin, a desk phone):
+	sip, tls := net.JoinHostPort(host, port(cfg.SIP.TCP[0])), net.JoinHostPort(host, port(cfg.SIP.TLS[0]))
+	fmt.Printf(`Parley is running with three people: alice, bob and carol. Type this into a SIP client
+(Linphone, baresip, Pidgin, a desk phone):
 
-  user        alice   (or bob, or carol)
-  domain      %s
-  password    %s
-  proxy       %s   (or transport=udp, or %s)
+  user        alice
+  domain      %[1]s
+  password    %[2]s
+  proxy       sip:%[3]s;transport=tcp
 
-Use a second client, or a second account, as bob; then write or call sip:bob@%s.
-On this machine 127.0.0.1 works in place of %s. For TLS, import the CA %s.
+The proxy, which some clients call outbound proxy or server, is needed because %[1]s is a name for
+trying only. transport=udp works too, and sip:%[4]s;transport=tls once the client trusts the CA in
+%[5]s
+
+Sign in as bob with a second client, then write to or call sip:bob@%[1]s. What you write while bob is
+away arrives when he returns. On this machine 127.0.0.1 works in place of %[6]s.
+
+baresip takes all of it as one line in its file "accounts":
+
+  <sip:alice@%[1]s>;auth_pass=%[2]s;outbound="sip:%[3]s;transport=tcp"
 
 See what was recorded, in another terminal:
 
-  go run ./cmd/parley archive search -c %s
+  %[7]s archive search -c %[8]s
 
 Ctrl-C ends the demo and removes its data.
-`, demoDomain, password,
-		"sip:"+net.JoinHostPort(host, port(cfg.SIP.TCP[0]))+";transport=tcp", "sip:"+net.JoinHostPort(host, port(cfg.SIP.TLS[0]))+";transport=tls",
-		demoDomain, host, filepath.Join(cfg.Data, "tls", "ca.pem"), file)
+`, demoDomain, password, sip, tls, filepath.Join(cfg.Data, "tls", "ca.pem"), host, program(), file)
+}
+
+// program is how this command was called.
+func program() string {
+	if strings.Contains(os.Args[0], "go-build") {
+		return "go run ./cmd/parley"
+	}
+	return os.Args[0]
 }
 
 func port(address string) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -18,7 +19,11 @@ import (
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	v1 "github.com/parley-im/parley/api/parley/v1"
+	"github.com/parley-im/parley/config"
 )
 
 func TestMain(m *testing.M) {
@@ -32,6 +37,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata", Setup: setup, RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready": ready, "clock": clock, "within": within, "certificate": certificate, "users": users, "taken": taken, "cut": cut,
+			"occupied": occupied, "demonstrates": demonstrates,
 		},
 	})
 }
@@ -173,6 +179,36 @@ func users(ts *testscript.TestScript, _ bool, args []string) {
 		fmt.Fprintf(&b, "user%05d@example.com,User %d,password%d\n", i, i, i)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o600))
+}
+
+// occupied takes ports for TCP and UDP until the script ends, where nobody has them already: occupied PORT…
+func occupied(ts *testscript.TestScript, _ bool, args []string) {
+	for _, port := range args {
+		if l, err := net.Listen("tcp4", "0.0.0.0:"+port); err == nil {
+			ts.Defer(func() { _ = l.Close() })
+		}
+		if c, err := net.ListenPacket("udp4", "0.0.0.0:"+port); err == nil {
+			ts.Defer(func() { _ = c.Close() })
+		}
+	}
+}
+
+// demonstrates waits until a demo with its folder in $TMPDIR has its users.
+func demonstrates(ts *testscript.TestScript, _ bool, _ []string) {
+	deadline := time.Now().Add(20 * time.Second)
+	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C {
+		if files, _ := filepath.Glob(filepath.Join(ts.Getenv("TMPDIR"), "parley-demo-*", "parley.toml")); len(files) == 1 { // the pattern is right
+			if cfg, err := config.Load(files[0]); err == nil && running(cfg) {
+				list, err := dial(cfg).Users.ListUsers(context.Background(), connect.NewRequest(&v1.ListUsersRequest{}))
+				if err == nil && len(list.Msg.Users) == len(demoPeople) {
+					return
+				}
+			}
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("the demo has no users yet")
+		}
+	}
 }
 
 // cut shortens a file to half.
