@@ -9,7 +9,8 @@ func TestCrash(t *testing.T) {
 	if testing.Short() {
 		t.Skip("kills a server for some seconds; left out with -short")
 	}
-	if err := crash(t.Context(), options{rounds: 5, every: 5, seed: 1, faults: "kill,storm", db: "sqlite", rate: 150}, t.Output()); err != nil {
+	t.Parallel()
+	if err := crash(t.Context(), options{rounds: 5, every: 5, seed: 1, faults: "kill", db: "sqlite", rate: 150}, t.Output()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -19,7 +20,8 @@ func TestCrashControl(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds another server and kills it; left out with -short")
 	}
-	if err := crash(t.Context(), options{rounds: 3, every: 1, seed: 1, faults: "kill", db: "sqlite", rate: 150, control: "late"}, t.Output()); err != nil {
+	t.Parallel()
+	if err := crash(t.Context(), options{rounds: 2, every: 1, seed: 1, faults: "kill", db: "sqlite", rate: 150, control: "late"}, t.Output()); err != nil {
 		t.Fatal(err)
 	}
 }

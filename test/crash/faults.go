@@ -127,8 +127,8 @@ func killRound(ctx context.Context, x *run, _ int) (string, error) {
 	pause(ctx, x.between(0, 200*time.Millisecond))
 	early := ""
 	if x.rand.IntN(4) == 0 { // once more while it starts
-		go_, cancel := context.WithTimeout(ctx, x.between(5*time.Millisecond, 250*time.Millisecond))
-		err := x.server.start(go_)
+		short, cancel := context.WithTimeout(ctx, x.between(5*time.Millisecond, 250*time.Millisecond))
+		err := x.server.start(short)
 		cancel()
 		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			return "", err
