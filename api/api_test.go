@@ -3,6 +3,8 @@ package api_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -18,9 +20,9 @@ import (
 
 	"github.com/parley-im/parley/api"
 	v1 "github.com/parley-im/parley/api/parley/v1"
+	"github.com/parley-im/parley/api/parley/v1/parleyv1connect"
 	"github.com/parley-im/parley/auth"
 	"github.com/parley-im/parley/base/errs"
-	parley "github.com/parley-im/parley/sdk/go"
 	"github.com/parley-im/parley/service/archive"
 	"github.com/parley-im/parley/service/directory"
 	"github.com/parley-im/parley/store"
@@ -35,15 +37,38 @@ type parts struct {
 
 type accounts interface{ store.Users }
 
-// rig is the API on a Unix socket over a real store, and the SDK that calls it.
+// rig is the API on a Unix socket over a real store, and the clients that call it.
 type rig struct {
-	*parley.Client
+	client
 	t      *testing.T
 	ctx    context.Context
 	socket string
 	store  parts
 	stop   func() // the store, so that nothing can be recorded
 	log    lockedBuffer
+}
+
+type client struct {
+	Users   parleyv1connect.UserServiceClient
+	Archive parleyv1connect.ArchiveServiceClient
+	Status  parleyv1connect.StatusServiceClient
+}
+
+// http is a client that talks to the socket whatever the URL.
+func (r *rig) http() *http.Client {
+	hc := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", r.socket)
+	}}}
+	r.t.Cleanup(hc.CloseIdleConnections)
+	return hc
+}
+
+// reason is the sentence of an error.
+func reason(err error) string {
+	if e, ok := errors.AsType[*connect.Error](err); ok {
+		return e.Message()
+	}
+	return fmt.Sprint(err)
 }
 
 type lockedBuffer struct {
@@ -119,7 +144,11 @@ func start(t *testing.T, change ...func(*api.Options)) *rig {
 		r.stop()
 		_ = st.Close()
 	})
-	r.Client = parley.Dial("unix:" + r.socket)
+	hc := r.http()
+	r.client = client{
+		parleyv1connect.NewUserServiceClient(hc, "http://parley"), parleyv1connect.NewArchiveServiceClient(hc, "http://parley"),
+		parleyv1connect.NewStatusServiceClient(hc, "http://parley"),
+	}
 	return r
 }
 
@@ -141,7 +170,7 @@ func (r *rig) refused(what string, err error, code connect.Code, says string) {
 		r.t.Errorf("%s: %v, want %v", what, err, code)
 		return
 	}
-	text := parley.Reason(err)
+	text := reason(err)
 	if !strings.Contains(text, says) {
 		r.t.Errorf("%s: %q does not say %q", what, text, says)
 	}
@@ -257,7 +286,7 @@ func TestInternal(t *testing.T) {
 		t.Fatal("received from a failed backup", err)
 	}
 	r.refused("internal", stream.Err(), connect.CodeInternal, "The server made a mistake")
-	if strings.Contains(parley.Reason(stream.Err()), "inside") || !strings.Contains(r.log.String(), "the secret inside") {
+	if strings.Contains(reason(stream.Err()), "inside") || !strings.Contains(r.log.String(), "the secret inside") {
 		t.Errorf("told %q, logged %q", stream.Err(), r.log.String())
 	}
 }
@@ -284,11 +313,7 @@ func TestJSON(t *testing.T) {
 	r := start(t)
 	post := func(path, body string) (int, string) {
 		t.Helper()
-		hc := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", r.socket)
-		}}}
-		defer hc.CloseIdleConnections()
-		resp, err := hc.Post("http://parley/parley.v1."+path, "application/json", strings.NewReader(body))
+		resp, err := r.http().Post("http://parley/parley.v1."+path, "application/json", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,8 +26,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	v1 "github.com/parley-im/parley/api/parley/v1"
+	"github.com/parley-im/parley/api/parley/v1/parleyv1connect"
 	"github.com/parley-im/parley/config"
-	parley "github.com/parley-im/parley/sdk/go"
 	"github.com/parley-im/parley/transport"
 )
 
@@ -39,9 +39,15 @@ type rig struct {
 	*Server
 	t    *testing.T
 	ctx  context.Context
-	api  *parley.Client
+	api  *client
 	log  *lockedBuffer
 	stop func() error
+}
+
+// client is the API over the socket.
+type client struct {
+	Users   parleyv1connect.UserServiceClient
+	Archive parleyv1connect.ArchiveServiceClient
 }
 
 type lockedBuffer struct {
@@ -93,7 +99,10 @@ func start(t *testing.T, edit ...func(*config.Config)) *rig {
 	case err := <-served:
 		t.Fatal(err)
 	}
-	r.api = parley.Dial("unix:" + Socket(c.Data))
+	hc := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", Socket(c.Data))
+	}}}
+	r.api = &client{parleyv1connect.NewUserServiceClient(hc, "http://parley"), parleyv1connect.NewArchiveServiceClient(hc, "http://parley")}
 	if _, err := r.api.Users.AddUsers(r.ctx, connect.NewRequest(&v1.AddUsersRequest{Users: []*v1.NewUser{
 		{Address: "alice@example.com", Password: "secret"}, {Address: "bob@example.com", Password: "secret"},
 	}})); err != nil {
@@ -334,7 +343,7 @@ func TestReadyWhileTheLogIsStuck(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = r.api.Users.AddUsers(r.ctx, connect.NewRequest(&v1.AddUsersRequest{Users: []*v1.NewUser{{Address: "carol@example.com", Password: "p"}}}))
-	if connect.CodeOf(err) != connect.CodeUnavailable || !strings.Contains(parley.Reason(err), "could not be recorded") {
+	if connect.CodeOf(err) != connect.CodeUnavailable || !strings.Contains(fmt.Sprint(err), "could not be recorded") {
 		t.Errorf("carol was added: %v", err)
 	}
 	if code, text := r.get("/ready"); code != http.StatusServiceUnavailable || !strings.Contains(text, "log") {

@@ -64,7 +64,8 @@ func (s *Server) buildSIP(context.Context) error {
 // cannotListen says what to do about an address that cannot be opened: "transport: udp 0.0.0.0:5060: why: …".
 func cannotListen(err error) error {
 	kind, rest, _ := strings.Cut(strings.TrimPrefix(err.Error(), "transport: "), " ")
-	address, why, _ := strings.Cut(rest, ": ")
+	address, _, _ := strings.Cut(rest, ": ")
+	why := ""
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		why = "another program uses this port; stop it, or choose another port"
