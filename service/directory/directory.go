@@ -366,30 +366,56 @@ func newDeviceID() string {
 	return hex.EncodeToString(b[:])
 }
 
+// A list of users is recorded with patience: what was refused is tried again, so that a disk that stalls for a moment
+// does not end a long import.
+const (
+	attempts = 10
+	pause    = 300 * time.Millisecond
+)
+
 // record appends one administrative act for each account and waits until all are durable.
 func (s *Service) record(ctx context.Context, by Actor, action string, concerned []string, device string) error {
-	done := make(chan error, len(concerned))
-	for _, aor := range concerned {
-		r := &store.Record{Kind: store.KindAdmin, From: by.Name, To: aor, Device: device, Meta: map[string]string{
-			store.MetaAction: action, store.MetaVia: by.Via,
-		}}
-		s.o.Store.Append(r, func(err error) { done <- err })
-	}
-	var failed error
-	for range concerned {
+	for attempt, many := 1, len(concerned) > 1; ; attempt++ {
+		refused, err := s.tryRecord(ctx, by, action, concerned, device)
+		if err == nil {
+			return nil
+		}
+		if !many || attempt == attempts || len(refused) == 0 || !errs.KindOf(err).Temporary() {
+			return errs.Say(errs.Wrap(errs.KindOf(err), err, "directory: recording "+action), "nothing was changed, because it could not be recorded; try again")
+		}
+		concerned = refused
 		select {
-		case err := <-done:
-			if err != nil {
-				failed = err
-			}
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	if failed != nil {
-		return errs.Say(errs.Wrap(errs.KindOf(failed), failed, "directory: recording "+action), "nothing was changed, because it could not be recorded; try again")
+}
+
+// tryRecord returns those whose record was refused.
+func (s *Service) tryRecord(ctx context.Context, by Actor, action string, concerned []string, device string) (refused []string, failed error) {
+	type result struct {
+		aor string
+		err error
 	}
-	return nil
+	done := make(chan result, len(concerned))
+	for _, aor := range concerned {
+		r := &store.Record{Kind: store.KindAdmin, From: by.Name, To: aor, Device: device, Meta: map[string]string{
+			store.MetaAction: action, store.MetaVia: by.Via,
+		}}
+		s.o.Store.Append(r, func(err error) { done <- result{aor, err} })
+	}
+	for range concerned {
+		select {
+		case res := <-done:
+			if res.err != nil {
+				refused, failed = append(refused, res.aor), res.err
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return refused, failed
 }
 
 func aors(users []store.User) []string {

@@ -428,3 +428,40 @@ func TestMany(t *testing.T) {
 		}
 	})
 }
+
+// stutter is the log of a disk that stalls: it refuses so many records, then goes on.
+type stutter struct {
+	store.Log
+	left atomic.Int64
+}
+
+func (s *stutter) Append(r *store.Record, done func(error)) {
+	if s.left.Add(-1) >= 0 {
+		go done(store.ErrUnavailable)
+		return
+	}
+	s.Log.Append(r, done)
+}
+
+// A moment without the disk does not end an import, and no user is recorded twice.
+func TestImportOutlastsAStall(t *testing.T) {
+	onEach(t, func(r *rig) {
+		log := &stutter{Log: r.store.Log}
+		log.left.Store(30)
+		s := New(Options{Store: both{log, r.store.accounts}, Keys: r.keys, Domains: []string{"example.com"}, Changed: func(string, Change) {}})
+		list := make([]NewUser, 20)
+		for i := range list {
+			list[i] = NewUser{AOR: fmt.Sprintf("u%d@example.com", i), Password: "p"}
+		}
+		if n, err := s.Add(r.t.Context(), root, list); n != 20 || err != nil {
+			r.t.Fatal(n, err)
+		}
+		if n := len(r.acts()); n != 20 {
+			r.t.Errorf("%d records", n)
+		}
+		log.left.Store(1)
+		if err := s.Remove(r.t.Context(), root, "u1@example.com"); !errors.Is(err, errs.Unavailable) {
+			r.t.Errorf("a single act was not refused: %v", err)
+		}
+	})
+}
