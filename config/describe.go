@@ -19,8 +19,6 @@ func Describe() string {
 	var b strings.Builder
 	b.WriteString(`# Configuration
 
-Generated from config/sections.go: run ` + "`go test ./config -update`" + ` after a change there.
-
 The file is TOML, ` + "`parley.toml`" + ` by custom, named with ` + "`-c`" + `. Every key may be left out; an empty file is a working server. An unknown
 key is an error. ` + "`parley config check -c parley.toml`" + ` says what is wrong with a file. Durations are texts with a unit (` + "`\"90s\"`" + `, ` + "`\"24h\"`" + `),
 sizes are bytes. Keys marked "secret" may be ` + "`\"env:NAME\"`" + ` or ` + "`\"file:/path\"`" + `; the value is then read from there.
