@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
@@ -19,6 +20,9 @@ import (
 // nothing to clean up; the file itself stays.
 type folderLock struct{ f *os.File }
 
+// lockPatience is how long a lock that is held is waited for.
+const lockPatience = time.Second
+
 // lockFolder takes the lock of dir or says who has it.
 func lockFolder(dir string) (*folderLock, error) {
 	name := filepath.Join(dir, "lock")
@@ -26,7 +30,14 @@ func lockFolder(dir string) (*folderLock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sqlstore: locking the data folder: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	// A server that has just ended, or a program that is being started at this moment and has the file open until it
+	// runs, keeps the lock a little longer.
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	for end := time.Now().Add(lockPatience); errors.Is(err, syscall.EWOULDBLOCK) && time.Now().Before(end); {
+		time.Sleep(lockPatience / 20)
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
 		defer f.Close()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("sqlstore: locking %s: %w", name, err)
