@@ -57,11 +57,10 @@ func TestPercentiles(t *testing.T) {
 
 // bench is a server that serves one unit after the other in a millisecond, but not at all for a while.
 type bench struct {
-	d        *driver
-	began    time.Time
-	stall    time.Duration // from the first second on
-	latency  *histogram
-	received int
+	d       *driver
+	began   time.Time
+	stall   time.Duration // from the first second on
+	latency *histogram
 }
 
 func (b *bench) now() time.Duration { return time.Since(b.began) }
