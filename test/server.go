@@ -193,6 +193,10 @@ func serveFile(file string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin) // open for as long as the test lives
+		os.Exit(1)
+	}()
 	srv, err := server.New(ctx, &cfg, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		return err
@@ -221,6 +225,9 @@ func (s *Server) startProcess() {
 	cmd.Stderr = s.log
 	out, err := cmd.StdoutPipe()
 	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := cmd.StdinPipe(); err != nil { // Wait closes it
 		s.t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
@@ -321,8 +328,14 @@ func (s *Server) Status() *v1.StatusResponse {
 // Records returns the log's records of some kinds, all if none is named, in order.
 func (s *Server) Records(kinds ...string) []*v1.Record {
 	s.t.Helper()
+	return s.RecordsOf("", kinds...)
+}
+
+// RecordsOf returns those that a person sent or received.
+func (s *Server) RecordsOf(person string, kinds ...string) []*v1.Record {
+	s.t.Helper()
 	var all []*v1.Record
-	req := &v1.SearchRequest{Kinds: kinds, OldestFirst: true, Limit: 1000}
+	req := &v1.SearchRequest{Person: person, Kinds: kinds, OldestFirst: true, Limit: 1000}
 	for {
 		resp, err := s.API.Archive.Search(s.t.Context(), connect.NewRequest(req))
 		if err != nil {
@@ -344,7 +357,7 @@ func (s *Server) Records(kinds ...string) []*v1.Record {
 func (s *Server) Texts(from, to string) []string {
 	s.t.Helper()
 	var list []string
-	for _, r := range s.Records("message") {
+	for _, r := range s.RecordsOf(AOR(from), "message") {
 		if r.From == AOR(from) && r.To == AOR(to) {
 			list = append(list, string(r.Body))
 		}
