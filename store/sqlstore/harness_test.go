@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
 )
 
@@ -118,15 +120,48 @@ func (r *running) reopen(t testing.TB, o Options) *running {
 // put appends records and waits for each; any error ends the test.
 func (r *running) put(t testing.TB, records ...*store.Record) {
 	t.Helper()
-	results := make(chan error, len(records))
+	for try := 1; ; try++ {
+		late := r.putOnce(t, records)
+		if len(late) == 0 {
+			return
+		}
+		if try == 10 {
+			t.Fatalf("%d records were refused %d times", len(late), try)
+		}
+		// A machine that is busy with other tests may not sync in time. What was refused is void: it is said again.
+		for _, rec := range late {
+			rec.ID, rec.Seq = id.ID{}, 0
+		}
+		records = late
+	}
+}
+
+// putOnce appends records and returns those that were refused for the moment.
+func (r *running) putOnce(t testing.TB, records []*store.Record) (late []*store.Record) {
+	t.Helper()
+	type answer struct {
+		rec *store.Record
+		err error
+	}
+	results := make(chan answer, len(records))
 	for _, rec := range records {
-		r.Log().Append(rec, func(err error) { results <- err })
+		sent := *rec
+		r.Log().Append(&sent, func(err error) {
+			if err == nil {
+				*rec = sent
+			}
+			results <- answer{rec, err}
+		})
 	}
 	for range records {
-		if err := receive(t, results); err != nil {
-			t.Fatal(err)
+		switch a := receive(t, results); {
+		case errors.Is(a.err, store.ErrUnavailable):
+			late = append(late, a.rec)
+		case a.err != nil:
+			t.Fatal(a.err)
 		}
 	}
+	return late
 }
 
 // indexed waits until the index has the whole log.
