@@ -174,8 +174,8 @@ func (c *Committer) restore(ctx context.Context, base int64, records []*store.Re
 				for i, p := range found { // one transaction gives ascending seqs in the order of its records
 					records[i].Seq, head = p.Seq, p.Seq
 				}
+				// Whether it can be written is not known yet: the next batch tells, or the next probe.
 				c.m.recoveries.Inc()
-				c.sick.Store(nil)
 				c.log.Info("the log is in a known state again", "landed", len(found), "tries", try+1)
 				return head, nil
 			}
