@@ -116,6 +116,10 @@ func (s *Server) start() {
 	s.log = newLog(s.t)
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	srv, err := server.New(s.t.Context(), s.Config, log)
+	for try := 0; err != nil && try < 5 && strings.Contains(err.Error(), `:0"`); try++ {
+		// Several sockets on one free port are opened one after the other, and another test was faster.
+		srv, err = server.New(s.t.Context(), s.Config, log)
+	}
 	if err != nil {
 		s.t.Fatalf("server.New: %v", err)
 	}
