@@ -18,7 +18,7 @@ func (s *Server) registrarOptions() registrar.Options {
 	r := s.cfg.Register
 	return registrar.Options{
 		Domains: s.cfg.Domains, Store: s.store, Key: s.keys.Derive("gruu"),
-		UDPFlow: s.transport.UDPFlow, IsLocal: s.transport.IsLocal, Exists: s.exists, Trust: s.trust, Expect: s.expect,
+		UDPFlow: s.transport.UDPFlow, IsListener: s.transport.IsListener, Exists: s.exists, Trust: s.trust, Expect: s.expect,
 		MinExpires: r.MinExpires, DefaultExpires: r.DefaultExpires, MaxExpires: r.MaxExpires, FlowTimer: r.FlowTimer,
 		PerUser: r.Bindings, PerRequest: r.Contacts, Log: s.log, Registerer: s.registry,
 	}

@@ -163,7 +163,14 @@ func defaultPort(k Kind) uint16 {
 // an address of this machine that a listener is bound to, and port is a
 // listener's. Port 0 stands for the default ports, and for any port of ours
 // when host is a configured name.
-func (l *Layer) IsLocal(host string, port uint16) bool {
+func (l *Layer) IsLocal(host string, port uint16) bool { return l.isLocal(0, host, port) }
+
+// IsListener is IsLocal for listeners of one kind alone: a device on this machine
+// may well have a UDP port whose number is that of a TCP listener.
+func (l *Layer) IsListener(k Kind, host string, port uint16) bool { return l.isLocal(k, host, port) }
+
+// isLocal looks at listeners of kind k, or of all kinds if k is 0.
+func (l *Layer) isLocal(k Kind, host string, port uint16) bool {
 	key := hostKey(host)
 	named := l.names.hosts[key]
 	addr, err := netip.ParseAddr(key)
@@ -175,19 +182,19 @@ func (l *Layer) IsLocal(host string, port uint16) bool {
 		return true
 	}
 	for _, u := range l.udp {
-		if portMatches(port, u.bound.Port(), UDP) && (named || l.covers(u.bound.Addr(), addr)) {
+		if (k == 0 || k == UDP) && portMatches(port, u.bound.Port(), UDP) && (named || l.covers(u.bound.Addr(), addr)) {
 			return true
 		}
 	}
 	for _, ln := range l.tcp {
-		if portMatches(port, ln.bound.Port(), ln.k) && (named || l.covers(ln.bound.Addr(), addr)) {
+		if (k == 0 || k == ln.k) && portMatches(port, ln.bound.Port(), ln.k) && (named || l.covers(ln.bound.Addr(), addr)) {
 			return true
 		}
 	}
 	l.names.mu.Lock()
 	http := l.names.http[port]
 	l.names.mu.Unlock()
-	return http && (named || l.names.isOwn(addr))
+	return http && (k == 0 || k >= WS) && (named || l.names.isOwn(addr))
 }
 
 func portMatches(port, bound uint16, k Kind) bool {

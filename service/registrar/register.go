@@ -291,12 +291,25 @@ func (s *Registrar) checkContact(g *registration, c *contact) *refusal {
 	// (RFC 3261 §19.1.4), and RFC 4475 §3.3.14 wants such a one registered.
 	aor, err := sip.ParseURI("sip:" + g.aor)
 	self := err == nil && c.uri.Headers == "" && c.uri.Port == 0 && c.uri.AOR() == aor.AOR()
-	home := s.ours(c.uri.Host) && c.uri.Headers == "" && (c.uri.Port == 0 || s.o.IsLocal(c.uri.Host, c.uri.Port))
-	listener := c.uri.Port != 0 && s.o.IsLocal(c.uri.Host, c.uri.Port)
+	listener := c.uri.Port != 0 && s.o.IsListener(kindOf(c.uri), c.uri.Host, c.uri.Port)
+	home := s.ours(c.uri.Host) && c.uri.Headers == "" && (c.uri.Port == 0 || listener)
 	if self || home || listener || s.ours(c.uri.Host) && c.uri.Params.Has("gr") {
 		return refuse(403, "Contact Points Back Here", "The Contact must be the address of the device, not one of this server")
 	}
 	return nil
+}
+
+// kindOf is the transport that a contact asks for (RFC 3261 §19.1.1).
+func kindOf(u sip.URI) transport.Kind {
+	name, _ := u.Params.Get("transport")
+	k, ok := transport.ParseKind(strings.ToLower(name))
+	switch {
+	case u.Scheme == "sips" && k != transport.WS && k != transport.WSS:
+		return transport.TLS
+	case !ok:
+		return transport.UDP
+	}
+	return k
 }
 
 // update is the second half of step 7: all changes or none.

@@ -93,6 +93,7 @@ func TestRegisterRows(t *testing.T) {
 		{"another AOR of ours", []string{"Contact: <sip:bob@other.example>"}, 403, nil},
 		{"a GRUU of ours", []string{"Contact: <sip:alice@example.com:5090;gr=1>"}, 403, nil},
 		{"a listener of ours", []string{"Contact: <sip:alice@192.0.2.1:5060>"}, 403, nil},
+		{"a port of ours on another transport", []string{"Contact: <sip:alice@192.0.2.1:5060;transport=tls>"}, 200, []string{"<sip:alice@192.0.2.1:5060;transport=tls>;expires=3600", here + ";expires=3600"}},
 		{"telephone", []string{"Contact: <tel:+1>"}, 403, nil},
 		{"mail", []string{"Contact: <mailto:alice@example.com>"}, 403, nil},
 		{"too long", []string{"Contact: <sip:" + long + "@192.0.2.9>"}, 403, nil},

@@ -36,8 +36,8 @@ type Options struct {
 	Key     []byte         // 32 bytes; GRUUs are made with it and stay valid as long as it stays
 	// UDPFlow makes a UDP flow again after a restart; transport.Layer has it.
 	UDPFlow func(local, remote netip.AddrPort) (transport.Flow, bool)
-	// IsLocal tells whether host:port is a listener of ours; transport.Layer has it.
-	IsLocal func(host string, port uint16) bool
+	// IsListener tells whether host:port is a listener of ours of that kind; transport.Layer has it.
+	IsListener func(k transport.Kind, host string, port uint16) bool
 	// Exists tells whether there is an account, with done called once, at once or later.
 	// It is asked only for addresses without bindings.
 	Exists func(aor string, done func(exists bool, err error))
@@ -118,8 +118,8 @@ func New(o Options) (*Registrar, error) {
 	if o.Exists == nil {
 		o.Exists = func(_ string, done func(bool, error)) { done(true, nil) }
 	}
-	if o.IsLocal == nil {
-		o.IsLocal = func(string, uint16) bool { return false }
+	if o.IsListener == nil {
+		o.IsListener = func(transport.Kind, string, uint16) bool { return false }
 	}
 	if o.UDPFlow == nil {
 		o.UDPFlow = func(netip.AddrPort, netip.AddrPort) (transport.Flow, bool) { return transport.Flow{}, false }

@@ -75,7 +75,9 @@ func run(t *testing.T, f func(t *testing.T, r *rig), change ...func(*Options)) {
 		defer st.Close()
 		r := &rig{t: t, store: st, known: map[string]bool{alice: true, "bob@example.com": true}, udp: map[netip.AddrPort]transport.Flow{}}
 		r.opts = Options{Domains: []string{"example.com", "other.example"}, Store: st.Bindings(), Key: []byte(strings.Repeat("k", 32)),
-			UDPFlow: r.UDPFlow, IsLocal: func(host string, port uint16) bool { return host == "192.0.2.1" && port == 5060 },
+			UDPFlow: r.UDPFlow, IsListener: func(k transport.Kind, host string, port uint16) bool {
+				return k != transport.TLS && host == "192.0.2.1" && port == 5060
+			},
 			Exists: func(aor string, done func(bool, error)) { done(r.known[aor], nil) },
 			Trust: func(q *route.Request, until time.Time) {
 				r.mu.Lock()
