@@ -244,7 +244,7 @@ func TestHostileAmplification(t *testing.T) {
 		u := s.SignedIn("alice", transport.UDP, "127.0.7.4")
 		defer u.Close()
 		u.For(t)
-		for range 2000 {
+		for range 1000 {
 			u.Ask(u.Request(sip.OPTIONS, "sip:example.com"))
 		}
 	}, func(c *config.Config) { c.Limits.UnprovenRate = 200 })
