@@ -291,7 +291,7 @@ func (s *Registrar) checkContact(g *registration, c *contact) *refusal {
 	// (RFC 3261 §19.1.4), and RFC 4475 §3.3.14 wants such a one registered.
 	aor, err := sip.ParseURI("sip:" + g.aor)
 	self := err == nil && c.uri.Headers == "" && c.uri.Port == 0 && c.uri.AOR() == aor.AOR()
-	listener := c.uri.Port != 0 && s.o.IsListener(kindOf(c.uri), c.uri.Host, c.uri.Port)
+	listener := c.uri.Port != 0 && s.o.IsListener(kindOf(c.uri, g.r.Flow), c.uri.Host, c.uri.Port)
 	home := s.ours(c.uri.Host) && c.uri.Headers == "" && (c.uri.Port == 0 || listener)
 	if self || home || listener || s.ours(c.uri.Host) && c.uri.Params.Has("gr") {
 		return refuse(403, "Contact Points Back Here", "The Contact must be the address of the device, not one of this server")
@@ -299,15 +299,16 @@ func (s *Registrar) checkContact(g *registration, c *contact) *refusal {
 	return nil
 }
 
-// kindOf is the transport that a contact asks for (RFC 3261 §19.1.1).
-func kindOf(u sip.URI) transport.Kind {
+// kindOf is the transport that a contact asks for (RFC 3261 §19.1.1), that of its REGISTER when it
+// does not say.
+func kindOf(u sip.URI, f transport.Flow) transport.Kind {
 	name, _ := u.Params.Get("transport")
 	k, ok := transport.ParseKind(strings.ToLower(name))
 	switch {
 	case u.Scheme == "sips" && k != transport.WS && k != transport.WSS:
 		return transport.TLS
 	case !ok:
-		return transport.UDP
+		return f.Kind()
 	}
 	return k
 }
