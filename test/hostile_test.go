@@ -370,7 +370,7 @@ func TestHostileLoops(t *testing.T) {
 		a := s.UA("alice", transport.TCP)
 		defer a.Close()
 		for _, contact := range []string{"<sip:bob@example.com>", "<sip:alice@example.com>", "<sips:bob@example.com>", "<sip:bob@EXAMPLE.COM.>",
-			"<sip:bob@" + s.Addrs[transport.TCP] + ">", "<sip:bob@" + s.Addrs[transport.UDP] + ";transport=udp>", "<sip:%62ob@example.com>",
+			"<sip:bob@" + s.Addrs[transport.TCP] + ">", "<sip:bob@" + s.Addrs[transport.TCP] + ";transport=tcp>", "<sip:bob@" + s.Addrs[transport.UDP] + ";transport=udp>", "<sip:%62ob@example.com>",
 			"<sip:bob@example.com;gr=x>", "<sip:bob@example.com;maddr=127.0.0.1>"} {
 			a.Contact = contact
 			if m := a.Do(a.RegisterRequest(600)); m.Status() != 403 {
