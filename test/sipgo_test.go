@@ -73,6 +73,7 @@ func TestSipgo(t *testing.T) {
 			})
 			served := make(chan error, 1)
 			ready := make(chan struct{})
+			//lint:ignore SA1029 the key is sipgo's
 			listening := context.WithValue(ctx, sipgo.ListenReadyCtxKey, sipgo.ListenReadyCtxValue(ready))
 			go func() { served <- srv.ListenAndServe(listening, kind.String(), local) }()
 			<-ready
