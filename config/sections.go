@@ -150,7 +150,7 @@ type Register struct {
 
 // Call is about calls.
 type Call struct {
-	// How long a call may ring before it ends with 408. Timer C of RFC 3261 asks for more than 3 minutes.
+	// How long a call may ring before all devices are told to stop and the caller gets 480 "No Answer".
 	RingTimeout time.Duration `toml:"ring_timeout"`
 	// Session timer that the proxy asks for (Session-Expires, RFC 4028): a call whose ends fall silent is over after this time.
 	SessionExpires time.Duration `toml:"session_expires"`

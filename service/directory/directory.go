@@ -130,7 +130,7 @@ func (s *Service) free(ctx context.Context, rows []store.User) error {
 }
 
 // eager is up to how many users at a time the argon2id form of the password, which is slow on purpose, is made at
-// once. A larger import leaves it to the first sign-in of each, against the sealed digest value.
+// once. A larger import leaves it out: no door asks for it yet, and the sealed digest value can be checked instead.
 const eager = 10
 
 // prepare checks all users before any is added.
