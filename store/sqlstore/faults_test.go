@@ -30,7 +30,8 @@ type faults struct {
 
 var (
 	vfsCount atomic.Int64
-	vfsAlive sync.Map // every faults there was: the collector does not see what SQLite points at
+	vfsAlive sync.Map   // every faults there was: the collector does not see what SQLite points at
+	vfsList  sync.Mutex // registering links the file systems to each other, the one that is copied among them
 )
 
 // The shapes of the calls that are watched.
@@ -57,6 +58,8 @@ func newFaults(t testing.TB) *faults {
 	tls := libc.NewTLS()
 	f := &faults{name: fmt.Sprintf("faults%d", vfsCount.Add(1)), methods: make(map[uintptr]uintptr)}
 	vfsAlive.Store(f.name, f)
+	vfsList.Lock()
+	defer vfsList.Unlock()
 	original := sqlite3.Xsqlite3_vfs_find(tls, 0)
 	f.real = *at[sqlite3.Tsqlite3_vfs](original)
 	p := libc.Xmalloc(tls, libc.Tsize_t(unsafe.Sizeof(f.real)))
