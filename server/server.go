@@ -150,6 +150,9 @@ func (s *Server) serveSIP(ctx context.Context) error {
 		}
 	}
 	close(s.ready)
+	if !message.Recording {
+		s.log.Error("parley: messages are not recorded and are lost with this process: this build is for benchmarks alone")
+	}
 	s.log.Info("parley: ready", "version", Version(), "domains", s.cfg.Domains, "data", s.cfg.Data, "took", time.Since(s.started).Round(time.Millisecond))
 	return s.transport.Serve(ctx, s.transactions)
 }
@@ -211,11 +214,14 @@ func digestPolicy(cfg *config.Config, listener string) auth.Policy {
 
 // Version is that of the build.
 func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
-		return "development"
+	version := "development"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		version = info.Main.Version
 	}
-	return info.Main.Version
+	if !message.Recording {
+		version += " RELAY ONLY, A BUILD FOR BENCHMARKS: MESSAGES ARE NOT RECORDED"
+	}
+	return version
 }
 
 // door is an HTTP server on one listener.

@@ -1,4 +1,4 @@
-//go:build crash_late
+//go:build crash_late && !relayonly
 
 package message
 
@@ -8,6 +8,9 @@ import (
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
 )
+
+// Recording is true, too late.
+const Recording = true
 
 // recordFirst breaks its name: messages are delivered and acknowledged at once and recorded a moment later. It is a negative
 // control of test/crash, never for anything else.
