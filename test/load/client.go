@@ -24,7 +24,8 @@ type client struct {
 	run      *trial
 	link     *link
 	gone     atomic.Bool
-	leaving  atomic.Bool // we close it
+	leaving  atomic.Bool                           // we close it
+	on       func(m *sip.Message, again bool) bool // takes requests of the server before the client does; nil: none
 
 	mu      sync.Mutex // guards what follows
 	seq     uint32
@@ -46,7 +47,8 @@ type request struct {
 	method, uri, to, callID string // to is the header's value
 	routes                  []string
 	contact                 bool
-	expires                 int // of a REGISTER
+	headers                 string // further rows, each with its line end
+	expires                 int    // of a REGISTER
 	contentType             string
 	body                    []byte
 	done                    func(m *sip.Message) // the final response, not to be kept; nil: none came
@@ -193,6 +195,7 @@ func (c *client) render(b []byte, r *request) []byte {
 	if login != nil {
 		b = login.append(b, r.method, r.uri)
 	}
+	b = append(b, r.headers...)
 	if r.body != nil {
 		b = append(append(append(b, "Content-Type: "...), r.contentType...), "\r\n"...)
 	}
@@ -277,6 +280,9 @@ func (c *client) ackRefusal(r *request, m *sip.Message) {
 // answer answers a request of the server.
 func (c *client) answer(m *sip.Message) {
 	again := c.link.kind == "udp" && c.repeated(m)
+	if c.on != nil && c.on(m, again) {
+		return
+	}
 	switch m.Method() {
 	case sip.ACK:
 		c.mu.Lock()
