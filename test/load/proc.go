@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -71,23 +72,31 @@ func statFields(pid int) ([]string, error) {
 	return f, nil
 }
 
-// measure reads the usage of processes. One that has ended is an error: the server was not meant to.
+// measure reads the usage of processes and of all that they have started. One of pids that has ended is an error: the
+// server was not meant to. What an ended child has used stands with its parent, who waited for it.
 func measure(pids []int, memory bool) (usage, error) {
 	var u usage
-	for _, pid := range pids {
+	for _, pid := range family(pids) {
 		f, err := statFields(pid)
-		if err != nil {
+		switch {
+		case err != nil && slices.Contains(pids, pid):
 			return u, err
+		case err != nil:
+			continue // it has just ended
 		}
-		user, _ := strconv.ParseFloat(f[11], 64) // the kernel writes numbers
-		system, _ := strconv.ParseFloat(f[12], 64)
-		u.CPU += (user + system) / clockTicks
+		for _, ticks := range f[11:15] { // proc(5): utime, stime, cutime, cstime
+			n, _ := strconv.ParseFloat(ticks, 64) // the kernel writes numbers
+			u.CPU += n / clockTicks
+		}
 		if !memory {
 			continue
 		}
 		rss, pss, err := memoryOf(pid)
-		if err != nil {
+		switch {
+		case err != nil && slices.Contains(pids, pid):
 			return u, err
+		case err != nil:
+			continue
 		}
 		u.RSS += rss
 		u.PSS += pss

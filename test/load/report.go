@@ -33,7 +33,8 @@ type result struct {
 	ServerPer  float64 `json:"server_cpu_s_per_10k"`
 	ToolCPU    float64 `json:"tool_cpu_s"`
 	ToolPer    float64 `json:"tool_cpu_s_per_10k"`
-	Unfinished int     `json:"unfinished"` // open loop: fell due and was never started, or under way at the end
+	IndexLag   float64 `json:"index_lag_s"` // at the end of the measured part, still under load; of Parley alone
+	Unfinished int     `json:"unfinished"`  // open loop: fell due and was never started, or under way at the end
 
 	memory
 	verdict
@@ -113,6 +114,7 @@ func (r *result) wrong() string {
 		{r.Tally.Lost, "acknowledged and lost"}, {r.Tally.Doubled, "received twice"}, {r.Tally.OutOfOrder, "out of order"},
 		{r.Tally.Voided, "refused and received all the same"}, {r.Tally.Open, "neither acknowledged nor refused"},
 		{r.Unfinished, "not finished"}, {int(r.Unknown), "received and never sent"},
+		{one(r.IndexLag > maxLag.Seconds()), "index more than a second behind"},
 	} {
 		if w.n > 0 {
 			list = append(list, fmt.Sprintf("%d %s", w.n, w.what))
@@ -169,6 +171,9 @@ func (r *result) remarks(w io.Writer) {
 	if r.Mode == "idle" {
 		fmt.Fprintf(w, "%s: heap in use %.1f MB, stacks %.1f MB, %d goroutines, PSS %.1f MB, %.1f before, %.2f %% of a CPU\n", name, r.HeapMB, r.StackMB, r.Goroutines,
 			float64(r.MemoryAfter.PSS)/1024, float64(r.MemoryBefore.PSS)/1024, r.ServerCPU/r.Seconds*100)
+	}
+	if r.IndexLag > 0 {
+		fmt.Fprintf(w, "%s: the index was %.0f ms behind the log\n", name, r.IndexLag*1000)
 	}
 	if r.GoroutinesAfter > r.GoroutinesBefore+2 {
 		fmt.Fprintf(w, "%s: %d goroutines before, %d after everyone has left\n", name, r.GoroutinesBefore, r.GoroutinesAfter)

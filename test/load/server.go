@@ -37,7 +37,7 @@ type target struct {
 // start makes the server of a row: the one that the options name, or a private Parley with users.
 func start(o *options, users int) (*target, error) {
 	if len(o.servers) > 0 {
-		return &target{addrs: o.servers, pids: family(o.pids), metrics: o.metrics, stop: func() error { return nil }}, nil
+		return &target{addrs: o.servers, pids: o.pids, metrics: o.metrics, stop: func() error { return nil }}, nil
 	}
 	dir, err := os.MkdirTemp(o.dir, "parley-load-")
 	if err != nil {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
+	"os/exec"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -187,5 +189,35 @@ func TestMark(t *testing.T) {
 		if _, _, _, ok := parseMark(s, ' '); ok {
 			t.Errorf("%q is no mark", s)
 		}
+	}
+}
+
+// What a server's children use counts, also when they have ended; a server that has ended is an error.
+func TestMeasureCountsChildren(t *testing.T) {
+	shell := exec.Command("sh", "-c", `dd if=/dev/zero of=/dev/null bs=1 count=300000 2>/dev/null; echo; read x`)
+	in, err := shell.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := shell.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := shell.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pids := []int{shell.Process.Pid}
+	if _, err := out.Read(make([]byte, 1)); err != nil { // dd has ended
+		t.Fatal(err)
+	}
+	u, err := measure(pids, true)
+	if err != nil || u.CPU < 0.03 || u.RSS == 0 || u.PSS > u.RSS {
+		t.Errorf("a shell with a child that read and wrote 300,000 times has used %+v, error %v", u, err)
+	}
+	if err := errors.Join(in.Close(), shell.Wait()); err != nil && shell.ProcessState.ExitCode() > 1 {
+		t.Fatal(err)
+	}
+	if _, err := measure(pids, false); err == nil {
+		t.Error("a server that has ended can be measured")
 	}
 }

@@ -200,6 +200,7 @@ func (t *trial) load(ctx context.Context, res *result) error {
 	if res.MemoryAfter, err = measure(t.target.pids, true); err != nil {
 		return err
 	}
+	res.IndexLag = t.indexLag(ctx)
 	t.driver.stop()
 	t.settle(ctx)
 	return <-profiled
