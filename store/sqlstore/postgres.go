@@ -17,6 +17,7 @@ import (
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/committer"
+	"github.com/parley-im/parley/store/crashpoint"
 )
 
 // How the log is written on PostgreSQL: one statement for a batch, which moves the head row and inserts the records above
@@ -60,10 +61,31 @@ func nodeName(dir string) (string, error) {
 		return strings.TrimSpace(string(b)), nil
 	}
 	node := id.New().String()
-	if err := os.WriteFile(name, []byte(node+"\n"), 0o600); err != nil {
+	if err := writeSynced(name, node+"\n"); err != nil {
 		return "", fmt.Errorf("sqlstore: naming this node: %w", err)
 	}
 	return node, nil
+}
+
+// writeSynced writes a file that is there, whole, after a power loss: a node that lost its name could not tell its own
+// sessions from another's.
+func writeSynced(name, text string) error {
+	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(name+".new", name); err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // connect opens the session and waits, up to a second, until no earlier session of this node is left.
@@ -138,6 +160,7 @@ func (w *postgresWriter) Commit(records []*store.Record, voids []int64, gate fun
 	ctx, cancel := context.WithTimeout(context.Background(), postgresAnswer)
 	defer cancel()
 	args := postgresArgs(records)
+	crashpoint.Hit("commit.rows")
 	var base int64
 	var err error
 	if len(voids) == 0 {
