@@ -117,7 +117,7 @@ func (a authority) certificate() (*tls.Certificate, error) {
 	if err := os.MkdirAll(a.folder, 0o700); err != nil {
 		return nil, errs.Wrap(errs.KindOf(err), err, "server: making the folder for certificates")
 	}
-	pair, err := tls.LoadX509KeyPair(a.file("server.pem"), a.file("server.key"))
+	pair, err := a.load("server")
 	if err == nil && a.fits(pair.Leaf) {
 		return &pair, nil
 	}
@@ -140,7 +140,7 @@ func (a authority) certificate() (*tls.Certificate, error) {
 	if err := a.write("server", key, der, ca.Raw); err != nil {
 		return nil, err
 	}
-	pair, err = tls.LoadX509KeyPair(a.file("server.pem"), a.file("server.key"))
+	pair, err = a.load("server")
 	return &pair, err
 }
 
@@ -154,7 +154,7 @@ func (a authority) fits(leaf *x509.Certificate) bool {
 
 // root is the CA, made on first use.
 func (a authority) root() (*x509.Certificate, crypto.Signer, error) {
-	pair, err := tls.LoadX509KeyPair(a.file("ca.pem"), a.file("ca.key"))
+	pair, err := a.load("ca")
 	if err == nil && time.Until(pair.Leaf.NotAfter) > certificateLife {
 		key, ok := pair.PrivateKey.(crypto.Signer)
 		if !ok {
@@ -185,25 +185,50 @@ func (a authority) root() (*x509.Certificate, crypto.Signer, error) {
 
 func (a authority) file(name string) string { return filepath.Join(a.folder, name) }
 
-// write stores name.pem and name.key.
+// write stores name.pem and name.key. Both are complete on the disk before the first takes its place, so whenever it is
+// interrupted there is a pair that works: the old one, the new one, or the new key and, in name.pem.new, its certificate,
+// which load puts in its place.
 func (a authority) write(name string, key *ecdsa.PrivateKey, chain ...[]byte) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return fmt.Errorf("server: writing a key: %w", err)
 	}
-	if err := writeWhole(a.file(name+".key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
-		return errs.Wrap(errs.KindOf(err), err, "server: writing a key")
-	}
 	var text []byte
 	for _, c := range chain {
 		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c})...)
 	}
-	return errs.Wrap(errs.Internal, writeWhole(a.file(name+".pem"), text, 0o644), "server: writing a certificate")
+	keyFile, certFile := a.file(name+".key"), a.file(name+".pem")
+	for _, step := range []func() error{
+		func() error {
+			return writeNew(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+		},
+		func() error { return writeNew(certFile, text, 0o644) },
+		func() error { return takePlace(keyFile) },
+		func() error { return takePlace(certFile) },
+	} {
+		if err := step(); err != nil {
+			return errs.Wrap(errs.KindOf(err), err, "server: writing a certificate and its key")
+		}
+	}
+	return nil
 }
 
-// writeWhole writes a file so that after a power loss there is all of it or nothing: half a CA would keep the server from
-// starting.
-func writeWhole(path string, text []byte, mode fs.FileMode) error {
+// load reads name.pem and name.key, and ends a write that was interrupted between the two.
+func (a authority) load(name string) (tls.Certificate, error) {
+	keyFile, certFile := a.file(name+".key"), a.file(name+".pem")
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err == nil {
+		return pair, nil
+	}
+	whole, again := tls.LoadX509KeyPair(certFile+".new", keyFile)
+	if again != nil {
+		return tls.Certificate{}, err
+	}
+	return whole, errs.Wrap(errs.Internal, takePlace(certFile), "server: putting a certificate in its place")
+}
+
+// writeNew writes path.new, which is on the disk when it returns.
+func writeNew(path string, text []byte, mode fs.FileMode) error {
 	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {
 		return err
@@ -212,9 +237,19 @@ func writeWhole(path string, text []byte, mode fs.FileMode) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
+	return syncFolder(path)
+}
+
+// takePlace makes path.new the file at path, also after a power loss.
+func takePlace(path string) error {
 	if err := os.Rename(path+".new", path); err != nil {
 		return err
 	}
+	return syncFolder(path)
+}
+
+// syncFolder writes the folder of path to the disk.
+func syncFolder(path string) error {
 	d, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err

@@ -188,3 +188,62 @@ func TestOwnNames(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a renewal of the CA was doing when the power went, the next start has a pair that works.
+func TestRenewalInterrupted(t *testing.T) {
+	old := authority{folder: t.TempDir(), names: []string{"example.com"}}
+	if _, err := old.certificate(); err != nil {
+		t.Fatal(err)
+	}
+	renewed := authority{folder: t.TempDir(), names: []string{"example.com"}}
+	if _, err := renewed.certificate(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ca", "server"} {
+		for _, row := range []struct {
+			when              string
+			key, cert         string // ".new": beside the old one; "": in its place; "-": not yet
+			halfKey, halfCert bool
+			fresh             bool // the new CA
+		}{
+			{when: "while the key is written", key: ".new", halfKey: true, cert: "-"},
+			{when: "while the certificate is written", key: ".new", cert: ".new", halfCert: true},
+			{when: "before the key is in its place", key: ".new", cert: ".new"},
+			{when: "between key and certificate", key: "", cert: ".new", fresh: true},
+			{when: "at the end", key: "", cert: "", fresh: true},
+		} {
+			a := authority{folder: t.TempDir(), names: old.names}
+			if err := os.CopyFS(a.folder, os.DirFS(old.folder)); err != nil {
+				t.Fatal(err)
+			}
+			leave := func(file, suffix string, mode os.FileMode, half bool) {
+				text := read(t, renewed.file(file))
+				if half {
+					text = text[:len(text)/2]
+				}
+				if suffix == "-" {
+					return
+				}
+				if err := os.WriteFile(a.file(file+suffix), text, mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			leave(name+".key", row.key, 0o600, row.halfKey)
+			leave(name+".pem", row.cert, 0o644, row.halfCert)
+			a.names = []string{"example.com", "example.net"} // asks for a new certificate, and so for the CA
+			pair, err := a.certificate()
+			if err != nil {
+				t.Errorf("%s, %s: %v", name, row.when, err)
+				continue
+			}
+			verify(t, a.folder, pair, a.names...)
+			from := old
+			if row.fresh && name == "ca" {
+				from = renewed
+			}
+			if !bytes.Equal(read(t, a.file("ca.pem")), read(t, from.file("ca.pem"))) {
+				t.Errorf("%s, %s: another CA than was to be", name, row.when)
+			}
+		}
+	}
+}
