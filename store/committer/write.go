@@ -9,6 +9,7 @@ import (
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/crashpoint"
 )
 
 // Writer is what the committer needs of a database. All methods but Lost are called from one goroutine at a time.
@@ -64,6 +65,7 @@ func (c *Committer) run(ctx context.Context) error {
 			err = c.try(ctx)
 		default:
 			err = c.write(ctx, batch)
+			c.last, c.ended = len(batch), time.Now()
 		}
 		if err != nil {
 			return err
@@ -95,6 +97,7 @@ func (c *Committer) write(ctx context.Context, batch []entry) error {
 	base := c.head.Load()
 	for try := 0; ; try++ {
 		start := time.Now()
+		crashpoint.Hit("commit.begin")
 		head, err := c.w.Commit(records, nil, c.pointOfNoReturn)
 		switch {
 		case err == nil:
@@ -149,6 +152,7 @@ func (c *Committer) write(ctx context.Context, batch []entry) error {
 
 // settleLanded acknowledges a batch that is durable, or voids it if it was refused meanwhile.
 func (c *Committer) settleLanded(ctx context.Context, base int64, batch []entry, records []*store.Record, head int64) error {
+	crashpoint.Hit("commit.wake")
 	if !c.landed(batch, head) {
 		return c.void(ctx, base, batch)
 	}
@@ -244,7 +248,9 @@ func (c *Committer) voidIDs(ctx context.Context, base int64, list []id.ID) (head
 				}
 				seqs[i] = p.Seq
 			}
+			crashpoint.Hit("void.before")
 			if head, err = c.w.Commit(records, seqs, always); err == nil {
+				crashpoint.Hit("void.after")
 				c.m.voids.Add(float64(len(seqs)))
 				c.log.Warn("records that became durable too late were voided", "count", len(seqs))
 				return head, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/crashpoint"
 	"github.com/parley-im/parley/store/words"
 )
 
@@ -56,6 +57,7 @@ func (x *index) Mailbox(ctx context.Context, aor string, after int64, limit int)
 			return nil, err
 		}
 		all = append(all, slices.DeleteFunc(records, func(r store.Record) bool { return r.To != aor })...)
+		crashpoint.Hit("mailbox.read") // all of these were acknowledged, and are about to be delivered
 		after = list[len(list)-1]
 	}
 	return all, nil

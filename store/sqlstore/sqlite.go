@@ -13,6 +13,7 @@ import (
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/committer"
+	"github.com/parley-im/parley/store/crashpoint"
 )
 
 // How the log is written on SQLite: one connection with prepared statements, WAL with synchronous=FULL, so that each COMMIT
@@ -83,6 +84,7 @@ func (w *sqliteWriter) Commit(records []*store.Record, voids []int64, gate func(
 		return 0, fmt.Errorf("sqlstore: begin: %w", err)
 	}
 	err := w.write(records, voids)
+	crashpoint.Hit("commit.rows")
 	if err == nil && !gate() {
 		err = committer.ErrDropped
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/committer"
+	"github.com/parley-im/parley/store/crashpoint"
 	"github.com/parley-im/parley/store/words"
 )
 
@@ -71,6 +72,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	lock, err := lockFolder(o.Dir)
 	if err != nil {
 		return nil, err
+	}
+	if o.vfs == "" {
+		o.vfs = crashpoint.VFS()
 	}
 	s := &Store{o: o, lock: lock, m: newMetrics(o.Registerer)}
 	if err := s.open(ctx); err != nil {
@@ -159,7 +163,7 @@ func (s *Store) openSQLite(ctx context.Context) error {
 // checkpoints makes the checkpointer of a file; Serve runs it.
 func (s *Store) checkpoints(name, path string, every int64) *checkpointer {
 	db := s.pool(sqlitePool(path, 1, s.o.vfs, "busy_timeout(100)", "synchronous(FULL)", "wal_autocheckpoint(0)"))
-	c := newCheckpointer(name, every, db, s.o.Log, s.m)
+	c := newCheckpointer(name, crashpoint.Every(every), db, s.o.Log, s.m)
 	s.points = append(s.points, c)
 	return c
 }
