@@ -4,6 +4,7 @@ package bus
 type UserChanged struct {
 	AOR  string `json:"aor"`
 	Kind string `json:"kind"` // one of service/directory's changes
+	Node string `json:"node"` // where it was done, and has taken effect already
 }
 
 // Subject implements Event.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/parley-im/parley/auth"
 	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/base/run"
 	"github.com/parley-im/parley/bus"
 	"github.com/parley-im/parley/config"
@@ -45,6 +46,7 @@ var ErrInUse = store.ErrInUse
 type Server struct {
 	cfg      *config.Config
 	log      *slog.Logger
+	node     string // this run of this node, in events
 	registry *prometheus.Registry
 	started  time.Time
 	ready    chan struct{}
@@ -71,7 +73,7 @@ type Server struct {
 // New builds a server and opens its sockets, so that a port in use is known at once; Serve runs it. ctx bounds the
 // opening of the store. A server that is not served must be closed.
 func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Server, error) {
-	s := &Server{cfg: cfg, log: log, registry: prometheus.NewRegistry(), started: time.Now(), ready: make(chan struct{})}
+	s := &Server{cfg: cfg, log: log, node: id.New().String(), registry: prometheus.NewRegistry(), started: time.Now(), ready: make(chan struct{})}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, build := range []func(context.Context) error{s.buildStore, s.buildIdentity, s.buildSIP, s.buildServices, s.buildDoors} {
 		if err := build(ctx); err != nil {

@@ -94,12 +94,10 @@ func (s *Server) buildServices(context.Context) error {
 		Timers: s.transactions, Ring: s.cfg.Call.RingTimeout, Log: s.log, Registerer: s.registry,
 	})
 	s.buildReg()
-	s.directory = directory.New(directory.Options{Store: s.store, Keys: s.keys, Domains: s.cfg.Domains, Changed: func(aor string, c directory.Change) {
-		bus.Publish(s.bus, bus.UserChanged{AOR: aor, Kind: string(c)})
-	}})
+	s.directory = directory.New(directory.Options{Store: s.store, Keys: s.keys, Domains: s.cfg.Domains, Changed: s.changed})
 	s.archive = archive.New(s.store)
 	s.registrar.Watch(s.bindingChanged)
-	if _, err := bus.Subscribe(s.bus, s.userChanged); err != nil {
+	if _, err := bus.Subscribe(s.bus, s.changedElsewhere); err != nil {
 		return err
 	}
 	s.transactions.SetHandler(route.NewCore(route.CoreOptions{
@@ -120,17 +118,30 @@ func (s *Server) bindingChanged(e registrar.Event) {
 	}
 }
 
+// changed is told by the directory of a change to an account. It has taken effect here when it returns, so that who has
+// just got a password can sign in with it; other nodes hear of it.
+func (s *Server) changed(aor string, c directory.Change) {
+	s.userChanged(aor, c)
+	bus.Publish(s.bus, bus.UserChanged{AOR: aor, Kind: string(c), Node: s.node})
+}
+
+// changedElsewhere hears of all changes. What was done here is done, and doing it again would end new sessions.
+func (s *Server) changedElsewhere(e bus.UserChanged) {
+	if e.Node != s.node {
+		s.userChanged(e.AOR, directory.Change(e.Kind))
+	}
+}
+
 // userChanged forgets what was known of an account, and ends its sessions when it may not have them any more.
-func (s *Server) userChanged(e bus.UserChanged) {
-	switch directory.Change(e.Kind) {
+func (s *Server) userChanged(aor string, c directory.Change) {
+	switch c {
 	case directory.Disabled, directory.Removed, directory.Password, directory.Revoked:
-		s.endSessions(e.AOR)
-		if directory.Change(e.Kind) == directory.Removed {
-			s.message.Forget(e.AOR)
+		s.endSessions(aor)
+		if c == directory.Removed {
+			s.message.Forget(aor)
 		}
 	default:
-		// The event may come after the user has signed in, whose connections stay trusted then.
-		s.auth.Accounts().Invalidate(e.AOR)
+		s.auth.Accounts().Invalidate(aor)
 	}
 }
 

@@ -36,7 +36,8 @@ type Options struct {
 	Keys    *auth.Keys
 	Domains []string
 	// Changed tells everyone that an account is not what it was: sessions of a disabled or removed user end,
-	// caches forget. It must not block.
+	// caches forget. On this node all that is done when it returns, and only then does the act that caused it. It must
+	// not wait for anything.
 	Changed func(aor string, c Change)
 }
 
