@@ -86,14 +86,20 @@ func (c *client) connect(kind, addr string) error {
 	if err != nil {
 		return err
 	}
+	c.attach(l)
+	return nil
+}
+
+// attach takes a link and starts its reader.
+func (c *client) attach(l *link) {
 	c.link = l
-	switch kind {
+	switch l.kind {
 	case "wss": // RFC 7118 §5
 		c.contact = "<sip:" + c.user + "@c" + strconv.Itoa(c.id) + ".invalid;transport=ws>"
 	case "udp":
 		c.contact = "<sip:" + c.user + "@" + l.local + ">"
 	default:
-		c.contact = "<sip:" + c.user + "@" + l.local + ";transport=" + kind + ">"
+		c.contact = "<sip:" + c.user + "@" + l.local + ";transport=" + l.kind + ">"
 	}
 	c.run.readers.Go(func() {
 		err := l.read(c.take)
@@ -104,7 +110,6 @@ func (c *client) connect(kind, addr string) error {
 		}
 		c.abandon()
 	})
-	return nil
 }
 
 func (c *client) disconnect() {

@@ -40,6 +40,9 @@ func main() {
 }
 
 func mainError(args []string) (err error) {
+	if len(args) > 0 && args[0] == "soak" {
+		return soakMain(args[1:])
+	}
 	o, err := parseOptions(args)
 	if err != nil {
 		return err

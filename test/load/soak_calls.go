@@ -1,0 +1,155 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parley-im/parley/wire/sip"
+)
+
+// plans are what becomes of calls. The callee reads its part in the Call-ID.
+var plans = []struct {
+	name    string
+	percent int
+	want    int // final response of the INVITE; 0: any
+}{
+	{"answer", 60, 200}, {"cancel", 20, 487}, {"busy", 10, 486}, {"silent", 3, 200}, {"unanswered", 2, 480}, {"away", 5, 0},
+}
+
+// call sets a call up, of any kind.
+func (s *soaking) call() {
+	n, plan := rand.IntN(100), 0
+	for n >= plans[plan].percent {
+		n -= plans[plan].percent
+		plan++
+	}
+	p := plans[plan]
+	ses, to := s.anyone(), s.people[rand.IntN(s.steady)]
+	if p.name == "away" {
+		to = s.people[s.steady+rand.IntN(len(s.people)-s.steady)] // or here, by chance
+	} else if to.there() == nil {
+		return
+	}
+	if ses == nil || ses.p == to {
+		return
+	}
+	s.count("calls " + p.name)
+	c := ses.c
+	r := &request{
+		method: sip.INVITE, uri: to.aor, to: "<" + to.aor + ">", callID: p.name + "." + strconv.FormatInt(s.numbers.Add(1), 10) + "." + s.trial.id,
+		contact: true, contentType: "application/sdp", body: sdp,
+	}
+	if p.name == "silent" { // its end is known from the session timer alone (RFC 4028)
+		r.headers = "Supported: timer\r\nSession-Expires: 90\r\n"
+	}
+	r.done = func(m *sip.Message) {
+		if m == nil {
+			return // the connection ended, or the client has told
+		}
+		if p.want != 0 && m.Status() != p.want {
+			s.trial.problem("a call to be %q got %d %s", p.name, m.Status(), m.Get(sip.HWarning))
+		}
+		if m.Status()/100 == 2 {
+			s.hangUp(ses, r, m, p.name == "silent")
+		}
+	}
+	c.send(r)
+	if p.name == "unanswered" {
+		c.mu.Lock()
+		r.deadline = now() + 300*time.Second // the server's ring time is shorter
+		c.mu.Unlock()
+	}
+	if p.name == "cancel" || p.name == "away" {
+		time.AfterFunc(time.Duration(1000+rand.IntN(2000))*time.Millisecond, func() { c.cancel(r) })
+	}
+}
+
+// hangUp acknowledges an answered call and ends it after a while, or never.
+func (s *soaking) hangUp(ses *session, r *request, m *sip.Message, never bool) {
+	bye := ses.c.acknowledge(r, m)
+	bye.done = func(m *sip.Message) {
+		if m != nil && m.Status() != 200 {
+			s.trial.problem("BYE got %d %s", m.Status(), m.Get(sip.HWarning))
+		}
+	}
+	time.AfterFunc(time.Duration(1000+rand.IntN(9000))*time.Millisecond, func() {
+		ses.c.mu.Lock()
+		delete(ses.c.acks, r.seq)
+		ses.c.mu.Unlock()
+		if !never {
+			ses.c.send(bye)
+		}
+	})
+}
+
+// cancel ends an INVITE that has no final response yet (RFC 3261 §9.1).
+func (c *client) cancel(r *request) {
+	c.mu.Lock()
+	if c.pending[r.seq] != r {
+		c.mu.Unlock()
+		return
+	}
+	b := []byte("CANCEL " + r.uri + " SIP/2.0\r\nVia: SIP/2.0/" + c.link.via() + " " + c.link.local + ";branch=" + r.branch + ";rport\r\nMax-Forwards: 70\r\n" +
+		"From: <" + c.aor + ">;tag=t" + c.user + "\r\nTo: " + r.to + "\r\nCall-ID: " + r.callID + "\r\nCSeq: " + strconv.FormatUint(uint64(r.seq), 10) +
+		" CANCEL\r\nContent-Length: 0\r\n\r\n")
+	c.mu.Unlock()
+	_ = c.link.write(b) // the reader notices when the link is gone
+}
+
+// ask asks the server what it can do.
+func (s *soaking) ask() {
+	ses := s.anyone()
+	if ses == nil {
+		return
+	}
+	uri := "sip:" + s.o.domain
+	ses.c.send(&request{
+		method: sip.OPTIONS, uri: uri, to: "<" + uri + ">", callID: "o" + strconv.FormatInt(s.numbers.Add(1), 10) + "." + s.trial.id,
+		done: func(m *sip.Message) { s.want("OPTIONS", m, 200) },
+	})
+	s.count("options")
+}
+
+// want counts another answer as a problem. No answer was told already, or the connection has ended.
+func (s *soaking) want(what string, m *sip.Message, status int) {
+	if m != nil && m.Status() != status {
+		s.trial.problem("%s got %d %s", what, m.Status(), m.Get(sip.HWarning))
+	}
+}
+
+func (s *soaking) subscribe() {
+	if ses := s.anyone(); ses != nil {
+		ses.watch()
+	}
+}
+
+// watch subscribes to the person's own registrations (RFC 3680), for a minute or until it has seen enough.
+func (ses *session) watch() {
+	s, c := ses.p.s, ses.c
+	short := rand.IntN(2) == 0
+	r := &request{
+		method: sip.SUBSCRIBE, uri: c.aor, to: "<" + c.aor + ">", callID: "s" + strconv.FormatInt(s.numbers.Add(1), 10) + "." + s.trial.id,
+		contact: true, headers: "Event: reg\r\nExpires: 60\r\nAccept: application/reginfo+xml\r\n",
+	}
+	r.done = func(m *sip.Message) {
+		s.want("SUBSCRIBE", m, 200)
+		if m == nil || m.Status() != 200 || !short {
+			return
+		}
+		end := &request{method: sip.SUBSCRIBE, uri: r.uri, to: strings.Clone(m.Get(sip.HTo)), callID: r.callID, contact: true, headers: "Event: reg\r\nExpires: 0\r\n"}
+		if list, _, err := m.Contacts(); err == nil && len(list) > 0 {
+			end.uri = list[0].URI.String()
+		}
+		end.done = func(m *sip.Message) { s.want("the end of a SUBSCRIBE", m, 200) }
+		time.AfterFunc(time.Duration(1+rand.IntN(20))*time.Second, func() {
+			if !c.gone.Load() && !c.leaving.Load() {
+				c.send(end)
+			}
+		})
+	}
+	c.send(r)
+	s.count(fmt.Sprintf("subscriptions short=%v", short))
+}

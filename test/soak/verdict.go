@@ -1,0 +1,127 @@
+package soak
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"text/tabwriter"
+)
+
+// A Rule says how much a column may grow.
+type Rule struct {
+	Column  string
+	Limit   float64 // growth in an hour that is still flat
+	Share   float64 // or this part of the mean, if that is more
+	Less    string  // a column that explains growth
+	Each    float64 // by so much for each of its units
+	Explain string  // in words
+}
+
+// KeyBytes is what a key of the window of repeats takes (service/message/repeats.go): 32 bytes in a table that is between
+// 7/16 and 7/8 full, 38 to 75 bytes and about 60 while it grows. keyCost is that in MB; keyRSS is twice as much, because a
+// heap is collected when it has doubled.
+const (
+	KeyBytes = 60
+	keyCost  = KeyBytes / float64(1<<20)
+	keyRSS   = 2 * keyCost
+)
+
+// Rules are what a flat server holds to. The window of repeats is bounded by time, at least a day, so in a run of an hour
+// it grows with every message: that part is known and taken off, and what is left has to be flat.
+var Rules = []Rule{
+	{Column: "rss_MB", Limit: 6, Less: "repeat_keys", Each: keyRSS, Explain: "window of repeats"},
+	{Column: "heap_live_MB", Limit: 3, Less: "repeat_keys", Each: keyCost, Explain: "window of repeats"},
+	{Column: "stacks_MB", Limit: 1, Share: 0.05},
+	{Column: "goroutines", Limit: 10},
+	{Column: "fds", Limit: 10},
+	{Column: "connections", Limit: 10},
+	{Column: "threads", Limit: 3},
+	{Column: "bindings", Limit: 10},
+	{Column: "subscriptions", Limit: 10},
+	{Column: "calls", Limit: 10},
+	{Column: "transactions", Limit: 50, Share: 0.05},
+	{Column: "timers", Limit: 50, Share: 0.05},
+	{Column: "nonces", Limit: 50, Share: 0.05},
+	{Column: "accounts_cached", Limit: 10},
+	{Column: "bindings_unwritten", Limit: 10},
+	{Column: "log_queue", Limit: 10},
+	{Column: "index_lag_s", Limit: 0.1},
+	{Column: "wal_MB", Limit: 3},
+}
+
+// A Finding is what a rule says of a series.
+type Finding struct {
+	Column      string  `json:"column"`
+	First, Last float64 `json:"-"`
+	Mean        float64 `json:"mean"`
+	Highest     float64 `json:"highest"`
+	Slope       float64 `json:"growth_per_hour"`
+	Explained   float64 `json:"explained_per_hour"`
+	Error       float64 `json:"error_per_hour"`
+	Limit       float64 `json:"limit_per_hour"`
+	Grows       bool    `json:"grows"`
+	Explain     string  `json:"explained_by,omitempty"`
+}
+
+// sure is Student's t for ten degrees of freedom: one line in forty through flat noise looks steeper than so many
+// standard errors.
+const sure = 2.23
+
+// Judge fits the samples between two times, in hours. A column grows when what is not explained is more than its limit and
+// more than its noise.
+func Judge(s *Series, rules []Rule, from, to float64) []Finding {
+	var list []Finding
+	for _, r := range rules {
+		hours, values := s.Column(r.Column, from, to)
+		if len(values) == 0 {
+			continue
+		}
+		f := Finding{Column: r.Column, First: values[0], Last: values[len(values)-1], Highest: values[0], Explain: r.Explain}
+		for _, x := range values {
+			f.Highest = max(f.Highest, x)
+		}
+		whole := Fit(hours, values)
+		rest := whole
+		if r.Less != "" {
+			if _, known := s.Column(r.Less, from, to); len(known) == len(values) {
+				left := make([]float64, len(values))
+				for i := range values {
+					left[i] = values[i] - known[i]*r.Each
+				}
+				rest = Fit(hours, left)
+			}
+		}
+		f.Mean, f.Slope, f.Error, f.Explained = whole.Mean, whole.Slope, rest.Error, whole.Slope-rest.Slope
+		f.Limit = max(r.Limit, r.Share*math.Abs(whole.Mean))
+		f.Grows = rest.Slope > f.Limit && rest.Slope > sure*rest.Error
+		list = append(list, f)
+	}
+	return list
+}
+
+// Left is the growth that nothing explains.
+func (f Finding) Left() float64 { return f.Slope - f.Explained }
+
+// Grown tells whether any column grows.
+func Grown(list []Finding) bool {
+	for _, f := range list {
+		if f.Grows {
+			return true
+		}
+	}
+	return false
+}
+
+// Table prints findings.
+func Table(w io.Writer, list []Finding) error {
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "\tmean\thighest\tgrowth/h\texplained\tleft\t± error\tlimit\t\t")
+	for _, f := range list {
+		verdict := "flat"
+		if f.Grows {
+			verdict = "GROWS"
+		}
+		fmt.Fprintf(tw, "%s\t%.1f\t%.1f\t%+.2f\t%+.2f\t%+.2f\t%.2f\t%.1f\t%s\t\n", f.Column, f.Mean, f.Highest, f.Slope, f.Explained, f.Left(), f.Error, f.Limit, verdict)
+	}
+	return tw.Flush()
+}
