@@ -45,5 +45,14 @@ func TestAccountChangesHold(t *testing.T) {
 		p = other
 		signIn(user, resp.Msg.Password, 200)
 	}
+	// Also for the last of many.
+	var many []string
+	for i := range 3000 {
+		many = append(many, fmt.Sprintf("erin%dx", i))
+	}
+	last := many[len(many)-1]
+	signIn(last, Password(last), 401)
+	s.AddUsers(many...)
+	signIn(last, Password(last), 200)
 	p.Close()
 }
