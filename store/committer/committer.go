@@ -35,7 +35,7 @@ const (
 	unhurried = 20 * time.Millisecond
 	// After a batch of a crowd the next one waits until as many have come again, but not longer than this after the last
 	// commit: a sync costs the same for one record as for a hundred.
-	crowd    = 16
+	crowd    = 5
 	assembly = time.Millisecond
 )
 

@@ -330,3 +330,68 @@ func TestPoison(t *testing.T) {
 		}
 	})
 }
+
+// One who waits for a record is not made to wait for company, an outcome for which nobody waits goes with the next record or
+// soon alone, and after a crowd a commit waits for its like, but not for long.
+func TestCompany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		c := New(m, Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+		defer c.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		go func() { served <- c.Serve(ctx) }()
+		start := time.Now()
+		took := map[string][]time.Duration{}
+		add := func(kind string, n int) {
+			for range n {
+				c.Append(&store.Record{Kind: kind}, func(err error) {
+					if err != nil {
+						t.Error(err)
+					}
+					took[kind] = append(took[kind], time.Since(start))
+				})
+			}
+			synctest.Wait()
+		}
+		expect := func(kind string, want ...time.Duration) {
+			t.Helper()
+			synctest.Wait()
+			if !slices.Equal(took[kind], want) {
+				t.Errorf("%s took %v, want %v", kind, took[kind], want)
+			}
+			clear(took)
+			start = time.Now()
+		}
+		add(store.KindMessage, 1)
+		expect(store.KindMessage, 0)
+
+		add(store.KindDelivery, 1)
+		time.Sleep(time.Second)
+		expect(store.KindDelivery, unhurried)
+
+		add(store.KindDelivery, 1)
+		time.Sleep(time.Millisecond)
+		add(store.KindMessage, 1)
+		expect(store.KindDelivery, time.Millisecond)
+
+		m.script = []behaviour{{}, {After: 10 * time.Millisecond}}
+		add(store.KindMessage, 1)
+		start = time.Now()
+		clear(took)
+		add(store.KindMessage, 1)     // commits, which takes a while
+		add(store.KindMessage, crowd) // a crowd behind it
+		time.Sleep(10 * time.Millisecond)
+		synctest.Wait()
+		start = time.Now()
+		clear(took)
+		add(store.KindMessage, 1)
+		time.Sleep(time.Second)
+		expect(store.KindMessage, assembly)
+
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+}
