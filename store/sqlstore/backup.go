@@ -197,12 +197,26 @@ func (s *Store) backupLog(ctx context.Context, w *backupWriter) (head int64, err
 	const most = 500
 	for after := int64(0); after < head; {
 		rows, err := s.log.db.QueryContext(ctx, `SELECT `+logColumns+` FROM log WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3`, after, head, most)
+// read is a record as it was found.
+type read struct {
+	store.Record
+	sound bool
+}
+
 		n := 0
-		err = each(rows, err, func(r scanner) (rec store.Record, err error) { err = scanRecord(r, &rec); return rec, err },
-			func(r store.Record) error {
+		err = each(rows, err, func(r scanner) (found read, err error) {
+			if err = scanRecord(r, &found.Record); err != nil && (found.Seq == 0 || ctx.Err() != nil) {
+				return found, err
+			}
+			found.sound = s.log.sound(&found.Record, err)
+			return found, nil
+		},
+			func(r read) error {
 				n++
-				after = r.Seq
-				return w.write(line{Record: toBackup(&r)})
+				if after = r.Seq; !r.sound { // Restore takes none such
+					return nil
+				}
+				return w.write(line{Record: toBackup(&r.Record)})
 			})
 		if err != nil {
 			return 0, err

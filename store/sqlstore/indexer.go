@@ -85,6 +85,7 @@ type index struct {
 	read     atomic.Pointer[sql.DB] // replaced when the index is made again
 	w        indexWriter            // the indexer's own
 	position atomic.Int64
+	ahead    int64         // the position that was found above the head of the log, 0 for none
 	wake     chan struct{} // the head moved
 	hurry    chan struct{} // somebody waits
 	broken   chan struct{} // a reader found the file corrupt
@@ -118,6 +119,7 @@ type waiter struct {
 func (x *index) start(ctx context.Context) error {
 	err := x.load(ctx)
 	if err == nil && x.position.Load() > x.log.Head() {
+		x.ahead = x.position.Load()
 		err = fmt.Errorf("sqlstore: the index is at %d and the log at %d", x.position.Load(), x.log.Head())
 	} else if err != nil && !corrupt(err) && x.path == "" {
 		return err

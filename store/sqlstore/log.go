@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/parley-im/parley/base/errs"
@@ -21,7 +23,10 @@ const clockSlack = 2 * time.Hour
 // log reads the log; the committer writes it.
 type log struct {
 	*committer.Committer
-	db *sql.DB // read only
+	db      *sql.DB // read only
+	slog    *slog.Logger
+	m       *metrics
+	damaged sync.Map // seqs of damaged records that were told of
 }
 
 var _ store.Log = (*log)(nil)
@@ -47,8 +52,21 @@ func (l *log) Read(ctx context.Context, after int64, limit int) ([]store.Record,
 	if after >= head {
 		return nil, nil
 	}
-	return l.query(ctx, limit, `SELECT `+logColumns+` FROM log WHERE `+visible+` AND seq > $2 ORDER BY seq LIMIT $3`,
-		head, after, limit)
+	var all []store.Record
+	for { // fewer than limit means the end, also where records are damaged
+		room := limit - len(all)
+		list, rows, last, err := l.rows(ctx, room, `SELECT `+logColumns+` FROM log WHERE `+visible+` AND seq > $2 ORDER BY seq LIMIT $3`,
+			head, after, room)
+		if all == nil {
+			all = list
+		} else {
+			all = append(all, list...)
+		}
+		if err != nil || rows < room || len(list) == rows {
+			return all, err
+		}
+		after = last
+	}
 }
 
 // Get is store.Log.Get.
@@ -75,19 +93,31 @@ func (l *log) Get(ctx context.Context, seqs ...int64) ([]store.Record, error) {
 }
 
 func (l *log) query(ctx context.Context, room int, text string, args ...any) ([]store.Record, error) {
+	list, _, _, err := l.rows(ctx, room, text, args...)
+	return list, err
+}
+
+// rows returns the sound records of a query for logColumns, the number of its rows, and the last one's seq.
+func (l *log) rows(ctx context.Context, room int, text string, args ...any) (list []store.Record, n int, last int64, err error) {
 	rows, err := l.db.QueryContext(ctx, text, args...)
 	if err != nil {
-		return nil, unavailable(err, "sqlstore: reading the log")
+		return nil, 0, 0, unavailable(err, "sqlstore: reading the log")
 	}
 	defer rows.Close()
-	list := make([]store.Record, 0, min(room, 64))
+	list = make([]store.Record, 0, min(room, 64))
 	for rows.Next() {
 		list = append(list, store.Record{})
-		if err := scanRecord(rows, &list[len(list)-1]); err != nil {
-			return nil, unavailable(err, "sqlstore: reading the log")
+		r := &list[len(list)-1]
+		err := scanRecord(rows, r)
+		if err != nil && (r.Seq == 0 || ctx.Err() != nil || rows.Err() != nil) {
+			return nil, 0, 0, unavailable(err, "sqlstore: reading the log") // that says nothing about the record
+		}
+		n, last = n+1, r.Seq
+		if !l.sound(r, err) {
+			list = list[:len(list)-1]
 		}
 	}
-	return list, unavailable(rows.Err(), "sqlstore: reading the log")
+	return list, n, last, unavailable(rows.Err(), "sqlstore: reading the log")
 }
 
 // unavailable gives an error of the database its kind: the reader can try again later.

@@ -8,6 +8,8 @@ type metrics struct {
 	indexPosition      prometheus.Gauge
 	indexLagSeconds    prometheus.Gauge
 	indexRebuilds      prometheus.Counter
+	missing            prometheus.Counter
+	damaged            prometheus.Counter
 
 	reg prometheus.Registerer // nil: not registered
 	all []prometheus.Collector
@@ -24,8 +26,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Age of the oldest durable record that was not indexed when the indexer last looked."}),
 		indexRebuilds: prometheus.NewCounter(prometheus.CounterOpts{Name: "parley_index_rebuilds_total",
 			Help: "Times the index was thrown away and made again from the log."}),
+		missing: prometheus.NewCounter(prometheus.CounterOpts{Name: "parley_store_missing_records_total",
+			Help: "Records, at least, that were acknowledged and were missing from the log when the server started; the log says which."}),
+		damaged: prometheus.NewCounter(prometheus.CounterOpts{Name: "parley_store_damaged_records_total",
+			Help: "Records that were found damaged on the disk since the start."}),
 	}
-	m.all = []prometheus.Collector{m.checkpointFailures, m.indexPosition, m.indexLagSeconds, m.indexRebuilds}
+	m.all = []prometheus.Collector{m.checkpointFailures, m.indexPosition, m.indexLagSeconds, m.indexRebuilds, m.missing, m.damaged}
 	if m.reg = reg; reg != nil {
 		reg.MustRegister(m.all...)
 	}

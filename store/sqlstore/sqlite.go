@@ -31,6 +31,7 @@ type sqliteWriter struct {
 	meta   []byte
 
 	next   int64 // the seq of the next record
+	mark   *mark
 	points *checkpointer
 	broken bool // nothing may be written before recover has succeeded
 }
@@ -59,7 +60,7 @@ func (w *sqliteWriter) connect(ctx context.Context) (err error) {
 	if err := w.s.conn.QueryRowContext(ctx, "SELECT max(seq) FROM log").Scan(&last); err != nil {
 		return err
 	}
-	w.next = last.Int64 + 1
+	w.next = max(w.next, last.Int64+1)
 	w.broken = false
 	return nil
 }
@@ -73,6 +74,7 @@ func (w *sqliteWriter) disconnect() {
 
 func (w *sqliteWriter) Close() error {
 	w.disconnect()
+	w.mark.close()
 	return w.db.Close()
 }
 
@@ -91,6 +93,7 @@ func (w *sqliteWriter) Commit(records []*store.Record, voids []int64, gate func(
 	if err == nil {
 		if err = w.s.exec(w.s.end, nil); err == nil {
 			w.next += int64(len(records))
+			w.mark.set(w.next - 1)
 			w.points.finish(w.s.conn)
 			return w.next - 1, nil
 		}

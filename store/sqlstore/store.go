@@ -51,6 +51,7 @@ type Store struct {
 
 	points []*checkpointer // SQLite: log, state
 	head   func(context.Context) (int64, error)
+	look   func(context.Context) // SQLite: looks for what is missing
 
 	mu     sync.Mutex
 	closed bool
@@ -91,10 +92,13 @@ func (s *Store) open(ctx context.Context) error {
 	if err := open(ctx); err != nil {
 		return err
 	}
-	if err := s.log.Settle(ctx); err != nil {
+	if err := s.index.start(ctx); err != nil {
 		return err
 	}
-	return s.index.start(ctx)
+	if s.look != nil {
+		s.look(ctx) // before anything is written
+	}
+	return s.log.Settle(ctx)
 }
 
 // pool remembers a pool to close.
@@ -111,6 +115,10 @@ func (s *Store) openSQLite(ctx context.Context) error {
 		}
 		return abs
 	}
+	broken, err := scanWAL(file("log.db-wal"))
+	if err != nil {
+		return err
+	}
 	// The writer never waits long inside SQLite: it is the committer that tries again. Checkpoints are the checkpointer's.
 	write := sqlitePool(file("log.db"), 1, s.o.vfs, "busy_timeout(100)", logSync, "wal_autocheckpoint(0)")
 	if err := migrate(ctx, s.pool(write), sqliteDialect, "log"); err != nil {
@@ -126,6 +134,11 @@ func (s *Store) openSQLite(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	known := int64(0)
+	if w.mark, known, err = openMark(s.o.Dir); err != nil {
+		return err
+	}
+	s.look = func(ctx context.Context) { s.lookForMissing(ctx, w, known, broken) }
 	read := s.pool(sqlitePool(file("log.db"), 4, s.o.vfs, "query_only(1)", "wal_autocheckpoint(0)", "cache_size(-8000)"))
 	if err := s.openLog(w, read, w.next-1); err != nil {
 		return err
@@ -186,7 +199,7 @@ func (s *Store) openLog(w committer.Writer, read *sql.DB, head int64) error {
 	}
 	recent := newRecent()
 	s.recent = recent
-	s.log = &log{db: read, Committer: committer.New(w, committer.Options{Dir: s.o.Dir, Head: head, Log: s.o.Log, Registerer: s.o.Registerer,
+	s.log = &log{db: read, slog: s.o.Log, m: s.m, Committer: committer.New(w, committer.Options{Dir: s.o.Dir, Head: head, Log: s.o.Log, Registerer: s.o.Registerer,
 		Landed: recent.add, MaxRecords: s.o.queue})}
 	return nil
 }
