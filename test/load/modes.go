@@ -203,6 +203,7 @@ func (t *trial) idle(ctx context.Context, res *result) error {
 	if res.MemoryAfter, err = measure(t.target.pids, true); err != nil {
 		return err
 	}
+	res.Idle = append(res.Idle, crowd{Users: len(t.clients), Memory: res.MemoryAfter})
 	res.Seconds, res.ServerCPU = (now() - began).Seconds(), res.MemoryAfter.CPU-before.CPU
 	if t.target.pprof != "" {
 		name := fmt.Sprintf("idle-%s-%d", res.Transport, res.Users)
@@ -214,6 +215,32 @@ func (t *trial) idle(ctx context.Context, res *result) error {
 		}
 	}
 	return t.stillThere(ctx)
+}
+
+// signInSteps signs everyone in, and on the way sees what the first of them cost.
+func (t *trial) signInSteps(ctx context.Context, res *result) error {
+	done := 0
+	for _, n := range t.o.steps {
+		if t.o.mode != "idle" || n >= len(t.clients) {
+			break
+		}
+		if err := t.signIn(ctx, t.clients[done:n]); err != nil {
+			return err
+		}
+		done = n
+		limit := time.NewTimer(t.o.time)
+		select {
+		case <-limit.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		u, err := measure(t.target.pids, true)
+		if err != nil {
+			return err
+		}
+		res.Idle = append(res.Idle, crowd{Users: n, Memory: u})
+	}
+	return t.signIn(ctx, t.clients[done:])
 }
 
 // stillThere registers everyone again.

@@ -26,6 +26,7 @@ type options struct {
 	size       int           // bytes of a message's body
 	receivers  int           // message, call: all senders share so many receivers; 0: each has its own
 	challenge  bool          // reregister: forget the nonce each time
+	steps      []int         // idle: memory with so many users too, in rising order
 
 	domain   string
 	user     string // user names are this and a number
@@ -69,6 +70,7 @@ func parseOptions(args []string) (*options, error) {
 	f.IntVar(&o.size, "size", 200, "bytes of a message's body")
 	f.IntVar(&o.receivers, "receivers", 0, "message, call: all senders write to so many users (0: each to its own)")
 	f.BoolVar(&o.challenge, "challenge", false, "reregister: take a new challenge for every REGISTER")
+	steps := f.String("steps", "", "idle: list of numbers of users with which memory is measured on the way to -users")
 	f.StringVar(&o.domain, "domain", "load.test", "domain of the users")
 	f.StringVar(&o.user, "user", "u", "user names are this and a number from 0")
 	f.StringVar(&o.password, "password", "secret-", "passwords are this and the user's number")
@@ -90,10 +92,11 @@ func parseOptions(args []string) (*options, error) {
 		return nil, fmt.Errorf("load: unknown argument %q", f.Arg(0))
 	}
 	o.transports = strings.Split(*kinds, ",")
-	var errFlight, errRate, errPid error
+	var errFlight, errRate, errPid, errSteps error
 	o.inFlight, errFlight = numbers(*flight)
 	o.rates, errRate = numbers(*rate)
 	o.pids, errPid = numbers(*pid)
+	o.steps, errSteps = numbers(*steps)
 	if *server != "" {
 		for _, s := range strings.Split(*server, ",") {
 			kind, addr, ok := strings.Cut(s, "=")
@@ -103,7 +106,7 @@ func parseOptions(args []string) (*options, error) {
 			o.servers[kind] = addr
 		}
 	}
-	if err := errors.Join(errFlight, errRate, errPid, o.check()); err != nil {
+	if err := errors.Join(errFlight, errRate, errPid, errSteps, o.check()); err != nil {
 		return nil, err
 	}
 	return o, nil
@@ -152,6 +155,8 @@ func (o *options) check() error {
 		return fmt.Errorf("load: -users is at most %d", maxUsers)
 	case o.time <= 0 || o.time > maxTime || o.warmup < 0 || o.drain < 0:
 		return fmt.Errorf("load: -time is more than 0 and at most %v", maxTime)
+	case !slices.IsSorted(o.steps):
+		return errors.New("load: -steps are in rising order")
 	case o.receivers < 0:
 		return errors.New("load: -receivers is not negative")
 	case o.size < minBody || o.size > 60_000:

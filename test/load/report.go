@@ -37,7 +37,14 @@ type result struct {
 	Unfinished int     `json:"unfinished"`  // open loop: fell due and was never started, or under way at the end
 
 	memory
+	Idle []crowd `json:"idle,omitempty"` // mode idle, each step
 	verdict
+}
+
+// crowd is what a number of users costs that are connected and say nothing.
+type crowd struct {
+	Users  int   `json:"users"`
+	Memory usage `json:"memory"`
 }
 
 // memory is what the server holds: before the users came, under load, and after they left.

@@ -28,7 +28,7 @@ func TestSmoke(t *testing.T) {
 		{"-mode", "call", "-transport", "udp,wss", "-inflight", "2"},
 		{"-mode", "register", "-transport", "udp,tls"},
 		{"-mode", "reregister", "-challenge"},
-		{"-mode", "idle", "-profile", t.TempDir()},
+		{"-mode", "idle", "-steps", "5,20", "-profile", t.TempDir()},
 	} {
 		t.Run(row[1], func(t *testing.T) {
 			t.Parallel()
@@ -49,7 +49,7 @@ func TestOptions(t *testing.T) {
 		{"-server", "tcp=192.0.2.1:5060"}, // not on loopback
 		{"-server", "udp=127.0.0.1:5060"}, // but the transport is tcp
 		{"-mode", "dance"}, {"-transport", "sctp"}, {"-inflight", "0"}, {"-inflight", "many"}, {"-rate", "2000000"}, {"-users", "1000000"},
-		{"-time", "48h"}, {"-size", "10"}, {"more"},
+		{"-time", "48h"}, {"-steps", "20,10"}, {"-size", "10"}, {"more"},
 	} {
 		if _, err := parseOptions(args); err == nil {
 			t.Errorf("%v is taken", args)

@@ -121,7 +121,7 @@ func (t *trial) run(ctx context.Context) (*result, error) {
 	}
 	defer t.disconnect()
 	if t.o.mode != "register" {
-		if err := t.signIn(ctx); err != nil {
+		if err := t.signInSteps(ctx, res); err != nil {
 			return nil, err
 		}
 	}
@@ -341,14 +341,14 @@ func (t *trial) profile(res *result) <-chan error {
 	return done
 }
 
-// signIn connects and registers everyone.
-func (t *trial) signIn(ctx context.Context) error {
+// signIn connects and registers some of the users.
+func (t *trial) signIn(ctx context.Context, clients []*client) error {
 	began := now()
 	const atOnce = 64
 	slots := make(chan struct{}, atOnce)
 	var wg sync.WaitGroup
 	var failed atomic.Int64
-	for i, c := range t.clients {
+	for i, c := range clients {
 		if ctx.Err() != nil {
 			break
 		}
@@ -361,13 +361,13 @@ func (t *trial) signIn(ctx context.Context) error {
 			}
 		})
 		if (i+1)%2000 == 0 {
-			fmt.Fprintf(t.out, "signing in %d of %d\n", i+1, len(t.clients))
+			fmt.Fprintf(t.out, "signing in %d of %d\n", i+1, len(clients))
 		}
 	}
 	wg.Wait()
-	fmt.Fprintf(t.out, "%s: %d users signed in after %.2f s\n", t.row.transport, len(t.clients)-int(failed.Load()), (now() - began).Seconds())
-	if int(failed.Load()) == len(t.clients) || failed.Load() > 0 && t.o.mode != "idle" {
-		return fmt.Errorf("load: %d of %d users could not sign in: %v", failed.Load(), len(t.clients), t.problems)
+	fmt.Fprintf(t.out, "%s: %d users signed in after %.2f s\n", t.row.transport, len(clients)-int(failed.Load()), (now() - began).Seconds())
+	if int(failed.Load()) == len(clients) || failed.Load() > 0 && t.o.mode != "idle" {
+		return fmt.Errorf("load: %d of %d users could not sign in: %v", failed.Load(), len(clients), t.problems)
 	}
 	return ctx.Err()
 }
