@@ -7,12 +7,11 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/parley-im/parley/test/load/ua"
 )
 
-// epoch is what all times of the tool count from.
-var epoch = time.Now()
-
-func now() time.Duration { return time.Since(epoch) }
+func now() time.Duration { return ua.Now() }
 
 // A driver decides when which lane starts its next unit. A lane is a sender, or a sender with its receiver: it has one
 // unit under way at a time. In a closed loop a fixed number of units is under way; in an open loop units fall due at a

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parley-im/parley/test/load/ua"
 	"github.com/parley-im/parley/wire/sip"
 )
 
@@ -42,7 +43,7 @@ func parseMark(s string, sep byte) (lane, n int, due time.Duration, ok bool) {
 var padding = bytes.Repeat([]byte("abcdefghijklmnopqrstuvwxyz "), 60_000/27+1)
 
 // pair is the sender of a lane and its receiver.
-func (t *trial) pair(lane int) (from, to *client) {
+func (t *trial) pair(lane int) (from, to *ua.Client) {
 	peer := lane
 	if t.o.receivers > 0 {
 		peer %= t.o.receivers
@@ -56,12 +57,12 @@ func (t *trial) startMessage(lane int, due time.Duration) {
 	n := t.ledger.send(lane)
 	body := appendMark(make([]byte, 0, t.o.size), lane, n, due, ' ')
 	body = append(body, padding[:max(0, t.o.size-len(body))]...)
-	from.send(&request{
-		method: sip.MESSAGE, uri: to.aor, to: "<" + to.aor + ">", callID: strconv.Itoa(lane) + "." + strconv.Itoa(n) + "." + t.id,
-		contentType: "text/plain", body: body,
-		done: func(m *sip.Message) {
+	from.Send(&ua.Request{
+		Method: sip.MESSAGE, URI: to.AOR, To: "<" + to.AOR + ">", CallID: strconv.Itoa(lane) + "." + strconv.Itoa(n) + "." + t.id,
+		ContentType: "text/plain", Body: body,
+		Done: func(m *sip.Message) {
 			t.ledger.resolve(lane, n, t.acknowledge(due, m))
-			t.driver.finished(lane, !from.gone.Load())
+			t.driver.finished(lane, !from.Gone())
 		},
 	})
 }
@@ -96,23 +97,19 @@ func (t *trial) rang(m *sip.Message) {
 	}
 }
 
-// sdp offers and accepts a voice call (RFC 3264).
-var sdp = []byte("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n" +
-	"m=audio 40000 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n")
-
 // startCall sets a call up and ends it: INVITE, 180, 200, ACK, BYE, 200.
 func (t *trial) startCall(lane int, due time.Duration) {
 	from, to := t.pair(lane)
 	n := t.ledger.send(lane)
-	invite := &request{
-		method: sip.INVITE, uri: to.aor, to: "<" + to.aor + ">", callID: string(append(appendMark(nil, lane, n, due, '.'), t.id...)),
-		contact: true, contentType: "application/sdp", body: sdp,
+	invite := &ua.Request{
+		Method: sip.INVITE, URI: to.AOR, To: "<" + to.AOR + ">", CallID: string(append(appendMark(nil, lane, n, due, '.'), t.id...)),
+		Contact: true, ContentType: "application/sdp", Body: ua.SDP,
 	}
 	end := func(ok bool) {
 		t.ledger.resolve(lane, n, ok)
-		t.driver.finished(lane, !from.gone.Load())
+		t.driver.finished(lane, !from.Gone())
 	}
-	invite.done = func(m *sip.Message) {
+	invite.Done = func(m *sip.Message) {
 		if m == nil || m.Status()/100 != 2 {
 			t.acknowledge(due, m)
 			end(false)
@@ -121,53 +118,31 @@ func (t *trial) startCall(lane int, due time.Duration) {
 		if t.measured(due) {
 			t.ack.add(now() - due)
 		}
-		bye := from.acknowledge(invite, m)
-		bye.done = func(m *sip.Message) {
+		bye := from.Acknowledge(invite, m)
+		bye.Done = func(m *sip.Message) {
 			if m != nil && m.Status()/100 == 2 {
 				t.done.Add(1)
 				t.status(m.Status())
 			} else {
 				t.acknowledge(due, m)
 			}
-			from.mu.Lock()
-			delete(from.acks, invite.seq)
-			from.mu.Unlock()
+			from.Settled(invite)
 			end(m != nil && m.Status()/100 == 2)
 		}
-		from.send(bye)
+		from.Send(bye)
 	}
-	from.send(invite)
-}
-
-// acknowledge sends the ACK for a 2xx and returns the BYE of the same dialog, not yet sent (RFC 3261 §12.1.2, §13.2.2.4).
-func (c *client) acknowledge(r *request, m *sip.Message) *request {
-	var routes []string
-	for v := range m.Values(sip.HRecordRoute) {
-		routes = append([]string{strings.Clone(v)}, routes...)
-	}
-	target := r.uri
-	if list, _, err := m.Contacts(); err == nil && len(list) > 0 {
-		target = list[0].URI.String()
-	}
-	in := &request{method: sip.ACK, uri: target, to: strings.Clone(m.Get(sip.HTo)), callID: r.callID, routes: routes, seq: r.seq}
-	in.branch = "z9hG4bK" + c.run.id + "." + strconv.Itoa(c.id) + ".a" + strconv.FormatUint(uint64(r.seq), 10)
-	c.mu.Lock()
-	ack := c.render(nil, in)
-	c.acks[r.seq] = ack
-	c.mu.Unlock()
-	_ = c.link.write(ack) // the reader notices when the link is gone
-	return &request{method: sip.BYE, uri: target, to: in.to, callID: r.callID, routes: routes}
+	from.Send(invite)
 }
 
 // startReregister renews a binding.
 func (t *trial) startReregister(lane int, due time.Duration) {
 	c := t.clients[lane]
 	if t.o.challenge {
-		c.forget()
+		c.Forget()
 	}
-	c.register(3600, func(m *sip.Message) {
+	c.Register(3600, func(m *sip.Message) {
 		t.acknowledge(due, m)
-		t.driver.finished(lane, !c.gone.Load())
+		t.driver.finished(lane, !c.Gone())
 	})
 }
 
@@ -175,12 +150,12 @@ func (t *trial) startReregister(lane int, due time.Duration) {
 func (t *trial) startRegister(lane int, due time.Duration) {
 	c := t.clients[lane]
 	go func() {
-		if err := c.connect(t.row.transport, t.target.addrs[t.row.transport]); err != nil {
+		if err := c.Connect(t.row.transport, t.target.addrs[t.row.transport]); err != nil {
 			t.problem("connecting: %v", err)
 			t.driver.finished(lane, false)
 			return
 		}
-		c.register(3600, func(m *sip.Message) {
+		c.Register(3600, func(m *sip.Message) {
 			t.acknowledge(due, m)
 			t.driver.finished(lane, false) // once each
 		})
@@ -259,7 +234,7 @@ func (t *trial) stillThere(ctx context.Context) error {
 
 func (t *trial) startRegisterAgain(lane int, due time.Duration) {
 	c := t.clients[lane]
-	c.register(3600, func(m *sip.Message) {
+	c.Register(3600, func(m *sip.Message) {
 		t.acknowledge(due, m)
 		t.driver.finished(lane, false)
 	})

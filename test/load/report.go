@@ -105,7 +105,7 @@ func (t *trial) finish(res *result) {
 	}
 	under, waiting := t.driver.state()
 	res.Unfinished = under + waiting
-	res.Unknown, res.Challenges, res.Resent, res.Repeated = t.unknown.Load(), t.challenges.Load(), t.resent.Load(), t.repeated.Load()
+	res.Unknown, res.Challenges, res.Resent, res.Repeated = t.unknown.Load(), t.shared.Challenges.Load(), t.shared.Resent.Load(), t.shared.Repeated.Load()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	res.Statuses, res.Problems = maps.Clone(t.statuses), maps.Clone(t.problems)

@@ -138,6 +138,7 @@ func newSoaking(o *options, so soakOptions, dir string, t *target) *soaking {
 		o: o, id: strconv.FormatInt(time.Now().UnixNano()&0xffffffffff, 36), out: s.out, target: t,
 		receipt: &histogram{}, ack: &histogram{}, statuses: map[int]int{}, problems: map[string]int{},
 	}
+	s.trial.shared.ID, s.trial.shared.Problem = s.trial.id, s.trial.problem
 	s.steady = so.people - so.people/5
 	for i := range so.people {
 		p := &person{s: s, id: i, name: o.user + strconv.Itoa(i), password: o.password + strconv.Itoa(i), kind: transports[i%len(transports)]}
@@ -213,7 +214,7 @@ func (s *soaking) tick() {
 		case <-ticker.C:
 			at := now()
 			for _, ses := range s.open() {
-				ses.c.tick(at)
+				ses.c.Tick(at)
 			}
 		case <-s.ctx.Done():
 			return
@@ -385,7 +386,7 @@ func (s *soaking) leave() {
 		out.Go(func() { ses.leave(signOut) })
 	}
 	out.Wait()
-	s.trial.readers.Wait()
+	s.trial.shared.Readers.Wait()
 	for _, c := range s.leaked {
 		_ = c.Close() // what was leaked on purpose was judged already
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parley-im/parley/test/load/ua"
 	"github.com/parley-im/parley/wire/sip"
 )
 
@@ -38,14 +39,14 @@ func (s *soaking) call() {
 	}
 	s.count("calls " + p.name)
 	c := ses.c
-	r := &request{
-		method: sip.INVITE, uri: to.aor, to: "<" + to.aor + ">", callID: p.name + "." + strconv.FormatInt(s.numbers.Add(1), 10) + "." + s.trial.id,
-		contact: true, contentType: "application/sdp", body: sdp,
+	r := &ua.Request{
+		Method: sip.INVITE, URI: to.aor, To: "<" + to.aor + ">", CallID: p.name + "." + strconv.FormatInt(s.numbers.Add(1), 10) + "." + s.trial.id,
+		Contact: true, ContentType: "application/sdp", Body: ua.SDP,
 	}
 	if p.name == "silent" { // its end is known from the session timer alone (RFC 4028)
-		r.headers = "Supported: timer\r\nSession-Expires: 90\r\n"
+		r.Headers = "Supported: timer\r\nSession-Expires: 90\r\n"
 	}
-	r.done = func(m *sip.Message) {
+	r.Done = func(m *sip.Message) {
 		if m == nil {
 			return // the connection ended, or the client has told
 		}
@@ -56,47 +57,29 @@ func (s *soaking) call() {
 			s.hangUp(ses, r, m, p.name == "silent")
 		}
 	}
-	c.send(r)
 	if p.name == "unanswered" {
-		c.mu.Lock()
-		r.deadline = now() + 300*time.Second // the server's ring time is shorter
-		c.mu.Unlock()
+		r.Patience = 5 * time.Minute // the server's ring time is shorter
 	}
+	c.Send(r)
 	if p.name == "cancel" || p.name == "away" {
-		time.AfterFunc(time.Duration(1000+rand.IntN(2000))*time.Millisecond, func() { c.cancel(r) })
+		time.AfterFunc(time.Duration(1000+rand.IntN(2000))*time.Millisecond, func() { c.Cancel(r) })
 	}
 }
 
 // hangUp acknowledges an answered call and ends it after a while, or never.
-func (s *soaking) hangUp(ses *session, r *request, m *sip.Message, never bool) {
-	bye := ses.c.acknowledge(r, m)
-	bye.done = func(m *sip.Message) {
+func (s *soaking) hangUp(ses *session, r *ua.Request, m *sip.Message, never bool) {
+	bye := ses.c.Acknowledge(r, m)
+	bye.Done = func(m *sip.Message) {
 		if m != nil && m.Status() != 200 {
 			s.trial.problem("BYE got %d %s", m.Status(), m.Get(sip.HWarning))
 		}
 	}
 	time.AfterFunc(time.Duration(1000+rand.IntN(9000))*time.Millisecond, func() {
-		ses.c.mu.Lock()
-		delete(ses.c.acks, r.seq)
-		ses.c.mu.Unlock()
+		ses.c.Settled(r)
 		if !never {
-			ses.c.send(bye)
+			ses.c.Send(bye)
 		}
 	})
-}
-
-// cancel ends an INVITE that has no final response yet (RFC 3261 §9.1).
-func (c *client) cancel(r *request) {
-	c.mu.Lock()
-	if c.pending[r.seq] != r {
-		c.mu.Unlock()
-		return
-	}
-	b := []byte("CANCEL " + r.uri + " SIP/2.0\r\nVia: SIP/2.0/" + c.link.via() + " " + c.link.local + ";branch=" + r.branch + ";rport\r\nMax-Forwards: 70\r\n" +
-		"From: <" + c.aor + ">;tag=t" + c.user + "\r\nTo: " + r.to + "\r\nCall-ID: " + r.callID + "\r\nCSeq: " + strconv.FormatUint(uint64(r.seq), 10) +
-		" CANCEL\r\nContent-Length: 0\r\n\r\n")
-	c.mu.Unlock()
-	_ = c.link.write(b) // the reader notices when the link is gone
 }
 
 // ask asks the server what it can do.
@@ -106,9 +89,9 @@ func (s *soaking) ask() {
 		return
 	}
 	uri := "sip:" + s.o.domain
-	ses.c.send(&request{
-		method: sip.OPTIONS, uri: uri, to: "<" + uri + ">", callID: "o" + strconv.FormatInt(s.numbers.Add(1), 10) + "." + s.trial.id,
-		done: func(m *sip.Message) { s.want("OPTIONS", m, 200) },
+	ses.c.Send(&ua.Request{
+		Method: sip.OPTIONS, URI: uri, To: "<" + uri + ">", CallID: "o" + strconv.FormatInt(s.numbers.Add(1), 10) + "." + s.trial.id,
+		Done: func(m *sip.Message) { s.want("OPTIONS", m, 200) },
 	})
 	s.count("options")
 }
@@ -130,26 +113,26 @@ func (s *soaking) subscribe() {
 func (ses *session) watch() {
 	s, c := ses.p.s, ses.c
 	short := rand.IntN(2) == 0
-	r := &request{
-		method: sip.SUBSCRIBE, uri: c.aor, to: "<" + c.aor + ">", callID: "s" + strconv.FormatInt(s.numbers.Add(1), 10) + "." + s.trial.id,
-		contact: true, headers: "Event: reg\r\nExpires: 60\r\nAccept: application/reginfo+xml\r\n",
+	r := &ua.Request{
+		Method: sip.SUBSCRIBE, URI: c.AOR, To: "<" + c.AOR + ">", CallID: "s" + strconv.FormatInt(s.numbers.Add(1), 10) + "." + s.trial.id,
+		Contact: true, Headers: "Event: reg\r\nExpires: 60\r\nAccept: application/reginfo+xml\r\n",
 	}
-	r.done = func(m *sip.Message) {
+	r.Done = func(m *sip.Message) {
 		s.want("SUBSCRIBE", m, 200)
 		if m == nil || m.Status() != 200 || !short {
 			return
 		}
-		end := &request{method: sip.SUBSCRIBE, uri: r.uri, to: strings.Clone(m.Get(sip.HTo)), callID: r.callID, contact: true, headers: "Event: reg\r\nExpires: 0\r\n"}
+		end := &ua.Request{Method: sip.SUBSCRIBE, URI: r.URI, To: strings.Clone(m.Get(sip.HTo)), CallID: r.CallID, Contact: true, Headers: "Event: reg\r\nExpires: 0\r\n"}
 		if list, _, err := m.Contacts(); err == nil && len(list) > 0 {
-			end.uri = list[0].URI.String()
+			end.URI = list[0].URI.String()
 		}
-		end.done = func(m *sip.Message) { s.want("the end of a SUBSCRIBE", m, 200) }
+		end.Done = func(m *sip.Message) { s.want("the end of a SUBSCRIBE", m, 200) }
 		time.AfterFunc(time.Duration(1+rand.IntN(20))*time.Second, func() {
-			if !c.gone.Load() && !c.leaving.Load() {
-				c.send(end)
+			if !c.Gone() {
+				c.Send(end)
 			}
 		})
 	}
-	c.send(r)
+	c.Send(r)
 	s.count(fmt.Sprintf("subscriptions short=%v", short))
 }

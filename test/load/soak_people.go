@@ -3,16 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/parley-im/parley/test/load/ua"
 	"github.com/parley-im/parley/wire/cpim"
 	"github.com/parley-im/parley/wire/imdn"
 	"github.com/parley-im/parley/wire/iscomposing"
@@ -33,7 +32,7 @@ type person struct {
 // A session is one connection of a person, from sign-in to its end.
 type session struct {
 	p      *person
-	c      *client
+	c      *ua.Client
 	number int64
 
 	mu    sync.Mutex // guards rings
@@ -44,7 +43,7 @@ type session struct {
 func (p *person) there() *session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.here == nil || p.here.c.gone.Load() {
+	if p.here == nil || p.here.c.Gone() {
 		return nil
 	}
 	return p.here
@@ -54,10 +53,8 @@ func (p *person) there() *session {
 func (p *person) session() *session {
 	s := p.s
 	ses := &session{p: p, number: s.numbers.Add(1), rings: map[string]*ringing{}}
-	ses.c = &client{
-		id: int(ses.number), user: p.name, password: p.password, domain: s.o.domain, aor: p.aor, run: s.trial,
-		pending: map[uint32]*request{}, repeats: map[string]*repeat{}, acks: map[uint32][]byte{}, on: ses.take,
-	}
+	ses.c = ua.New(&s.trial.shared, int(ses.number), p.name, p.password, s.o.domain)
+	ses.c.On = ses.take
 	s.mu.Lock()
 	s.sessions[ses] = true
 	s.mu.Unlock()
@@ -67,12 +64,12 @@ func (p *person) session() *session {
 // arrive connects and signs in.
 func (p *person) arrive(expires int) (*session, error) {
 	ses := p.session()
-	if err := ses.c.connect(p.kind, p.s.target.addrs[p.kind]); err != nil {
+	if err := ses.c.Connect(p.kind, p.s.target.addrs[p.kind]); err != nil {
 		ses.leave(closeLink)
 		return nil, err
 	}
 	if p.instance != "" {
-		ses.c.contact += `;+sip.instance="<` + p.instance + `>"`
+		ses.c.Contact += `;+sip.instance="<` + p.instance + `>"`
 	}
 	if status := ses.register(expires); status != 200 {
 		ses.leave(closeLink)
@@ -88,7 +85,7 @@ func (p *person) arrive(expires int) (*session, error) {
 // register waits for the answer; 0 is none.
 func (ses *session) register(expires int) int {
 	answered := make(chan int, 1)
-	ses.c.register(expires, func(m *sip.Message) {
+	ses.c.Register(expires, func(m *sip.Message) {
 		if m == nil {
 			answered <- 0
 			return
@@ -114,14 +111,14 @@ func (ses *session) leave(how manner) {
 		p.here = nil
 	}
 	p.mu.Unlock()
-	ses.c.leaving.Store(true)
+	ses.c.Leave()
 	if how == signOut {
 		ses.register(0) // what it got is seen in what is left at the end
 	}
 	if how == reset {
-		ses.c.link.reset()
+		ses.c.Link().Reset()
 	} else {
-		ses.c.disconnect()
+		ses.c.Disconnect()
 	}
 	p.s.mu.Lock()
 	delete(p.s.sessions, ses)
@@ -143,7 +140,7 @@ func (p *person) stay(ctx context.Context) {
 			return
 		}
 		if p.kind == "tcp" || p.kind == "tls" { // RFC 5626 §3.5.1
-			_ = ses.c.link.write([]byte("\r\n\r\n")) // the reader notices when the link is gone
+			_ = ses.c.Link().Write([]byte("\r\n\r\n")) // the reader notices when the link is gone
 		}
 		if status := ses.register(expires); status != 200 {
 			p.s.trial.problem("REGISTER again got %d", status)
@@ -184,22 +181,22 @@ func (p *person) comeAndGo(ctx context.Context) {
 func (ses *session) take(m *sip.Message, again bool) bool {
 	c := ses.c
 	if again {
-		ses.p.s.trial.repeated.Add(1)
+		ses.p.s.trial.shared.Repeated.Add(1)
 	}
 	switch m.Method() {
 	case sip.MESSAGE:
 		if !again {
 			ses.heard(m)
 		}
-		c.reply(m, 200, nil)
+		c.Reply(m, 200, nil)
 	case sip.NOTIFY, sip.OPTIONS:
-		c.reply(m, 200, nil)
+		c.Reply(m, 200, nil)
 	case sip.INVITE:
 		ses.rung(m, again)
 	case sip.CANCEL:
 		ses.cancelled(m)
 	case sip.BYE:
-		c.reply(m, 200, nil)
+		c.Reply(m, 200, nil)
 	default:
 		return false
 	}
@@ -337,9 +334,9 @@ func (t *talk) next() {
 	t.mu.Unlock()
 	due := now()
 	r := t.from.message(t.to, "")
-	r.callID = "m" + strconv.Itoa(t.lane) + "." + strconv.FormatInt(t.s.numbers.Add(1), 10) + "." + t.s.trial.id
-	r.contentType, r.body = t.body(u, n, due)
-	r.done = func(m *sip.Message) {
+	r.CallID = "m" + strconv.Itoa(t.lane) + "." + strconv.FormatInt(t.s.numbers.Add(1), 10) + "." + t.s.trial.id
+	r.ContentType, r.Body = t.body(u, n, due)
+	r.Done = func(m *sip.Message) {
 		if u == typing {
 			if m != nil && m.Status()/100 == 2 {
 				t.s.count("typing")
@@ -351,14 +348,14 @@ func (t *talk) next() {
 		}
 		t.next()
 	}
-	ses.c.send(r)
+	ses.c.Send(r)
 }
 
 // message is a MESSAGE to somebody.
-func (p *person) message(to *person, text string) *request {
-	return &request{
-		method: sip.MESSAGE, uri: to.aor, to: "<" + to.aor + ">", contentType: "text/plain", body: []byte(text),
-		callID: "x" + strconv.FormatInt(p.s.numbers.Add(1), 10) + "." + p.s.trial.id,
+func (p *person) message(to *person, text string) *ua.Request {
+	return &ua.Request{
+		Method: sip.MESSAGE, URI: to.aor, To: "<" + to.aor + ">", ContentType: "text/plain", Body: []byte(text),
+		CallID: "x" + strconv.FormatInt(p.s.numbers.Add(1), 10) + "." + p.s.trial.id,
 	}
 }
 
@@ -439,12 +436,12 @@ func (t *talk) hear(n int, by int64) bool {
 func (t *talk) confirm(ses *session, n int, messageID string) {
 	r := t.to.message(t.from, "")
 	doc := imdn.Notification{MessageID: messageID, DateTime: time.Now(), Recipient: t.to.aor, Kind: imdn.Delivery, Status: "delivered"}
-	r.contentType, r.body = cpim.ContentType, (&cpim.Message{
+	r.ContentType, r.Body = cpim.ContentType, (&cpim.Message{
 		Headers:        []cpim.Header{{Name: "From", Value: "<" + t.to.aor + ">"}, {Name: "To", Value: "<" + t.from.aor + ">"}},
 		ContentHeaders: []cpim.Header{{Name: "Content-Type", Value: imdn.ContentType}, {Name: "Content-Disposition", Value: "notification"}},
 		Content:        doc.Bytes(),
 	}).Bytes()
-	r.done = func(m *sip.Message) {
+	r.Done = func(m *sip.Message) {
 		switch {
 		case m == nil: // the connection ended
 		case m.Status()/100 == 2:
@@ -453,7 +450,7 @@ func (t *talk) confirm(ses *session, n int, messageID string) {
 			t.s.trial.problem("a receipt got %d %s", m.Status(), m.Get(sip.HWarning))
 		}
 	}
-	ses.c.send(r)
+	ses.c.Send(r)
 }
 
 // receipt notes that one was acknowledged, or received.
@@ -538,14 +535,14 @@ type ringing struct {
 func (ses *session) rung(m *sip.Message, again bool) {
 	c := ses.c
 	if again {
-		c.reply(m, 180, nil)
+		c.Reply(m, 180, nil)
 		return
 	}
 	if strings.HasPrefix(m.CallID(), "busy.") {
-		c.reply(m, 486, nil)
+		c.Reply(m, 486, nil)
 		return
 	}
-	c.reply(m, 180, nil)
+	c.Reply(m, 180, nil)
 	var kept sip.Message
 	if err := kept.Parse(bytes.Clone(m.Bytes())); err != nil {
 		ses.p.s.trial.problem("the server's INVITE cannot be kept: %v", err)
@@ -563,17 +560,8 @@ func (ses *session) rung(m *sip.Message, again bool) {
 			return
 		}
 		ses.forget(r)
-		at := now()
-		ok := ses.responder().reply(r.m, 200, sdp)
-		c.mu.Lock()
-		c.repeats[r.m.CallID()] = &repeat{bytes: ok, interval: t1, again: at + t1, deadline: at + requestTimeout}
-		c.mu.Unlock()
+		c.Later(r.m, 200, ua.SDP)
 	})
-}
-
-// responder writes responses of other goroutines than the reader's.
-func (ses *session) responder() *client {
-	return &client{link: ses.c.link, user: ses.c.user, contact: ses.c.contact}
 }
 
 func (ses *session) forget(r *ringing) {
@@ -588,24 +576,12 @@ func (ses *session) cancelled(m *sip.Message) {
 	r := ses.rings[m.CallID()]
 	ses.mu.Unlock()
 	if r == nil {
-		ses.c.reply(m, 481, nil)
+		ses.c.Reply(m, 481, nil)
 		return
 	}
-	ses.c.reply(m, 200, nil)
+	ses.c.Reply(m, 200, nil)
 	if r.over.CompareAndSwap(false, true) {
 		ses.forget(r)
-		ses.c.reply(r.m, 487, nil)
+		ses.c.Reply(r.m, 487, nil)
 	}
-}
-
-// reset closes a link as one whose machine was switched off and on: with RST where there is TCP.
-func (l *link) reset() {
-	conn := l.conn
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // else it closes politely
-	}
-	_ = conn.Close()
 }

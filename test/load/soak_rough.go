@@ -17,6 +17,7 @@ import (
 
 	v1 "github.com/parley-im/parley/api/parley/v1"
 	parley "github.com/parley-im/parley/sdk/go"
+	"github.com/parley-im/parley/test/load/ua"
 	"github.com/parley-im/parley/wire/sip"
 )
 
@@ -24,7 +25,7 @@ import (
 // not hit the people who behave.
 func (s *soaking) dialFrom(kind string) (net.Conn, error) {
 	ip := net.IPv4(127, 0, byte(1+rand.IntN(4)), byte(1+rand.IntN(250)))
-	d := net.Dialer{Timeout: dialTimeout, LocalAddr: &net.TCPAddr{IP: ip}}
+	d := net.Dialer{Timeout: ua.DialTimeout, LocalAddr: &net.TCPAddr{IP: ip}}
 	network := "tcp"
 	if kind == "udp" {
 		network, d.LocalAddr = "udp", &net.UDPAddr{IP: ip}
@@ -89,7 +90,7 @@ func (s *soaking) rough() {
 		}
 		defer conn.Close()
 		if r.secure {
-			secure := tls.Client(conn, tlsConfig)
+			secure := tls.Client(conn, ua.TLSConfig)
 			if err := secure.Handshake(); err != nil {
 				return // the server may think as it likes of strangers
 			}
@@ -115,7 +116,7 @@ func (s *soaking) guess() {
 			return
 		}
 		ses := p.session()
-		ses.c.attach(&link{kind: p.kind, conn: conn, local: conn.LocalAddr().String()})
+		ses.c.Attach(&ua.Link{Kind: p.kind, Conn: conn, Local: conn.LocalAddr().String()})
 		if status := ses.register(60); status/100 == 2 {
 			s.trial.problem("a wrong password signed in")
 		}
@@ -202,7 +203,7 @@ func (s *soaking) career(ctx context.Context, p *person) error {
 	if ses, err = p.arrive(60); err != nil {
 		return fmt.Errorf("the sign-in with the new password: %w", err)
 	}
-	ses.c.leaving.Store(true) // the server ends the connection
+	ses.c.Leave() // the server ends the connection
 	if _, err := users.SetDisabled(ctx, connect.NewRequest(&v1.SetDisabledRequest{Address: address, Disabled: true})); err != nil {
 		return fmt.Errorf("disabling: %w", err)
 	}
@@ -219,7 +220,7 @@ func (s *soaking) career(ctx context.Context, p *person) error {
 	if err := s.greet(p, 200); err != nil {
 		return err
 	}
-	ses.c.leaving.Store(true)
+	ses.c.Leave()
 	if _, err := users.RemoveUser(ctx, connect.NewRequest(&v1.RemoveUserRequest{Address: address})); err != nil {
 		return fmt.Errorf("removing: %w", err)
 	}
@@ -234,14 +235,14 @@ func (s *soaking) greet(p *person, status int) error {
 	}
 	answered := make(chan int, 1)
 	r := from.p.message(p, greeting+" "+p.name)
-	r.done = func(m *sip.Message) {
+	r.Done = func(m *sip.Message) {
 		if m == nil {
 			answered <- status // the connection has ended, or the client has told
 			return
 		}
 		answered <- m.Status()
 	}
-	from.c.send(r)
+	from.c.Send(r)
 	if got := <-answered; got != status && (got != 202 || status != 200) {
 		return fmt.Errorf("a message to be answered %d got %d", status, got)
 	}

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parley-im/parley/test/load/ua"
 	"github.com/parley-im/parley/wire/sip"
 )
 
@@ -21,10 +22,10 @@ type trial struct {
 	row     row
 	id      string // unlike that of other trials on the same server
 	target  *target
-	clients []*client
+	clients []*ua.Client
 	driver  *driver
 	ledger  *ledger
-	readers sync.WaitGroup
+	shared  ua.Run // by the clients
 	gone    sync.Once
 	out     io.Writer // progress
 
@@ -32,9 +33,6 @@ type trial struct {
 	done     atomic.Int64 // units acknowledged
 
 	receipt, ack *histogram
-	challenges   atomic.Int64
-	resent       atomic.Int64
-	repeated     atomic.Int64
 	unknown      atomic.Int64 // received, never sent
 
 	mu       sync.Mutex // guards what follows
@@ -50,12 +48,10 @@ func newTrial(o *options, r row, t *target) *trial {
 	if o.quiet {
 		t1.out = io.Discard
 	}
+	t1.shared.ID, t1.shared.Problem, t1.shared.Received, t1.shared.Rang = t1.id, t1.problem, t1.received, t1.rang
 	for i := range o.usersOf(r) {
 		name := o.user + strconv.Itoa(i)
-		t1.clients = append(t1.clients, &client{
-			id: i, user: name, password: o.password + strconv.Itoa(i), domain: o.domain, aor: "sip:" + name + "@" + o.domain, run: t1,
-			pending: map[uint32]*request{}, repeats: map[string]*repeat{}, acks: map[uint32][]byte{},
-		})
+		t1.clients = append(t1.clients, ua.New(&t1.shared, i, name, o.password+strconv.Itoa(i), o.domain))
 	}
 	return t1
 }
@@ -312,7 +308,7 @@ func (t *trial) tick(ctx context.Context) {
 		case <-ticker.C:
 			at := now()
 			for _, c := range t.clients {
-				c.tick(at)
+				c.Tick(at)
 			}
 		case <-ctx.Done():
 			return
@@ -372,12 +368,12 @@ func (t *trial) signIn(ctx context.Context, clients []*client) error {
 	return ctx.Err()
 }
 
-func (t *trial) signInOne(c *client) error {
-	if err := c.connect(t.row.transport, t.target.addrs[t.row.transport]); err != nil {
+func (t *trial) signInOne(c *ua.Client) error {
+	if err := c.Connect(t.row.transport, t.target.addrs[t.row.transport]); err != nil {
 		return err
 	}
 	answered := make(chan int, 1)
-	c.register(3600, func(m *sip.Message) {
+	c.Register(3600, func(m *sip.Message) {
 		if m == nil {
 			answered <- 0
 			return
@@ -410,16 +406,16 @@ func (t *trial) disconnectAll() {
 	if len(t.o.servers) > 0 {
 		var wg sync.WaitGroup
 		for _, c := range t.clients {
-			if c.link == nil || c.gone.Load() {
+			if c.Link() == nil || c.Gone() {
 				continue
 			}
 			wg.Add(1)
-			c.register(0, func(*sip.Message) { wg.Done() })
+			c.Register(0, func(*sip.Message) { wg.Done() })
 		}
 		wg.Wait()
 	}
 	for _, c := range t.clients {
-		c.disconnect()
+		c.Disconnect()
 	}
-	t.readers.Wait()
+	t.shared.Readers.Wait()
 }

@@ -1,4 +1,4 @@
-package main
+package ua
 
 import (
 	"crypto/md5" //nolint:gosec // SIP digest

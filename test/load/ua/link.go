@@ -1,4 +1,4 @@
-package main
+package ua
 
 import (
 	"bufio"
@@ -17,39 +17,41 @@ import (
 	"github.com/parley-im/parley/wire/sip"
 )
 
-// A link is one user's socket to the server. write may be called by several goroutines, read by one.
-type link struct {
-	kind  string
-	conn  net.Conn
+// A Link is one user's socket to the server. Write may be called by several goroutines, Read by one.
+type Link struct {
+	Kind  string
+	Conn  net.Conn      // with TLS, if there is any
+	Local string        // host:port
 	in    *bufio.Reader // WebSocket: what came behind the handshake
-	local string        // host:port
 }
 
-const dialTimeout = 15 * time.Second
+// DialTimeout is for TCP, TLS and WebSocket each.
+const DialTimeout = 15 * time.Second
 
-// tlsConfig trusts any server: the tool only ever talks to one that its user has named. Sessions are not resumed, so that
+// TLSConfig trusts any server: the tool only ever talks to one that its user has named. Sessions are not resumed, so that
 // every connection pays for its handshake.
-var tlsConfig = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12} //nolint:gosec // see above
+var TLSConfig = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12} //nolint:gosec // see above
 
-func dial(kind, addr string) (*link, error) {
+// Dial connects to addr over kind: udp, tcp, tls or wss.
+func Dial(kind, addr string) (*Link, error) {
 	network := "tcp"
 	if kind == "udp" {
 		network = "udp"
 	}
-	d := net.Dialer{Timeout: dialTimeout, KeepAlive: -1}
+	d := net.Dialer{Timeout: DialTimeout, KeepAlive: -1}
 	conn, err := d.Dial(network, addr)
 	if err != nil {
 		return nil, err
 	}
-	l := &link{kind: kind, conn: conn, local: conn.LocalAddr().String()}
+	l := &Link{Kind: kind, Conn: conn, Local: conn.LocalAddr().String()}
 	if kind == "tls" || kind == "wss" {
-		_ = conn.SetDeadline(time.Now().Add(dialTimeout))
-		t := tls.Client(conn, tlsConfig)
+		_ = conn.SetDeadline(time.Now().Add(DialTimeout))
+		t := tls.Client(conn, TLSConfig)
 		if err := t.Handshake(); err != nil {
 			_ = conn.Close()
 			return nil, err
 		}
-		l.conn = t
+		l.Conn = t
 	}
 	if kind == "wss" {
 		if err := l.upgrade(addr); err != nil {
@@ -62,34 +64,36 @@ func dial(kind, addr string) (*link, error) {
 }
 
 // upgrade does the WebSocket handshake (RFC 6455 §4.1, RFC 7118 §4).
-func (l *link) upgrade(addr string) error {
+func (l *Link) upgrade(addr string) error {
 	req := "GET /sip HTTP/1.1\r\nHost: " + addr + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Key: cGFybGV5LWxvYWQtdG9vbA==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: sip\r\n\r\n"
-	if _, err := l.conn.Write([]byte(req)); err != nil {
+	if _, err := l.Conn.Write([]byte(req)); err != nil {
 		return err
 	}
-	l.in = bufio.NewReaderSize(l.conn, 4096)
+	l.in = bufio.NewReaderSize(l.Conn, 4096)
 	resp, err := http.ReadResponse(l.in, nil)
 	if err != nil {
 		return err
 	}
 	_ = resp.Body.Close() // it has none
 	if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Sec-WebSocket-Protocol") != "sip" {
-		return fmt.Errorf("load: no WebSocket for SIP: %s", resp.Status)
+		return fmt.Errorf("ua: no WebSocket for SIP: %s", resp.Status)
 	}
 	return nil
 }
 
 // via is the transport's name in Via.
-func (l *link) via() string { return strings.ToUpper(l.kind) }
+func (l *Link) via() string { return strings.ToUpper(l.Kind) }
 
-func (l *link) close() { _ = l.conn.Close() }
+// Close ends the link, and whoever reads it.
+func (l *Link) Close() { _ = l.Conn.Close() }
 
 var frames = sync.Pool{New: func() any { return new([]byte) }}
 
-func (l *link) write(b []byte) error {
-	if l.kind != "wss" {
-		_, err := l.conn.Write(b)
+// Write sends one message, or a keep-alive.
+func (l *Link) Write(b []byte) error {
+	if l.Kind != "wss" {
+		_, err := l.Conn.Write(b)
 		return err
 	}
 	return l.frame(opText, b)
@@ -106,7 +110,7 @@ const (
 )
 
 // frame writes a WebSocket frame (RFC 6455 §5.2). The mask is 0: it protects proxies, of which there is none here.
-func (l *link) frame(op byte, b []byte) error {
+func (l *Link) frame(op byte, b []byte) error {
 	p := frames.Get().(*[]byte)
 	f := append((*p)[:0], final|op)
 	switch {
@@ -118,15 +122,15 @@ func (l *link) frame(op byte, b []byte) error {
 		f = binary.BigEndian.AppendUint64(append(f, masked|127), uint64(len(b)))
 	}
 	f = append(append(f, 0, 0, 0, 0), b...)
-	_, err := l.conn.Write(f)
+	_, err := l.Conn.Write(f)
 	*p = f
 	frames.Put(p)
 	return err
 }
 
-// read hands each message to take, which must not keep it, until the link is closed.
-func (l *link) read(take func([]byte)) error {
-	switch l.kind {
+// Read hands each message to take, which must not keep it, until the link is closed.
+func (l *Link) Read(take func([]byte)) error {
+	switch l.Kind {
 	case "udp":
 		return l.readDatagrams(take)
 	case "wss":
@@ -135,10 +139,10 @@ func (l *link) read(take func([]byte)) error {
 	return l.readStream(take)
 }
 
-func (l *link) readDatagrams(take func([]byte)) error {
+func (l *Link) readDatagrams(take func([]byte)) error {
 	buf := make([]byte, 4096)
 	for {
-		n, err := l.conn.Read(buf)
+		n, err := l.Conn.Read(buf)
 		if errors.Is(err, net.ErrClosed) {
 			return err
 		}
@@ -153,10 +157,10 @@ func (l *link) readDatagrams(take func([]byte)) error {
 	}
 }
 
-func (l *link) readStream(take func([]byte)) error {
+func (l *Link) readStream(take func([]byte)) error {
 	buf, from, to := make([]byte, 4096), 0, 0
 	for {
-		n, err := l.conn.Read(buf[to:])
+		n, err := l.Conn.Read(buf[to:])
 		to += n
 		for {
 			for from < to && (buf[from] == '\r' || buf[from] == '\n') {
@@ -164,7 +168,7 @@ func (l *link) readStream(take func([]byte)) error {
 			}
 			size, bad := sip.Frame(buf[from:to], sip.Limits{})
 			if bad != nil {
-				return fmt.Errorf("load: the server's stream cannot be followed: %w", bad)
+				return fmt.Errorf("ua: the server's stream cannot be followed: %w", bad)
 			}
 			if size == 0 {
 				break
@@ -190,7 +194,7 @@ func (l *link) readStream(take func([]byte)) error {
 
 const maxFrame = 1 << 20
 
-func (l *link) readFrames(take func([]byte)) error {
+func (l *Link) readFrames(take func([]byte)) error {
 	var message, payload []byte
 	for {
 		var head [8]byte
@@ -211,7 +215,7 @@ func (l *link) readFrames(take func([]byte)) error {
 			size = binary.BigEndian.Uint64(head[:8])
 		}
 		if size > maxFrame {
-			return errors.New("load: the server's WebSocket frame is too large")
+			return errors.New("ua: the server's WebSocket frame is too large")
 		}
 		payload = append(payload[:0], make([]byte, size)...)
 		if _, err := io.ReadFull(l.in, payload); err != nil {
@@ -234,4 +238,16 @@ func (l *link) readFrames(take func([]byte)) error {
 			return io.EOF
 		}
 	}
+}
+
+// Reset closes the link as a machine does that was switched off and on: with RST where there is TCP.
+func (l *Link) Reset() {
+	conn := l.Conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // else it closes politely
+	}
+	_ = conn.Close()
 }
