@@ -338,7 +338,7 @@ func (t *trial) profile(res *result) <-chan error {
 }
 
 // signIn connects and registers some of the users.
-func (t *trial) signIn(ctx context.Context, clients []*client) error {
+func (t *trial) signIn(ctx context.Context, clients []*ua.Client) error {
 	began := now()
 	const atOnce = 64
 	slots := make(chan struct{}, atOnce)
