@@ -46,16 +46,28 @@ func (s *soaking) call() {
 	if p.name == "silent" { // its end is known from the session timer alone (RFC 4028)
 		r.Headers = "Supported: timer\r\nSession-Expires: 90\r\n"
 	}
+	ends := p.name != "silent" && p.name != "unanswered" // by itself, and soon
+	if ends {
+		s.underWay.Add(1)
+	}
+	over := func() {
+		if ends {
+			s.underWay.Add(-1)
+		}
+	}
 	r.Done = func(m *sip.Message) {
 		if m == nil {
+			over()
 			return // the connection ended, or the client has told
 		}
-		if p.want != 0 && m.Status() != p.want {
+		if p.want != 0 && m.Status() != p.want && !s.unrecorded(m.Status(), m.Get(sip.HWarning)) {
 			s.trial.problem("a call to be %q got %d %s", p.name, m.Status(), m.Get(sip.HWarning))
 		}
-		if m.Status()/100 == 2 {
-			s.hangUp(ses, r, m, p.name == "silent")
+		if m.Status()/100 != 2 {
+			over()
+			return
 		}
+		s.hangUp(ses, r, m, p.name == "silent", over)
 	}
 	if p.name == "unanswered" {
 		r.Patience = 5 * time.Minute // the server's ring time is shorter
@@ -67,9 +79,10 @@ func (s *soaking) call() {
 }
 
 // hangUp acknowledges an answered call and ends it after a while, or never.
-func (s *soaking) hangUp(ses *session, r *ua.Request, m *sip.Message, never bool) {
+func (s *soaking) hangUp(ses *session, r *ua.Request, m *sip.Message, never bool, over func()) {
 	bye := ses.c.Acknowledge(r, m)
 	bye.Done = func(m *sip.Message) {
+		over()
 		if m != nil && m.Status() != 200 {
 			s.trial.problem("BYE got %d %s", m.Status(), m.Get(sip.HWarning))
 		}

@@ -403,6 +403,9 @@ func (t *talk) resolve(n int, m *sip.Message) {
 	default:
 		t.marks[n] |= refused
 		t.sum.Refused++
+		if t.s.unrecorded(m.Status(), m.Get(sip.HWarning)) {
+			return
+		}
 		t.s.trial.problem("a message got %d %s %s", m.Status(), m.Reason(), m.Get(sip.HWarning))
 	}
 }
@@ -446,6 +449,7 @@ func (t *talk) confirm(ses *session, n int, messageID string) {
 		case m == nil: // the connection ended
 		case m.Status()/100 == 2:
 			t.receipt(n, acked)
+		case t.s.unrecorded(m.Status(), m.Get(sip.HWarning)):
 		default:
 			t.s.trial.problem("a receipt got %d %s", m.Status(), m.Get(sip.HWarning))
 		}

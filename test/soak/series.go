@@ -167,6 +167,12 @@ func (v Sample) Process(pid int) error {
 		return err
 	}
 	v["fds"] = float64(len(fds))
+	for _, e := range fds { // those of databases are a pool: it fills, and stays
+		name, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, e.Name()))
+		if err != nil || !strings.Contains(name, ".db") {
+			v["fds_other"]++
+		}
+	}
 	return nil
 }
 
@@ -221,7 +227,10 @@ var gauges = []struct {
 func (v Sample) Metrics(m map[string]float64) {
 	sums := map[string]float64{}
 	for name, x := range m {
-		name, _, _ = strings.Cut(name, "{")
+		name, labels, _ := strings.Cut(name, "{")
+		if reason, ok := strings.CutPrefix(labels, `kind="`); ok && name == "parley_transport_drops_total" && x > 0 {
+			v["drops "+strings.NewReplacer(`",reason="`, " ", `"}`, "").Replace(reason)] = x
+		}
 		sums[name] += x
 		if strings.HasSuffix(name, "_panics_total") {
 			sums["panics"] += x

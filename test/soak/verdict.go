@@ -33,7 +33,8 @@ var Rules = []Rule{
 	{Column: "heap_live_MB", Limit: 3, Less: "repeat_keys", Each: keyCost, Explain: "window of repeats"},
 	{Column: "stacks_MB", Limit: 1, Share: 0.05},
 	{Column: "goroutines", Limit: 10},
-	{Column: "fds", Limit: 10},
+	{Column: "fds", Limit: 20}, // with those of the databases, a pool that fills
+	{Column: "fds_other", Limit: 10},
 	{Column: "connections", Limit: 10},
 	{Column: "threads", Limit: 3},
 	{Column: "bindings", Limit: 10},
@@ -67,14 +68,18 @@ type Finding struct {
 // standard errors.
 const sure = 2.23
 
+// shortest is the time over which a limit is meant at least, in hours: what fills in the first minutes would be a large
+// growth if it went on.
+const shortest = 0.5
+
 // Judge fits the samples between two times, in hours. A column grows when what is not explained is more than its limit and
 // more than its noise.
 func Judge(s *Series, rules []Rule, from, to float64) []Finding {
 	var list []Finding
 	for _, r := range rules {
 		hours, values := s.Column(r.Column, from, to)
-		if len(values) == 0 {
-			continue
+		if len(values) < 3 {
+			continue // no line goes through them
 		}
 		f := Finding{Column: r.Column, First: values[0], Last: values[len(values)-1], Highest: values[0], Explain: r.Explain}
 		for _, x := range values {
@@ -92,7 +97,7 @@ func Judge(s *Series, rules []Rule, from, to float64) []Finding {
 			}
 		}
 		f.Mean, f.Slope, f.Error, f.Explained = whole.Mean, whole.Slope, rest.Error, whole.Slope-rest.Slope
-		f.Limit = max(r.Limit, r.Share*math.Abs(whole.Mean))
+		f.Limit = max(r.Limit, r.Share*math.Abs(whole.Mean)) * max(1, shortest/(hours[len(hours)-1]-hours[0]))
 		f.Grows = rest.Slope > f.Limit && rest.Slope > sure*rest.Error
 		list = append(list, f)
 	}

@@ -96,7 +96,7 @@ func TestSample(t *testing.T) {
 	if err := v.Process(os.Getpid()); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"rss_MB", "rss_anon_MB", "threads", "fds"} {
+	for _, name := range []string{"rss_MB", "rss_anon_MB", "threads", "fds", "fds_other"} {
 		if v[name] < 1 {
 			t.Errorf("%s is %v", name, v[name])
 		}
