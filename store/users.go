@@ -16,6 +16,7 @@ type User struct {
 	Disabled  bool
 	Created   time.Time // set by AddUsers when zero
 	Changed   time.Time // set by AddUsers and UpdateUser
+	Person
 }
 
 // UserFilter selects users. The zero filter is all of them.
@@ -48,7 +49,8 @@ type Users interface {
 	AddUsers(ctx context.Context, users []User) error
 	// UpdateUser replaces everything but AOR and Created, and sets Changed. ErrNotFound.
 	UpdateUser(ctx context.Context, u User) error
-	// RemoveUser removes the account with its device passwords, bindings and cursors. ErrNotFound. The log keeps its records.
+	// RemoveUser removes the account with its device passwords, bindings, cursors, contacts and relations. ErrNotFound. The log
+	// keeps its records, and others keep it as a contact.
 	RemoveUser(ctx context.Context, aor string) error
 	// CountUsers counts the accounts.
 	CountUsers(ctx context.Context) (int, error)

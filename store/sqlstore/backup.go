@@ -18,6 +18,7 @@ import (
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/sqlstore/people"
 )
 
 // BackupFile is the name of the one file that Backup writes: gzip'd lines of JSON, the same for both databases, so that it
@@ -34,6 +35,7 @@ type line struct {
 	Binding *store.Binding        `json:"binding,omitempty"`
 	Cursor  *store.Cursor         `json:"cursor,omitempty"`
 	Setting *setting              `json:"setting,omitempty"`
+	Contact *backupContact        `json:"contact,omitempty"`
 	Record  *backupRecord         `json:"record,omitempty"`
 	Voided  *voided               `json:"voided,omitempty"`
 	End     *end                  `json:"end,omitempty"`
@@ -163,6 +165,11 @@ func (s *Store) backupState(ctx context.Context, w *backupWriter) error {
 			err := r.Scan(&v.Name, &v.Value)
 			return line{Setting: &v}, err
 		}},
+		{`SELECT ` + people.ListColumns + ` FROM contact_lists ORDER BY owner`, backupList},
+		{`SELECT ` + people.GroupColumns + ` FROM contact_groups ORDER BY owner, id`, backupGroup},
+		{`SELECT ` + people.ContactColumns + ` FROM contacts ORDER BY owner, id`, backupEntry},
+		{`SELECT ` + people.RelationColumns + ` FROM relations ORDER BY owner, kind, subject`, backupRelation},
+		{`SELECT ` + people.RemovalColumns + ` FROM contact_removals ORDER BY owner, version`, backupRemoval},
 	} {
 		rows, err := tx.QueryContext(ctx, part.query)
 		if err := each(rows, err, part.scan, w.write); err != nil {
@@ -190,6 +197,12 @@ func each[T any](rows *sql.Rows, err error, scan func(scanner) (T, error), fn fu
 	return unavailable(rows.Err(), "sqlstore: backup")
 }
 
+// read is a record as it was found.
+type read struct {
+	store.Record
+	sound bool
+}
+
 // backupLog writes all records up to the head, in pages: rows of the log never change. Void records, and what they void,
 // are written too, because they are part of what is proved later.
 func (s *Store) backupLog(ctx context.Context, w *backupWriter) (head int64, err error) {
@@ -197,12 +210,6 @@ func (s *Store) backupLog(ctx context.Context, w *backupWriter) (head int64, err
 	const most = 500
 	for after := int64(0); after < head; {
 		rows, err := s.log.db.QueryContext(ctx, `SELECT `+logColumns+` FROM log WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3`, after, head, most)
-// read is a record as it was found.
-type read struct {
-	store.Record
-	sound bool
-}
-
 		n := 0
 		err = each(rows, err, func(r scanner) (found read, err error) {
 			if err = scanRecord(r, &found.Record); err != nil && (found.Seq == 0 || ctx.Err() != nil) {
@@ -265,7 +272,7 @@ func Restore(ctx context.Context, o Options, dir string) (err error) {
 type restorer struct {
 	s        *Store
 	log      *sql.DB // writes the log; nobody else does now
-	batches  [6]pending
+	batches  [11]pending
 	lines    int64
 	finished bool
 }
@@ -294,6 +301,11 @@ func newRestorer(s *Store) (*restorer, error) {
 		{into: `INSERT INTO cursors (` + cursorColumns + `)`, columns: cursorColumnCount, db: s.state.write},
 		{into: `INSERT INTO log (` + logColumns + `)`, columns: logColumnCount, db: r.log},
 		{into: `INSERT INTO voided (seq, void)`, columns: 2, db: r.log},
+		{into: `INSERT INTO contact_lists (` + people.ListColumns + `)`, columns: people.ListColumnCount, db: s.state.write},
+		{into: `INSERT INTO contact_groups (` + people.GroupColumns + `)`, columns: people.GroupColumnCount, db: s.state.write},
+		{into: `INSERT INTO contacts (` + people.ContactColumns + `)`, columns: people.ContactColumnCount, db: s.state.write},
+		{into: `INSERT INTO relations (` + people.RelationColumns + `)`, columns: people.RelationColumnCount, db: s.state.write},
+		{into: `INSERT INTO contact_removals (` + people.RemovalColumns + `)`, columns: people.RemovalColumnCount, db: s.state.write},
 	}
 	return r, nil
 }
@@ -354,6 +366,8 @@ func (r *restorer) take(ctx context.Context, l *line) error {
 		return r.add(ctx, 3, cursorArgs(l.Cursor)...)
 	case l.Setting != nil:
 		return r.s.state.SetSetting(ctx, l.Setting.Name, l.Setting.Value)
+	case l.Contact != nil:
+		return r.takeContact(ctx, l.Contact)
 	case l.Record != nil:
 		rec, ok := l.Record.record()
 		if !ok {
@@ -396,6 +410,9 @@ func (r *restorer) finish(ctx context.Context, head int64) error {
 		if err := r.flush(ctx, &r.batches[i]); err != nil {
 			return err
 		}
+	}
+	if err := r.s.state.people().IndexAll(ctx, true); err != nil {
+		return err
 	}
 	if _, err := r.log.ExecContext(ctx, `UPDATE writer SET value = $1 WHERE name = 'head'`, head); err != nil {
 		return unavailable(err, "sqlstore: restore")

@@ -22,17 +22,24 @@ type everything struct {
 	Bindings []store.Binding
 	Cursors  []store.Cursor
 	Setting  []byte
+	Lists    [2]*store.ContactChanges
+	People   []string
 	Records  []store.Record
 }
 
 func readAll(t *testing.T, s *Store) (e everything) {
 	t.Helper()
-	var errors [6]error
+	var errors [7]error
 	e.Users, errors[0] = s.Users().Users(t.Context(), store.UserFilter{})
 	e.Devices, errors[1] = s.Users().DevicePasswords(t.Context(), "alice@example.com")
 	e.Bindings, errors[2] = s.Bindings().LoadBindings(t.Context())
 	e.Cursors, errors[3] = s.Cursors().LoadCursors(t.Context(), "alice@example.com")
 	e.Setting, errors[4] = s.Settings().Setting(t.Context(), "key")
+	e.Lists[0], errors[6] = s.Contacts().ContactChanges(t.Context(), "alice@example.com", 0)
+	if errors[6] == nil && len(e.Lists[0].Contacts) > 0 { // and what was removed since the first
+		e.Lists[1], errors[6] = s.Contacts().ContactChanges(t.Context(), "alice@example.com", e.Lists[0].Contacts[0].ID)
+	}
+	e.People = found(t, s.People(), "sales", 50)
 	for after := int64(0); errors[5] == nil; {
 		var page []store.Record
 		page, errors[5] = s.Log().Read(t.Context(), after, 1000)
@@ -56,7 +63,8 @@ func fill(t *testing.T, r *running) {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	for _, err := range []error{
 		r.Users().AddUsers(t.Context(), []store.User{
-			{AOR: "alice@example.com", Name: "Älice", Password: "$argon2id$x", HA1MD5: []byte{0, 1, 255}, Admin: true},
+			{AOR: "alice@example.com", Name: "Älice", Password: "$argon2id$x", HA1MD5: []byte{0, 1, 255}, Admin: true,
+				Person: store.Person{Title: "Head of Sales", Department: "D", Office: "O", Phone: "1", Mobile: "2", Email: "e@x"}},
 			{AOR: "bob@example.com", Disabled: true}}),
 		r.Users().AddDevicePassword(t.Context(), store.DevicePassword{ID: "d1", AOR: "alice@example.com", Label: "phone", HA1SHA256: []byte{9}}),
 		r.Bindings().SaveBindings(t.Context(), []store.Binding{{AOR: "alice@example.com", Key: "k", Contact: "sip:a@192.0.2.1", RegID: 1,
@@ -67,6 +75,18 @@ func fill(t *testing.T, r *running) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	c := &store.ContactChange{
+		Put:          []store.Contact{{Address: "bob@example.com", Name: "Böb", Note: "a note", Favourite: true, Position: 5, Groups: []int64{3, 4}}, {Address: "tel:+49"}},
+		PutGroups:    []store.ContactGroup{{Name: "friends", Position: 7}},
+		PutRelations: []store.Relation{{RelationKey: store.RelationKey{Kind: store.RelationDomain, Subject: "example.net"}, Level: "team", Since: now}},
+	}
+	version, err := r.Contacts().ChangeContacts(t.Context(), "alice@example.com", 0, c)
+	if err == nil {
+		_, err = r.Contacts().ChangeContacts(t.Context(), "alice@example.com", version, &store.ContactChange{Remove: []int64{c.Put[1].ID}})
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	for i := range 50 {
 		r.put(t, message("alice@example.com", "bob@example.com", fmt.Sprintf("message %d <&>\x00", i)))

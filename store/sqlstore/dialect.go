@@ -161,6 +161,7 @@ func postgresConfig(rawURL string) (*pgx.ConnConfig, error) {
 	p["synchronous_commit"] = "on" // whatever the role's default: a commit is on the disk
 	p["idle_in_transaction_session_timeout"] = "30s"
 	p["timezone"] = "UTC"
+	p["jit"] = "off" // our statements are short: compiling one takes longer than running it
 	return cfg, nil
 }
 

@@ -39,7 +39,7 @@ func migrate(ctx context.Context, db *sql.DB, d *dialect, part string) error {
 	// Nearly every start finds nothing to do, and finds it with one query.
 	have, err := versions.GetLatestVersion(ctx, db)
 	if err == nil && have == newest {
-		return nil
+		return fillPeople(ctx, db, d, part)
 	}
 	if err == nil && have > newest {
 		return fmt.Errorf("%w: the %s has schema %d and this program knows %d; install the newer version again, or restore a backup made before the update",
@@ -53,7 +53,16 @@ func migrate(ctx context.Context, db *sql.DB, d *dialect, part string) error {
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("sqlstore: updating the schema of the %s: %w", part, err)
 	}
-	return nil
+	return fillPeople(ctx, db, d, part)
+}
+
+// fillPeople makes what is made from the accounts, where a program that did not know of it has written them.
+func fillPeople(ctx context.Context, db *sql.DB, d *dialect, part string) error {
+	if part != "state" {
+		return nil
+	}
+	s := &state{d: d, read: db, write: db}
+	return s.people().IndexAll(ctx, false)
 }
 
 // migrations reads the files of a part, in the words of the dialect.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/sqlstore/people"
 )
 
 // state keeps everything beside the log: users, bindings, cursors, settings. Writes go through a pool of one connection on
@@ -93,17 +94,19 @@ func affected(r sql.Result, err error, what string) error {
 }
 
 const (
-	userColumns     = "aor, name, password, ha1_md5, ha1_sha256, admin, disabled, created, changed"
-	userColumnCount = 9
+	userColumns     = "aor, name, password, ha1_md5, ha1_sha256, admin, disabled, created, changed, " + people.PersonColumns
+	userColumnCount = 9 + people.PersonColumnCount
 )
 
 func userArgs(u store.User) []any {
-	return []any{u.AOR, u.Name, u.Password, u.HA1MD5, u.HA1SHA256, number(u.Admin), number(u.Disabled), micros(u.Created), micros(u.Changed)}
+	return append([]any{u.AOR, u.Name, u.Password, u.HA1MD5, u.HA1SHA256, number(u.Admin), number(u.Disabled), micros(u.Created), micros(u.Changed)},
+		people.PersonArgs(&u.Person)...)
 }
 
 func scanUser(row scanner) (u store.User, err error) {
 	var admin, disabled, created, changed int64
-	err = row.Scan(&u.AOR, &u.Name, &u.Password, &u.HA1MD5, &u.HA1SHA256, &admin, &disabled, &created, &changed)
+	err = row.Scan(append([]any{&u.AOR, &u.Name, &u.Password, &u.HA1MD5, &u.HA1SHA256, &admin, &disabled, &created, &changed},
+		people.PersonDest(&u.Person)...)...)
 	u.Admin, u.Disabled = admin != 0, disabled != 0
 	u.Created, u.Changed = fromMicros(created), fromMicros(changed)
 	return u, err
@@ -170,7 +173,7 @@ func (s *state) AddUsers(ctx context.Context, users []store.User) error {
 	args := make([]any, 0, len(users)*userColumnCount)
 	seen := make(map[string]bool, len(users))
 	for _, u := range users {
-		if u.AOR == "" || !clean(u.AOR) || !clean(u.Name) {
+		if u.AOR == "" || !clean(u.AOR+u.Name+u.Title+u.Department+u.Office+u.Phone+u.Mobile+u.Email) {
 			return errs.New(errs.Invalid, "sqlstore: %q is not an address for a user", u.AOR)
 		}
 		if seen[u.AOR] {
@@ -183,7 +186,10 @@ func (s *state) AddUsers(ctx context.Context, users []store.User) error {
 		args = append(args, userArgs(u)...)
 	}
 	err := s.change(ctx, "adding users", func(tx *sql.Tx) error {
-		return insertMany(ctx, tx, s.d, `INSERT INTO users (`+userColumns+`)`, userColumnCount, args, "")
+		if err := insertMany(ctx, tx, s.d, `INSERT INTO users (`+userColumns+`)`, userColumnCount, args, ""); err != nil {
+			return err
+		}
+		return s.people().Index(ctx, tx, users)
 	})
 	if !duplicate(err) {
 		return err
@@ -204,9 +210,13 @@ func (s *state) AddUsers(ctx context.Context, users []store.User) error {
 // UpdateUser is store.Users.UpdateUser.
 func (s *state) UpdateUser(ctx context.Context, u store.User) error {
 	return s.change(ctx, "changing a user", func(tx *sql.Tx) error {
-		r, err := tx.ExecContext(ctx, `UPDATE users SET name = $2, password = $3, ha1_md5 = $4, ha1_sha256 = $5, admin = $6, disabled = $7, changed = $8 WHERE aor = $1`,
-			u.AOR, u.Name, u.Password, u.HA1MD5, u.HA1SHA256, number(u.Admin), number(u.Disabled), micros(time.Now()))
-		return affected(r, err, "user "+u.AOR)
+		args := []any{u.AOR, u.Name, u.Password, u.HA1MD5, u.HA1SHA256, number(u.Admin), number(u.Disabled), micros(time.Now())}
+		r, err := tx.ExecContext(ctx, `UPDATE users SET name = $2, password = $3, ha1_md5 = $4, ha1_sha256 = $5, admin = $6, disabled = $7, changed = $8,
+			title = $9, department = $10, office = $11, phone = $12, mobile = $13, email = $14 WHERE aor = $1`, append(args, people.PersonArgs(&u.Person)...)...)
+		if err := affected(r, err, "user "+u.AOR); err != nil {
+			return err
+		}
+		return s.people().Reindex(ctx, tx, u)
 	})
 }
 
@@ -217,6 +227,9 @@ func (s *state) RemoveUser(ctx context.Context, aor string) error {
 			if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE aor = $1`, aor); err != nil {
 				return err
 			}
+		}
+		if err := s.people().Forget(ctx, tx, aor); err != nil {
+			return err
 		}
 		r, err := tx.ExecContext(ctx, `DELETE FROM users WHERE aor = $1`, aor)
 		return affected(r, err, "user "+aor)
