@@ -1,11 +1,13 @@
 # The verbs of this repository; `make` lists them. Go is enough for build and test.
 .POSIX:
-.PHONY: help build test check fuzz clients bench crash
+.PHONY: help build test check fuzz clients bench crash soak
 
 # How long each fuzz target runs.
 FUZZTIME = 10s
 # How many times make crash kills the server; everything else is broken three times.
 ROUNDS = 200
+# How long make soak goes on.
+SOAK = 1h
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -42,3 +44,6 @@ bench: ## run the benchmarks
 
 crash: ## kill and break the server in every way, and want nothing lost (make crash ROUNDS=20)
 	test/postgres/run test/crash/run $(ROUNDS)
+
+soak: ## everything at once for SOAK, and nothing may grow or be lost (make soak SOAK=12h)
+	test/soak/run $(SOAK)
