@@ -67,25 +67,31 @@ func (l *ledger) resolve(pair, n int, ok bool) {
 
 // receive tells whether the unit is one that was sent.
 func (l *ledger) receive(pair, n int) bool {
+	known, _ := l.receiveOnce(pair, n)
+	return known
+}
+
+// receiveOnce tells too whether it is the first time.
+func (l *ledger) receiveOnce(pair, n int) (known, first bool) {
 	if pair < 0 || pair >= len(l.pairs) {
-		return false
+		return false, false
 	}
 	p := &l.pairs[pair]
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n < 0 || n >= len(p.marks) {
-		return false
+		return false, false
 	}
 	if p.marks[n]&received != 0 {
 		p.marks[n] |= doubled
-		return true
+		return true, false
 	}
 	p.marks[n] |= received
 	if n < p.newest {
 		p.late++
 	}
 	p.newest = max(p.newest, n)
-	return true
+	return true, true
 }
 
 func (l *ledger) tally() tally {

@@ -51,15 +51,19 @@ func (t *trial) pair(lane int) (from, to *ua.Client) {
 	return t.clients[2*lane], t.clients[2*peer+1]
 }
 
+// body is that of a message.
+func (t *trial) body(lane, n int, due time.Duration) []byte {
+	b := appendMark(make([]byte, 0, t.o.size), lane, n, due, ' ')
+	return append(b, padding[:max(0, t.o.size-len(b))]...)
+}
+
 // startMessage sends a MESSAGE from the first user of a pair to the second.
 func (t *trial) startMessage(lane int, due time.Duration) {
 	from, to := t.pair(lane)
 	n := t.ledger.send(lane)
-	body := appendMark(make([]byte, 0, t.o.size), lane, n, due, ' ')
-	body = append(body, padding[:max(0, t.o.size-len(body))]...)
 	from.Send(&ua.Request{
 		Method: sip.MESSAGE, URI: to.AOR, To: "<" + to.AOR + ">", CallID: strconv.Itoa(lane) + "." + strconv.Itoa(n) + "." + t.id,
-		ContentType: "text/plain", Body: body,
+		ContentType: "text/plain", Body: t.body(lane, n, due),
 		Done: func(m *sip.Message) {
 			t.ledger.resolve(lane, n, t.acknowledge(due, m))
 			t.driver.finished(lane, !from.Gone())
@@ -220,7 +224,7 @@ func (t *trial) signInSteps(ctx context.Context, res *result) error {
 
 // stillThere registers everyone again.
 func (t *trial) stillThere(ctx context.Context) error {
-	t.driver = newDriver(len(t.clients), t.startRegisterAgain)
+	t.driver = newDriver(len(t.clients), pick(t, t.startRegisterAgain, t.startPing))
 	t.driver.limit = len(t.clients)
 	t.open()
 	t.driver.runClosed(64)

@@ -59,7 +59,7 @@ func parseOptions(args []string) (*options, error) {
 	o := &options{servers: map[string]string{}}
 	f := flag.NewFlagSet("load", flag.ContinueOnError)
 	f.StringVar(&o.mode, "mode", "message", "what the users do: "+strings.Join(modes, ", "))
-	kinds := f.String("transport", "tcp", "list of udp, tcp, tls, wss: a row each")
+	kinds := f.String("transport", "tcp", "list of udp, tcp, tls, wss, or xmpp with -server: a row each")
 	flight := f.String("inflight", "64", "closed loop: list of how many units are under way at a time, a row each")
 	rate := f.String("rate", "", "open loop instead: list of offered units per second, a row each")
 	f.IntVar(&o.users, "users", 0, "users, half of them senders (0: 200, or more if the units in flight need them; 2,000 for register and idle)")
@@ -135,9 +135,12 @@ func (o *options) check() error {
 	if !slices.Contains(modes, o.mode) {
 		return fmt.Errorf("load: -mode %q: choose one of %v", o.mode, modes)
 	}
+	if err := o.checkXMPP(); err != nil {
+		return err
+	}
 	for _, k := range o.transports {
-		if !slices.Contains(transports, k) {
-			return fmt.Errorf("load: -transport %q: choose from %v", k, transports)
+		if !slices.Contains(transports, k) && k != overXMPP {
+			return fmt.Errorf("load: -transport %q: choose from %v or %s", k, transports, overXMPP)
 		}
 		if len(o.servers) == 0 {
 			continue

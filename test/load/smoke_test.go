@@ -49,7 +49,7 @@ func TestOptions(t *testing.T) {
 		{"-server", "tcp=192.0.2.1:5060"}, // not on loopback
 		{"-server", "udp=127.0.0.1:5060"}, // but the transport is tcp
 		{"-mode", "dance"}, {"-transport", "sctp"}, {"-inflight", "0"}, {"-inflight", "many"}, {"-rate", "2000000"}, {"-users", "1000000"},
-		{"-time", "48h"}, {"-steps", "20,10"}, {"-size", "10"}, {"more"},
+		{"-time", "48h"}, {"-transport", "xmpp"}, {"-transport", "xmpp", "-server", "xmpp=127.0.0.1:5222", "-mode", "call"}, {"-steps", "20,10"}, {"-size", "10"}, {"more"},
 	} {
 		if _, err := parseOptions(args); err == nil {
 			t.Errorf("%v is taken", args)

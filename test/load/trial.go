@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/parley-im/parley/test/load/ua"
+	"github.com/parley-im/parley/test/load/xmpp"
 	"github.com/parley-im/parley/wire/sip"
 )
 
@@ -23,6 +24,7 @@ type trial struct {
 	id      string // unlike that of other trials on the same server
 	target  *target
 	clients []*ua.Client
+	talkers []*xmpp.Client // the same users, with XMPP; then the clients never connect
 	driver  *driver
 	ledger  *ledger
 	shared  ua.Run // by the clients
@@ -53,6 +55,7 @@ func newTrial(o *options, r row, t *target) *trial {
 		name := o.user + strconv.Itoa(i)
 		t1.clients = append(t1.clients, ua.New(&t1.shared, i, name, o.password+strconv.Itoa(i), o.domain))
 	}
+	t1.addTalkers()
 	return t1
 }
 
@@ -145,14 +148,14 @@ func (t *trial) load(ctx context.Context, res *result) error {
 	switch t.o.mode {
 	case "message":
 		t.ledger = newLedger(len(t.clients) / 2)
-		t.driver = newDriver(len(t.clients)/2, t.startMessage)
+		t.driver = newDriver(len(t.clients)/2, pick(t, t.startMessage, t.startStanza))
 	case "call":
 		t.ledger = newLedger(len(t.clients) / 2)
 		t.driver = newDriver(len(t.clients)/2, t.startCall)
 	case "reregister":
 		t.driver = newDriver(len(t.clients), t.startReregister)
 	case "register":
-		t.driver = newDriver(len(t.clients), t.startRegister)
+		t.driver = newDriver(len(t.clients), pick(t, t.startRegister, t.startTalker))
 		t.driver.limit = len(t.clients) // each signs in once
 		warmup = 0
 	}
@@ -369,6 +372,9 @@ func (t *trial) signIn(ctx context.Context, clients []*ua.Client) error {
 }
 
 func (t *trial) signInOne(c *ua.Client) error {
+	if t.talkers != nil {
+		return t.talkers[c.ID].SignIn(t.target.addrs[overXMPP])
+	}
 	if err := c.Connect(t.row.transport, t.target.addrs[t.row.transport]); err != nil {
 		return err
 	}
@@ -416,6 +422,9 @@ func (t *trial) disconnectAll() {
 	}
 	for _, c := range t.clients {
 		c.Disconnect()
+	}
+	for _, c := range t.talkers {
+		c.Close()
 	}
 	t.shared.Readers.Wait()
 }
