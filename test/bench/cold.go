@@ -77,7 +77,7 @@ func signIn(addr string, n int, until time.Time) error {
 	if err != nil {
 		return err
 	}
-	answer, err := digest.Digest(challenge, digest.Options{Method: "REGISTER", URI: "sip:" + domain, Username: user(n), Password: password(n), Count: 1})
+	answer, err := digest.Digest(challenge, digest.Options{Method: "REGISTER", URI: "sip:" + domain, Username: userName(n), Password: password(n), Count: 1})
 	if err != nil {
 		return err
 	}
@@ -90,10 +90,10 @@ func signIn(addr string, n int, until time.Time) error {
 // registerOnce sends a REGISTER and reads its response.
 func registerOnce(conn net.Conn, in *bufio.Reader, n, seq int, row string) (status int, header textproto.MIMEHeader, err error) {
 	local := conn.LocalAddr().String()
-	aor := "sip:" + user(n) + "@" + domain
+	aor := "sip:" + userName(n) + "@" + domain
 	_, err = fmt.Fprintf(conn, "REGISTER sip:%s SIP/2.0\r\nVia: SIP/2.0/TCP %s;branch=z9hG4bKcold%d;rport\r\nMax-Forwards: 70\r\nFrom: <%s>;tag=1\r\nTo: <%[4]s>\r\n"+
 		"Call-ID: cold\r\nCSeq: %[3]d REGISTER\r\nContact: <sip:%[5]s@%[2]s;transport=tcp>\r\nExpires: 60\r\n%[6]sContent-Length: 0\r\n\r\n",
-		domain, local, seq, aor, user(n), row)
+		domain, local, seq, aor, userName(n), row)
 	if err != nil {
 		return 0, nil, err
 	}

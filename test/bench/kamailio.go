@@ -130,7 +130,7 @@ func addKamailioUsers(ctx context.Context, file string, users int) (err error) {
 		return err
 	}
 	for i := range users {
-		if _, err := insert.ExecContext(ctx, user(i), domain, hash(user(i)+":"+domain+":"+password(i))); err != nil {
+		if _, err := insert.ExecContext(ctx, userName(i), domain, hash(userName(i)+":"+domain+":"+password(i))); err != nil {
 			return fmt.Errorf("bench: users of Kamailio: %w", err)
 		}
 	}

@@ -90,7 +90,7 @@ func ready(ctx context.Context, p *program, r *running, limit time.Duration, try
 func addParleyUsers(ctx context.Context, b *bench, p *place, config string) error {
 	var rows strings.Builder
 	for i := range p.users {
-		fmt.Fprintf(&rows, "%s@%s,,%s\n", user(i), domain, password(i))
+		fmt.Fprintf(&rows, "%s@%s,,%s\n", userName(i), domain, password(i))
 	}
 	list := filepath.Join(p.dir, "users.csv")
 	if err := os.WriteFile(list, []byte(rows.String()), 0o600); err != nil {

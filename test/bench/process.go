@@ -205,6 +205,6 @@ const sipHello = "OPTIONS sip:load.test SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1:9;
 
 const domain = "load.test"
 
-// user and password are those that the load tool takes for granted.
-func user(i int) string     { return "u" + strconv.Itoa(i) }
+// userName and password are those that the load tool takes for granted.
+func userName(i int) string     { return "u" + strconv.Itoa(i) }
 func password(i int) string { return "secret-" + strconv.Itoa(i) }
