@@ -27,6 +27,7 @@ func (s *Server) chain() []route.Step {
 		route.Routing(s.home, s.keys.Derive("flow tokens")),
 		route.Authenticate(authenticator{s}),
 		route.From(s.speaksFor),
+		s.call.Record(),
 		route.InDialog(s.mux, s.proxy),
 		route.Domain(s.home, nil),
 		{Name: "mux", Why: "last: what is left is for a service", Handler: s.mux},

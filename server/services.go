@@ -54,7 +54,7 @@ func (s *Server) buildSIP(context.Context) error {
 		return err
 	}
 	s.proxy = route.NewProxy(route.ProxyOptions{
-		Transport: s.transport, Transactions: s.transactions, Home: s.home, Locator: s.registrar, Reacher: s.registrar,
+		Transport: s.transport, Transactions: heard{s.transactions, s}, Home: s.home, Locator: s.registrar, Reacher: s.registrar,
 		Key: s.keys.Derive("flow tokens"), Body: s.judgeBody, MaxBreadth: l.MaxBreadth,
 		SessionExpires: s.cfg.Call.SessionExpires, MinSE: s.cfg.Call.MinSE, Log: s.log, Registerer: s.registry,
 	})
@@ -91,7 +91,7 @@ func (s *Server) buildServices(context.Context) error {
 	})
 	s.call = call.New(call.Options{
 		Store: s.store, Locator: s.registrar, Addresses: s.registrar, Accounts: s.auth.Accounts(), Forward: s.proxy,
-		Timers: s.transactions, Ring: s.cfg.Call.RingTimeout, Log: s.log, Registerer: s.registry,
+		Transactions: s.transactions, NextHop: s.proxy.NextHop, Body: s.judgeBody, Ring: s.cfg.Call.RingTimeout, Log: s.log, Registerer: s.registry,
 	})
 	s.buildReg()
 	s.directory = directory.New(directory.Options{Store: s.store, Keys: s.keys, Domains: s.cfg.Domains, Changed: s.changed})
@@ -136,6 +136,9 @@ func (s *Server) changedElsewhere(e bus.UserChanged) {
 func (s *Server) userChanged(aor string, c directory.Change) {
 	switch c {
 	case directory.Disabled, directory.Removed, directory.Password, directory.Revoked:
+		if c == directory.Disabled || c == directory.Removed {
+			s.call.Close(aor) // first: its own devices are to hear of it as well
+		}
 		s.endSessions(aor)
 		if c == directory.Removed {
 			s.message.Forget(aor)
@@ -178,6 +181,16 @@ type dialogs struct{ s *Server }
 
 func (d dialogs) Peer(callID, fromTag, toTag string) (string, bool) {
 	return d.s.call.Peer(callID, fromTag, toTag)
+}
+
+// heard lets the call service, which is built after the proxy, hear what the proxy sends and what comes back.
+type heard struct {
+	*transaction.Layer
+	s *Server
+}
+
+func (h heard) Send(hop transaction.Hop, d *sip.Draft, ch transaction.ClientHandler) *transaction.Client {
+	return h.s.call.Send(hop, d, ch)
 }
 
 // authenticator adapts package auth to the chain.

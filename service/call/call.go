@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"github.com/parley-im/parley/route"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/transaction"
+	"github.com/parley-im/parley/transport"
 	"github.com/parley-im/parley/wire/sip"
 )
 
@@ -50,19 +52,18 @@ type Store interface {
 	WaitFor(seq int64, done func())
 }
 
-// Timers runs functions later. *transaction.Layer fills it.
-type Timers interface {
-	After(d time.Duration, f func()) *transaction.Timer
-}
-
 // Options are what a Service is made of; all but MaxSilence are required.
 type Options struct {
-	Store      Store
-	Locator    route.Locator
-	Addresses  Addresses
-	Accounts   Accounts
-	Forward    Forwarder
-	Timers     Timers
+	Store        Store
+	Locator      route.Locator
+	Addresses    Addresses
+	Accounts     Accounts
+	Forward      Forwarder
+	Transactions route.Transactions // *transaction.Layer; the proxy must send through the Service, see Send
+	// NextHop finds the way to a peer: route.Proxy.NextHop.
+	NextHop func(contact string, routes []string, flow transport.Flow, done func(transaction.Hop, error))
+	// Body judges what the proxy will not carry, so that it is not recorded as if it had been.
+	Body       func(m *sip.Message) *route.Refusal
 	Ring       time.Duration // how long a call may ring; 0: until the proxy gives up
 	MaxSilence time.Duration // default DefaultMaxSilence
 	Log        *slog.Logger
@@ -74,6 +75,7 @@ type Service struct {
 	o       Options
 	metrics *metrics
 	before  int64 // Seq of the last record from before the start
+	seed    maphash.Seed
 
 	mu    sync.Mutex // guards calls
 	calls map[string]*call
@@ -84,7 +86,7 @@ func New(o Options) *Service {
 	if o.MaxSilence == 0 {
 		o.MaxSilence = DefaultMaxSilence
 	}
-	s := &Service{o: o, calls: map[string]*call{}, before: o.Store.Head()}
+	s := &Service{o: o, calls: map[string]*call{}, before: o.Store.Head(), seed: maphash.MakeSeed()}
 	s.metrics = newMetrics(o.Registerer, s)
 	return s
 }
@@ -105,7 +107,7 @@ func (s *Service) Peer(callID, fromTag, toTag string) (string, bool) {
 	case c == nil:
 		return "", false
 	case c.fromTag == fromTag:
-		return cmp.Or(c.others[toTag], c.to), true
+		return c.side(toTag), true
 	}
 	return c.from, true
 }
@@ -133,7 +135,9 @@ type call struct {
 	started  time.Time
 
 	// Guarded by Service.mu.
-	legs     map[string]bool   // To tags of the dialogs, at most maxLegs; true when confirmed by a 2xx
+	setup    *setup            // while nobody has answered
+	caller   end               // where the caller is
+	legs     map[string]*leg   // dialogs by To tag, at most maxLegs
 	others   map[string]string // To tags of dialogs with somebody else than to, who has a contact there: whose they are
 	left     string            // who hung up last
 	device   string            // that answered
@@ -141,6 +145,29 @@ type call struct {
 	expiry   *transaction.Timer
 	limit    time.Duration // between two signs of life
 	ended    bool
+	closed   bool      // by an administrator
+	waiting  []passage // messages in order; the first is being recorded when busy
+	busy     bool
+
+	// What is on record, and how many records that took: of whoever has the turn, see hear.
+	known memory
+	texts int
+	mute  bool // no call at all: what is said is taken out
+}
+
+// side is whose a tag of the call is. The caller holds Service.mu.
+func (c *call) side(tag string) string {
+	if tag == c.fromTag {
+		return c.from
+	}
+	return cmp.Or(c.others[tag], c.to)
+}
+
+// side is call.side.
+func (s *Service) side(c *call, tag string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.side(tag)
 }
 
 func (c *call) has(leg string) bool {
@@ -153,8 +180,8 @@ func (c *call) has(leg string) bool {
 
 // talking tells whether a dialog is confirmed. The caller holds Service.mu.
 func (c *call) talking() bool {
-	for _, confirmed := range c.legs {
-		if confirmed {
+	for _, l := range c.legs {
+		if l.confirmed {
 			return true
 		}
 	}
@@ -184,10 +211,12 @@ func (s *Service) ServeSIP(r *route.Request) {
 
 // start records the attempt and only then lets it ring.
 func (s *Service) start(r *route.Request, to string) {
+	r.Msg = unpacked(r.Msg)
 	m := r.Msg
 	c := &call{
 		id: id.New(), key: key(m.CallID(), m.FromTag()), from: r.Identity.AOR, to: to,
-		fromTag: strings.Clone(m.FromTag()), started: time.Now(), legs: map[string]bool{}, limit: s.o.MaxSilence,
+		fromTag: strings.Clone(m.FromTag()), started: time.Now(), legs: map[string]*leg{}, limit: s.o.MaxSilence,
+		setup: &setup{r: r}, caller: callerOf(r), known: memory{},
 	}
 	s.mu.Lock()
 	twice := s.calls[c.key] != nil
@@ -199,10 +228,12 @@ func (s *Service) start(r *route.Request, to string) {
 		r.Reply(482, "", route.Warn("this call is being set up already"))
 		return
 	}
-	// With the offer: its lines for people could say anything.
-	rec := &store.Record{ID: c.id, Kind: store.KindCallStart, From: c.from, To: c.to, Device: r.Identity.Device, ContentType: m.Get(sip.HContentType), Body: m.Body(), Meta: map[string]string{
+	c.known.add([]uint64{maphash.String(s.seed, "<sip:"+c.from+">"), maphash.String(s.seed, "<sip:"+to+">")})
+	said := listen(s.seed, m, c.known, true)
+	rec := &store.Record{ID: c.id, Kind: store.KindCallStart, From: c.from, To: c.to, Device: r.Identity.Device, Meta: map[string]string{
 		store.MetaCallID: strings.Clone(m.CallID()), store.MetaFromTag: c.fromTag, metaMedia: media(m),
 	}}
+	said.fill(rec, m)
 	if subject := m.Get(sip.HSubject); subject != "" {
 		rec.Meta[store.MetaSubject] = strings.ToValidUTF8(subject, "\uFFFD")
 	}
@@ -214,6 +245,8 @@ func (s *Service) start(r *route.Request, to string) {
 			return
 		}
 		s.metrics.started.Inc()
+		c.known.add(said.sums) // nobody else has the call yet
+		r.Msg = tidy(s.seed, m, c.known, true)
 		s.ring(r, c)
 	})
 }
@@ -232,6 +265,9 @@ func (s *Service) forget(c *call) bool {
 
 func (s *Service) ring(r *route.Request, c *call) {
 	s.o.Locator.Locate(r.URI(), func(targets []route.Target, err error) {
+		if s.over(c) {
+			return // closed meanwhile, and answered
+		}
 		if err != nil || len(targets) == 0 {
 			r.Reply(480, "", route.Warn(c.to+" is not signed in on any device"))
 			s.end(c, outcomeAbsent, 480, "")
@@ -239,46 +275,10 @@ func (s *Service) ring(r *route.Request, c *call) {
 		}
 		s.o.Forward.Forward(r, targets, route.Options{
 			RecordRoute: true, Ring: s.o.Ring,
-			OnResponse: func(m *sip.Message, t route.Target) { s.heard(c, m, t.AOR) },
+			OnResponse: func(m *sip.Message, t route.Target) { s.heard(c, m, t.AOR, transport.Flow{}) },
 			Done:       func(o route.Outcome) { s.done(c, o) },
 		})
 	})
-}
-
-// heard notes a dialog that a response of a device of aor makes (RFC 3261 §12.1).
-func (s *Service) heard(c *call, m *sip.Message, aor string) {
-	status := m.Status()
-	if status <= 100 || status >= 300 || m.ToTag() == "" {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c.ended {
-		return
-	}
-	confirmed := status >= 200
-	if _, known := c.legs[m.ToTag()]; !known && len(c.legs) >= maxLegs && !(confirmed && c.dropEarly()) {
-		return
-	}
-	c.legs[strings.Clone(m.ToTag())] = confirmed
-	if aor != "" && aor != c.to {
-		if c.others == nil {
-			c.others = map[string]string{}
-		}
-		c.others[strings.Clone(m.ToTag())] = aor
-	}
-}
-
-// dropEarly forgets one dialog that is not confirmed. The caller holds Service.mu.
-func (c *call) dropEarly() bool {
-	for tag, confirmed := range c.legs {
-		if !confirmed {
-			delete(c.legs, tag)
-			delete(c.others, tag)
-			return true
-		}
-	}
-	return false
 }
 
 // done takes the end of the INVITE transaction.
@@ -289,7 +289,7 @@ func (s *Service) done(c *call, o route.Outcome) {
 	}
 	s.metrics.answered.Inc()
 	s.mu.Lock()
-	c.answered, c.device = time.Now(), strings.Clone(o.Target.Device)
+	c.answered, c.device, c.setup = time.Now(), strings.Clone(o.Target.Device), nil
 	over := c.left != "" && !c.talking()
 	s.mu.Unlock()
 	if over { // who answered hung up before the answer was through

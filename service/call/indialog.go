@@ -25,9 +25,10 @@ func (s *Service) InDialog(r *route.Request) {
 		if m.FromTag() == c.fromTag {
 			by = c.from
 		}
-		// Whatever the far end answers, who hangs up has left (RFC 3261 §15.1.1).
-		s.hangUp(c, legOf(c, m), by)
+		// Whatever the far end answers, who hangs up has left (RFC 3261 §15.1.1). What it answers belongs to the call.
+		leg := legOf(c, m)
 		s.o.Forward.ForwardInDialog(r, route.Options{})
+		s.hangUp(c, leg, by)
 		return
 	}
 	s.o.Forward.ForwardInDialog(r, route.Options{OnResponse: func(resp *sip.Message, _ route.Target) {
@@ -72,7 +73,7 @@ func (s *Service) alive(c *call, resp *sip.Message) {
 	if seconds, err := strconv.ParseUint(strings.TrimSpace(value), 10, 32); err == nil && seconds > 0 {
 		limit = time.Duration(seconds)*time.Second + grace
 	}
-	timer := s.o.Timers.After(limit, func() { s.end(c, outcomeLost, 0, "neither side refreshed the session") })
+	timer := s.o.Transactions.After(limit, func() { s.end(c, outcomeLost, 0, "neither side refreshed the session") })
 	s.mu.Lock()
 	old := c.expiry
 	if c.ended {

@@ -25,6 +25,7 @@ const (
 	outcomeAbsent      = "absent"      // no device was there
 	outcomeFailed      = "failed"      // any other refusal
 	outcomeLost        = "lost"        // answered, and nobody was heard of again
+	outcomeClosed      = "closed"      // an administrator disabled or removed one of the parties
 	outcomeInterrupted = "interrupted" // open when the server stopped
 )
 
@@ -78,7 +79,7 @@ func (s *Service) append(rec *store.Record) {
 		}
 		// A record of its own: the log may still be at work on the one that it has refused.
 		again := &store.Record{Kind: rec.Kind, From: rec.From, To: rec.To, Device: rec.Device, Ref: rec.Ref, Meta: rec.Meta}
-		s.o.Timers.After(time.Second, func() { s.append(again) })
+		s.o.Transactions.After(time.Second, func() { s.append(again) })
 	})
 }
 

@@ -41,6 +41,16 @@ type rig struct {
 	table  []route.Target
 }
 
+// heard lets the service hear what the proxy sends.
+type heard struct {
+	*transaction.Layer
+	r *rig
+}
+
+func (h heard) Send(hop transaction.Hop, d *sip.Draft, ch transaction.ClientHandler) *transaction.Client {
+	return h.r.service.Send(hop, d, ch)
+}
+
 type phone struct {
 	flow  transport.Flow
 	mu    sync.Mutex
@@ -121,9 +131,9 @@ func (r *rig) open(dir string, change ...func(*Options)) (stop func()) {
 	r.layer = transaction.New(transaction.Options{Transport: r, Log: log})
 	home := &route.Home{Domains: []string{"example.com"}, IsLocal: func(host string, _ uint16) bool { return host == "192.0.2.1" }}
 	key := []byte("0123456789abcdef")
-	r.proxy = route.NewProxy(route.ProxyOptions{Transport: r, Transactions: r.layer, Home: home, Locator: r, Key: key, Log: log})
+	r.proxy = route.NewProxy(route.ProxyOptions{Transport: r, Transactions: heard{r.layer, r}, Home: home, Locator: r, Key: key, Log: log})
 	r.options = Options{
-		Store: r.store, Locator: r, Addresses: r, Accounts: accounts{r}, Forward: r.proxy, Timers: r.layer, Log: log, Registerer: prometheus.NewRegistry(),
+		Store: r.store, Locator: r, Addresses: r, Accounts: accounts{r}, Forward: r.proxy, Transactions: r.layer, NextHop: r.proxy.NextHop, Log: log, Registerer: prometheus.NewRegistry(),
 	}
 	for _, f := range change {
 		f(&r.options)
@@ -136,7 +146,7 @@ func (r *rig) open(dir string, change ...func(*Options)) (stop func()) {
 	}
 	r.layer.SetHandler(route.NewCore(route.CoreOptions{Chain: []route.Step{
 		route.Sanity(), route.MaxForwards(home), route.Loop(home), route.Trusted(), route.Routing(home, key), route.Authenticate(r),
-		route.From(nil), route.InDialog(mux, r.proxy), route.Domain(home, nil), {Name: "mux", Handler: mux},
+		route.From(nil), r.service.Record(), route.InDialog(mux, r.proxy), route.Domain(home, nil), {Name: "mux", Handler: mux},
 	}}))
 	ctx, cancel := context.WithCancel(context.Background())
 	var lower, upper sync.WaitGroup
