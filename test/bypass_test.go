@@ -644,7 +644,7 @@ func newCall(t *testing.T, a, b *UA) (caller, callee *Dialog) {
 // recorded counts alice's records that have a text anywhere.
 func recorded(s *Server, text string) int {
 	n := 0
-	for _, r := range s.RecordsOf(AOR("alice"), "message", "receipt", "call.start", "call.end") {
+	for _, r := range s.RecordsOf(AOR("alice"), "message", "receipt", "call.start", "call.text", "call.end") {
 		found := bytes.Contains(r.Body, []byte(text))
 		for _, v := range r.Meta {
 			found = found || strings.Contains(v, text)
