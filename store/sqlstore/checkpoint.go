@@ -35,6 +35,9 @@ func newCheckpointer(name string, every int64, db *sql.DB, log *slog.Logger, m *
 	return &checkpointer{name: name, every: every, db: db, log: log, m: m, wake: make(chan struct{}, 1), failed: make(chan error, 1)}
 }
 
+// pageBytes is what SQLite writes at least for each page that a transaction touches, however little of it is new.
+const pageBytes = 4096
+
 // written counts what went into the WAL. It does nothing on a nil checkpointer: PostgreSQL has its own.
 func (c *checkpointer) written(bytes int) {
 	if c != nil && c.bytes.Add(int64(bytes)) >= c.every {
@@ -54,7 +57,8 @@ func (c *checkpointer) serve(ctx context.Context) {
 			continue
 		}
 		c.bytes.Store(0)
-		if frames, done := c.checkpoint(c.db); frames > walFrames && done < frames {
+		// Even when all was copied, a reader that looked just then may have kept the WAL from beginning again.
+		if frames, _ := c.checkpoint(c.db); frames > walFrames {
 			c.behind.Store(true)
 		}
 	}

@@ -59,7 +59,7 @@ func (w *sqliteIndex) write(_ context.Context, b *batch, seq int64) error {
 		w.s.exec(w.s.back, nil) // an error says that it has been done
 		return fmt.Errorf("sqlstore: indexing: %w", err)
 	}
-	w.points.written(1500*len(b.filed) + 500*len(b.words)) // most entries go into a page of their own
+	w.points.written(16*pageBytes + 1500*len(b.filed) + 500*len(b.words)) // most entries go into a page of their own
 	w.points.finish(w.s.conn)
 	return nil
 }

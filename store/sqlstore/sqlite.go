@@ -122,7 +122,7 @@ func (w *sqliteWriter) write(records []*store.Record, voids []int64) error {
 			return fmt.Errorf("sqlstore: void: %w", err)
 		}
 	}
-	w.points.written(bytes)
+	w.points.written(bytes + 2*pageBytes)
 	return nil
 }
 
