@@ -50,6 +50,13 @@ type entry struct {
 // urgent says that somebody waits for the record to be durable.
 func (e *entry) urgent() bool { return e.rec.Kind != store.KindDelivery }
 
+// pace is how run takes batches.
+type pace struct {
+	records int       // in the last batch; with ended it belongs to run
+	ended   time.Time // when that was written
+	want    int       // records in the queue that wake run
+}
+
 // phase of the batch that was taken from the queue.
 type phase uint8
 
@@ -76,15 +83,12 @@ type Committer struct {
 	w     Writer
 	o     Options
 	notes *notes
-	log   *slog.Logger
 	m     *metrics
 
 	head   atomic.Int64          // highest seq that readers may see
 	sick   atomic.Pointer[error] // why the log could not be written last time; nil: it could
 	wake   chan struct{}
 	probe  chan struct{} // ask run to try whether the log can be written
-	last   int           // records in the last batch; with ended it belongs to run
-	ended  time.Time     // when that was written
 	called chan struct{} // wakes call
 
 	mu       sync.Mutex
@@ -95,8 +99,8 @@ type Committer struct {
 	refusing chan struct{} // closed when their refusals are in calls; nil unless that is being prepared
 	noted    bool          // the doomed batch is in the notes
 	single   int           // so many of queue go into transactions of their own
-	want     int           // records in queue that wake run
-	pending  int           // entries whose callback has not run
+	pace     pace
+	pending  int // entries whose callback has not run
 	bytes    int
 	closed   bool // Append refuses
 	finished bool // the goroutine for callbacks is gone
@@ -122,7 +126,7 @@ func New(w Writer, o Options) *Committer {
 	if o.Landed == nil {
 		o.Landed = func([]*store.Record) {}
 	}
-	c := &Committer{w: w, o: o, notes: newNotes(o.Dir, o.Log), log: o.Log, m: newMetrics(o.Registerer), wake: make(chan struct{}, 1),
+	c := &Committer{w: w, o: o, notes: newNotes(o.Dir, o.Log), m: newMetrics(o.Registerer), wake: make(chan struct{}, 1),
 		probe: make(chan struct{}, 1), called: make(chan struct{}, 1), watchers: make(map[int]func(int64))}
 	c.head.Store(o.Head)
 	c.m.head.Set(float64(o.Head))
@@ -158,7 +162,7 @@ func (c *Committer) Append(r *store.Record, done func(error)) {
 		c.pending++
 		c.bytes += e.size
 		n := len(c.queue)
-		wake := n == 1 || n >= c.want && e.urgent()
+		wake := n == 1 || n >= c.pace.want && e.urgent()
 		c.mu.Unlock()
 		if wake {
 			notify(c.wake)
@@ -274,15 +278,15 @@ func (c *Committer) take(ctx context.Context) ([]entry, error) {
 
 // pause is how long run leaves the queue alone at now, and sets how many records end that early. c.mu is held.
 func (c *Committer) pause(now time.Time) time.Duration {
-	c.want = 1
+	c.pace.want = 1
 	switch {
 	case len(c.queue) == 0:
 		return patience
 	case !slices.ContainsFunc(c.queue, func(e entry) bool { return e.urgent() }):
 		return unhurried - now.Sub(c.queue[0].born)
-	case c.last >= crowd && len(c.queue) < c.last:
-		c.want = c.last
-		return assembly - now.Sub(c.ended)
+	case c.pace.records >= crowd && len(c.queue) < c.pace.records:
+		c.pace.want = c.pace.records
+		return assembly - now.Sub(c.pace.ended)
 	}
 	return 0
 }

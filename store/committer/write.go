@@ -65,7 +65,7 @@ func (c *Committer) run(ctx context.Context) error {
 			err = c.try(ctx)
 		default:
 			err = c.write(ctx, batch)
-			c.last, c.ended = len(batch), time.Now()
+			c.pace.records, c.pace.ended = len(batch), time.Now()
 		}
 		if err != nil {
 			return err
@@ -116,7 +116,7 @@ func (c *Committer) write(ctx context.Context, batch []entry) error {
 				return nil
 			}
 			if try == 0 {
-				c.log.Warn("the log cannot be written at the moment, trying again", "err", err)
+				c.o.Log.Warn("the log cannot be written at the moment, trying again", "err", err)
 			}
 			c.m.retries.Inc()
 			time.Sleep(min(time.Duration(try+1)*5*time.Millisecond, 50*time.Millisecond))
@@ -126,7 +126,7 @@ func (c *Committer) write(ctx context.Context, batch []entry) error {
 				return nil
 			}
 			if len(batch) == 1 {
-				c.log.Error("the database refuses a record", "id", batch[0].rec.ID, "err", err)
+				c.o.Log.Error("the database refuses a record", "id", batch[0].rec.ID, "err", err)
 				c.dropped(errs.Wrap(errs.Internal, err, "committer: the database refuses the record"))
 				return nil
 			}
@@ -134,7 +134,7 @@ func (c *Committer) write(ctx context.Context, batch []entry) error {
 			return nil
 		default:
 			c.m.failures.WithLabelValues("commit").Inc()
-			c.log.Error("a commit of the log failed, nothing is acknowledged until it is verified", "err", err)
+			c.o.Log.Error("a commit of the log failed, nothing is acknowledged until it is verified", "err", err)
 			head, err := c.restore(ctx, base, records)
 			if err != nil {
 				return err
@@ -180,7 +180,7 @@ func (c *Committer) restore(ctx context.Context, base int64, records []*store.Re
 				}
 				// Whether it can be written is not known yet: the next batch tells, or the next probe.
 				c.m.recoveries.Inc()
-				c.log.Info("the log is in a known state again", "landed", len(found), "tries", try+1)
+				c.o.Log.Info("the log is in a known state again", "landed", len(found), "tries", try+1)
 				return head, nil
 			}
 		}
@@ -196,7 +196,7 @@ func (c *Committer) restore(ctx context.Context, base int64, records []*store.Re
 			return 0, fmt.Errorf("%w: stopped while it was being verified: %w", store.ErrLogLost, err)
 		}
 		if try == 0 {
-			c.log.Error("the log cannot be verified yet, trying on", "err", err)
+			c.o.Log.Error("the log cannot be verified yet, trying on", "err", err)
 		}
 		c.m.failures.WithLabelValues("recover").Inc()
 		select {
@@ -252,7 +252,7 @@ func (c *Committer) voidIDs(ctx context.Context, base int64, list []id.ID) (head
 			if head, err = c.w.Commit(records, seqs, always); err == nil {
 				crashpoint.Hit("void.after")
 				c.m.voids.Add(float64(len(seqs)))
-				c.log.Warn("records that became durable too late were voided", "count", len(seqs))
+				c.o.Log.Warn("records that became durable too late were voided", "count", len(seqs))
 				return head, nil
 			}
 		}
