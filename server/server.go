@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -144,19 +145,31 @@ func (s *Server) Serve(ctx context.Context) error {
 	return g.Serve(ctx)
 }
 
-// serveSIP takes requests once the parts know what was before.
+// serveSIP takes requests once the registrar knows who was here. What was said is read while people sign in already: messages
+// wait for that.
 func (s *Server) serveSIP(ctx context.Context) error {
-	for _, load := range []func(context.Context) error{s.registrar.Load, s.message.Load} {
-		if err := load(ctx); err != nil {
-			return err
-		}
+	if err := s.registrar.Load(ctx); err != nil {
+		return err
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var loading sync.WaitGroup
+	defer loading.Wait()
+	defer cancel(nil)
+	loading.Go(func() {
+		if err := s.message.Load(ctx); err != nil {
+			cancel(err)
+		}
+	})
 	close(s.ready)
 	if !message.Recording {
 		s.log.Error("parley: messages are not recorded and are lost with this process: this build is for benchmarks alone")
 	}
 	s.log.Info("parley: ready", "version", Version(), "domains", s.cfg.Domains, "data", s.cfg.Data, "took", time.Since(s.started).Round(time.Millisecond))
-	return s.transport.Serve(ctx, s.transactions)
+	err := s.transport.Serve(ctx, s.transactions)
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
 }
 
 // serveCalls closes the records of calls from before the start, and at the end those of calls that go on.

@@ -14,6 +14,11 @@ const saveEvery = time.Second
 
 // keepCursors saves what moved, every second and at the end, and lapses cursors once an hour.
 func (s *Service) keepCursors(ctx context.Context) error {
+	select {
+	case <-s.loaded:
+	case <-ctx.Done():
+		return nil // the saved ones are still to be replayed from
+	}
 	save := time.NewTicker(saveEvery)
 	defer save.Stop()
 	lapse := time.NewTicker(time.Hour)

@@ -38,15 +38,20 @@ func (s *Service) inDialog(r *route.Request) {
 		}
 		return
 	}
-	p := &pending{service: s, rec: s.newRecord(&o, c), done: func(res Result) { reply(r, res) }}
+	s.whenReady(func() { s.recordInDialog(r, &o, c) })
+}
+
+// recordInDialog records what o says, and then passes r on.
+func (s *Service) recordInDialog(r *route.Request, o *Outgoing, c content) {
+	p := &pending{service: s, rec: s.newRecord(o, c), done: func(res Result) { reply(r, res) }}
 	set(p.rec, metaInDialog, "1")
-	set(p.rec, store.MetaToTag, m.ToTag())
+	set(p.rec, store.MetaToTag, r.Msg.ToTag())
 	s.append(p, func() {
-		if !strip(r, &o, c) {
+		if !strip(r, o, c) {
 			return
 		}
 		p.done = func(Result) {} // the peer answers
-		s.o.Forward.ForwardInDialog(r, route.Options{Only: peer, Done: func(out route.Outcome) { s.inDialogDone(p, out) }})
+		s.o.Forward.ForwardInDialog(r, route.Options{Only: o.To, Done: func(out route.Outcome) { s.inDialogDone(p, out) }})
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -100,6 +101,9 @@ type Service struct {
 	rate     *rate
 	loaded   chan struct{} // closed by Load
 	position int64         // that the saved cursors cover; belongs to keepCursors
+
+	mu    sync.Mutex // guards early
+	early []func()   // appends that wait for Load; bounded by the requests in flight
 }
 
 // New makes a service; Serve runs it.
@@ -120,7 +124,8 @@ func New(o Options) *Service {
 }
 
 // Load brings the service to where it was: cursors that were not saved before the last stop, and the
-// window of repeats. It must return before the first Send.
+// window of repeats, which takes seconds when a million messages were said in it. What is sent meanwhile waits for it,
+// and so does delivery.
 func (s *Service) Load(ctx context.Context) error {
 	if err := s.replay(ctx); err != nil {
 		return err
@@ -128,8 +133,43 @@ func (s *Service) Load(ctx context.Context) error {
 	if err := s.refill(ctx); err != nil {
 		return err
 	}
-	close(s.loaded)
-	return nil
+	for { // in the order in which they came
+		s.mu.Lock()
+		early := s.early
+		if s.early = nil; len(early) == 0 {
+			close(s.loaded)
+		}
+		s.mu.Unlock()
+		if len(early) == 0 {
+			return nil
+		}
+		for _, f := range early {
+			f()
+		}
+	}
+}
+
+// ready says that the window of repeats is there.
+func (s *Service) ready() bool {
+	select {
+	case <-s.loaded:
+		return true
+	default:
+		return false
+	}
+}
+
+// whenReady calls f from Load, or at once.
+func (s *Service) whenReady(f func()) {
+	s.mu.Lock()
+	ready := s.ready()
+	if !ready {
+		s.early = append(s.early, f)
+	}
+	s.mu.Unlock()
+	if ready {
+		f()
+	}
 }
 
 // Serve delivers until ctx ends, then saves the cursors.
@@ -197,7 +237,11 @@ func (s *Service) Send(o Outgoing, done func(Result)) {
 			s.passTyping(&o, c, done)
 			return
 		}
-		s.record(&o, c, done)
+		if s.ready() {
+			s.record(&o, c, done)
+		} else {
+			s.whenReady(func() { s.record(&o, c, done) })
+		}
 	})
 }
 

@@ -11,14 +11,14 @@ import (
 )
 
 // repeats is the window in which a message that comes again is recognised. It is bounded by time: a
-// key lives between one and two windows, at about 60 bytes; a busy day of a million messages is 60 to 120 MB.
+// key lives between one and two windows, at about 30 bytes; a busy day of a million messages is 30 to 60 MB.
 type repeats struct {
 	seed   maphash.Seed
 	window time.Duration
 
 	mu     sync.Mutex
-	now    map[uint64]said // keys of this window
-	before map[uint64]said // and of the one before
+	now    *said64 // keys of this window
+	before *said64 // and of the one before
 	turned time.Time
 	flying map[uint64]*pending // not answered yet
 }
@@ -32,7 +32,7 @@ type said struct {
 func newRepeats(window time.Duration) *repeats {
 	return &repeats{
 		seed: maphash.MakeSeed(), window: window, turned: time.Now(),
-		now: map[uint64]said{}, before: map[uint64]said{}, flying: map[uint64]*pending{},
+		now: &said64{}, before: &said64{}, flying: map[uint64]*pending{},
 	}
 }
 
@@ -81,18 +81,17 @@ func (w *repeats) begin(p *pending) (first *pending, old said, known bool) {
 		}
 	}
 	for _, k := range p.keys {
-		w.now[k] = said{id: p.rec.ID}
+		w.now.set(k, said{id: p.rec.ID})
 		w.flying[k] = p
 	}
 	return nil, said{}, false
 }
 
 func (w *repeats) lookup(k uint64) (said, bool) {
-	if old, ok := w.now[k]; ok {
+	if old, ok := w.now.get(k); ok {
 		return old, true
 	}
-	old, ok := w.before[k]
-	return old, ok
+	return w.before.get(k)
 }
 
 // find returns the record with that key; zero when it is not in the window.
@@ -111,10 +110,10 @@ func (w *repeats) landed(p *pending, status int) {
 		if w.flying[k] == p {
 			delete(w.flying, k)
 		}
-		for _, window := range [...]map[uint64]said{w.now, w.before} {
-			if old, ok := window[k]; ok && old.id == p.rec.ID {
+		for _, window := range [...]*said64{w.now, w.before} {
+			if old, ok := window.get(k); ok && old.id == p.rec.ID {
 				old.status = uint16(status)
-				window[k] = old
+				window.set(k, old)
 			}
 		}
 	}
@@ -125,15 +124,15 @@ func (w *repeats) forget(p *pending) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, k := range p.keys {
-		delete(w.now, k)
-		delete(w.before, k)
+		w.now.remove(k)
+		w.before.remove(k)
 	}
 }
 
 // turn begins a new window. The caller holds mu.
 func (w *repeats) turn(now time.Time) {
 	if now.Sub(w.turned) >= w.window {
-		w.before, w.now, w.turned = w.now, make(map[uint64]said, len(w.now)), now
+		w.before, w.now, w.turned = w.now, &said64{}, now
 	}
 }
 
@@ -141,7 +140,7 @@ func (w *repeats) turn(now time.Time) {
 func (w *repeats) size() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.now) + len(w.before)
+	return w.now.len() + w.before.len()
 }
 
 // refill reads the window from the end of the log.
@@ -152,7 +151,7 @@ func (s *Service) refill(ctx context.Context) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		for _, k := range keys {
-			w.now[k] = said{id: r.ID}
+			w.now.set(k, said{id: r.ID})
 		}
 		return nil
 	})

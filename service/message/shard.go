@@ -36,6 +36,11 @@ func (w *shard) post(f func()) {
 }
 
 func (w *shard) serve(ctx context.Context) error {
+	select {
+	case <-w.s.loaded: // the cursors are right
+	case <-ctx.Done():
+		return nil
+	}
 	for {
 		select {
 		case <-ctx.Done():
