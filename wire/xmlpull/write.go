@@ -8,17 +8,25 @@ import (
 // Header is the XML declaration that documents begin with.
 const Header = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
 
+// plain marks the bytes that need no escaping.
+var plain = func() (t [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		t[c] = c != '<' && c != '>' && c != '&' && c != '"'
+	}
+	return t
+}()
+
 // AppendText appends s, escaped for both content and attribute values. Characters that XML 1.0 cannot carry become
 // U+FFFD, so that whatever s holds, it cannot leave its place and the document stays well-formed.
 func AppendText(b []byte, s string) []byte {
 	done := 0
 	for i := 0; i < len(s); {
 		c := s[i]
+		if plain[c] {
+			i++
+			continue
+		}
 		if c < utf8.RuneSelf {
-			if c >= ' ' && c != '<' && c != '>' && c != '&' && c != '"' {
-				i++
-				continue
-			}
 			b = append(b, s[done:i]...)
 			b = appendEscaped(b, c)
 			i++
