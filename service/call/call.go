@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"hash/maphash"
 	"log/slog"
 	"strings"
 	"sync"
@@ -75,7 +74,7 @@ type Service struct {
 	o       Options
 	metrics *metrics
 	before  int64 // Seq of the last record from before the start
-	seed    maphash.Seed
+	ear     *ear
 
 	mu    sync.Mutex // guards calls
 	calls map[string]*call
@@ -86,7 +85,7 @@ func New(o Options) *Service {
 	if o.MaxSilence == 0 {
 		o.MaxSilence = DefaultMaxSilence
 	}
-	s := &Service{o: o, calls: map[string]*call{}, before: o.Store.Head(), seed: maphash.MakeSeed()}
+	s := &Service{o: o, calls: map[string]*call{}, before: o.Store.Head(), ear: newEar()}
 	s.metrics = newMetrics(o.Registerer, s)
 	return s
 }
@@ -228,8 +227,8 @@ func (s *Service) start(r *route.Request, to string) {
 		r.Reply(482, "", route.Warn("this call is being set up already"))
 		return
 	}
-	c.known.add([]uint64{maphash.String(s.seed, "<sip:"+c.from+">"), maphash.String(s.seed, "<sip:"+to+">")})
-	said := listen(s.seed, m, c.known, true)
+	c.known.add([]uint64{s.ear.sum("<sip:" + c.from + ">"), s.ear.sum("<sip:" + to + ">")})
+	said := s.ear.listen(m, c.known, true)
 	rec := &store.Record{ID: c.id, Kind: store.KindCallStart, From: c.from, To: c.to, Device: r.Identity.Device, Meta: map[string]string{
 		store.MetaCallID: strings.Clone(m.CallID()), store.MetaFromTag: c.fromTag, metaMedia: media(m),
 	}}
@@ -246,7 +245,9 @@ func (s *Service) start(r *route.Request, to string) {
 		}
 		s.metrics.started.Inc()
 		c.known.add(said.sums) // nobody else has the call yet
-		r.Msg = tidy(s.seed, m, c.known, true)
+		if said.spare {
+			r.Msg = s.ear.tidy(m, c.known, true)
+		}
 		s.ring(r, c)
 	})
 }

@@ -45,7 +45,7 @@ func (s *Service) hear(c *call, p passage) {
 	if len(c.waiting) >= maxWaiting {
 		s.mu.Unlock()
 		if p.m != nil {
-			p.m = mute(p.m, listen(s.seed, p.m, nil, false))
+			p.m = mute(p.m, s.ear.listen(p.m, nil, false))
 		}
 		p.pass(p.m, errTooMuch)
 		return
@@ -85,9 +85,9 @@ func (s *Service) turn(c *call, p passage) bool {
 		return true
 	}
 	m := unpacked(p.m)
-	said := listen(s.seed, m, c.known, false)
+	said := s.ear.listen(m, c.known, false)
 	if said.spare {
-		m = tidy(s.seed, m, c.known, false)
+		m = s.ear.tidy(m, c.known, false)
 	}
 	if said.empty() {
 		c.known.add(said.sums)

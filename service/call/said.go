@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-im/parley/wire/mime"
@@ -52,12 +53,46 @@ func (k memory) add(sums []uint64) {
 	}
 }
 
+// plainRows remembers rows that were found closed, of all calls: what a client writes into one message it writes into the
+// next. Rows are kept as hashes under a key that nobody knows; a place holds the last one.
+type plainRows [8192]atomic.Uint64
+
+func (k *plainRows) has(sum uint64) bool { return k[sum%uint64(len(k))].Load() == sum }
+func (k *plainRows) put(sum uint64)      { k[sum%uint64(len(k))].Store(sum) }
+
+// ear is what listening needs beside the message.
+type ear struct {
+	seed  maphash.Seed
+	plain plainRows
+}
+
+func newEar() *ear { return &ear{seed: maphash.MakeSeed()} }
+
+func (e *ear) sum(value string) uint64 { return maphash.String(e.seed, value) }
+
+// closed tells whether a row has no room for words.
+func (e *ear) closed(id sip.HeaderID, value string) bool {
+	check := closed[id]
+	if value == "" || check == nil {
+		return value == ""
+	}
+	sum := e.sum(value) + uint64(id)*0x9E3779B97F4A7C15 // what is closed under one name may be words under another
+	if e.plain.has(sum) {
+		return true
+	}
+	if !check(value) {
+		return false
+	}
+	e.plain.put(sum)
+	return true
+}
+
 // listen finds what m says beyond known, the record of the call. First is the INVITE that begins it, whose record keeps
 // what is spare elsewhere.
-func listen(seed maphash.Seed, m *sip.Message, known memory, first bool) speech {
+func (e *ear) listen(m *sip.Message, known memory, first bool) speech {
 	var p speech
 	say := func(name, value string) {
-		sum := maphash.String(seed, value)
+		sum := e.sum(value)
 		if _, ok := known[sum]; !ok && !slices.Contains(p.sums, sum) {
 			p.rows, p.names, p.sums = append(p.rows, name+": "+value), append(p.names, name), append(p.sums, sum)
 		}
@@ -66,7 +101,7 @@ func listen(seed maphash.Seed, m *sip.Message, known memory, first bool) speech 
 		switch h.ID {
 		case sip.HFrom, sip.HTo:
 			// Without the tag, and the same on both sides.
-			row := maphash.String(seed, h.Value)
+			row := e.sum(h.Value)
 			if _, ok := known[row]; ok {
 				continue
 			}
@@ -94,16 +129,13 @@ func listen(seed maphash.Seed, m *sip.Message, known memory, first bool) speech 
 		case sip.HUserAgent, sip.HServer:
 			if first {
 				say(name, h.Value)
-			} else if _, ok := known[maphash.String(seed, h.Value)]; !ok {
+				p.spare = p.spare || m.Count(h.ID) > 1
+			} else if _, ok := known[e.sum(h.Value)]; !ok {
 				p.spare = true
 			}
 			continue
 		}
-		switch check := closed[h.ID]; {
-		case h.Value == "":
-		case check == nil:
-			say(name, h.Value)
-		case !check(h.Value):
+		if !e.closed(h.ID, h.Value) {
 			say(name, h.Value)
 		}
 		p.spare = p.spare || spare(h.ID)
@@ -114,7 +146,7 @@ func listen(seed maphash.Seed, m *sip.Message, known memory, first bool) speech 
 		}
 	}
 	if body := m.Body(); len(body) > 0 && !plainBody(m) {
-		sum := maphash.Bytes(seed, body)
+		sum := maphash.Bytes(e.seed, body)
 		if _, ok := known[sum]; !ok {
 			p.body, p.sums = true, append(p.sums, sum)
 		}
@@ -131,13 +163,13 @@ func spare(id sip.HeaderID) bool {
 }
 
 // tidy takes out what is spare. A User-Agent or Server that is on record stays.
-func tidy(seed maphash.Seed, m *sip.Message, known memory, first bool) *sip.Message {
+func (e *ear) tidy(m *sip.Message, known memory, first bool) *sip.Message {
 	d := m.Edit()
 	for _, id := range [...]sip.HeaderID{sip.HAuthorization, sip.HProxyAuthorization} {
 		d.Remove(id)
 	}
 	for _, id := range [...]sip.HeaderID{sip.HUserAgent, sip.HServer} {
-		if _, ok := known[maphash.String(seed, m.Get(id))]; m.Count(id) > 1 || !first && !ok {
+		if _, ok := known[e.sum(m.Get(id))]; m.Count(id) > 1 || !first && !ok {
 			d.Remove(id)
 		}
 	}
@@ -307,7 +339,7 @@ func date(v string) bool {
 	return err == nil
 }
 
-// language is a tag of RFC 5646 that is short: "en", "de-CH", "*".
+// language is a language tag that is short: "en", "de-CH", "*".
 func language(v string) bool {
 	primary, rest, _ := strings.Cut(v, "-")
 	return v == "*" || len(primary) <= 3 && len(rest) <= 4
