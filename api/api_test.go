@@ -123,7 +123,7 @@ func start(t *testing.T, change ...func(*api.Options)) *rig {
 		t.Fatal(err)
 	}
 	o := api.Options{
-		Directory: directory.New(directory.Options{Store: r.store, Keys: keys, Domains: []string{"example.com"}, Changed: func(string, directory.Change) {}}),
+		Directory: directory.New(directory.Options{Store: r.store, People: st.People(), Keys: keys, Domains: []string{"example.com"}, Changed: func(string, directory.Change) {}}),
 		Archive:   archive.New(r.store), Devices: running{}, Server: running{}, Log: slog.New(slog.NewTextHandler(&r.log, nil)),
 	}
 	for _, f := range change {

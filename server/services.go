@@ -94,7 +94,7 @@ func (s *Server) buildServices(context.Context) error {
 		Transactions: s.transactions, NextHop: s.proxy.NextHop, Body: s.judgeBody, Ring: s.cfg.Call.RingTimeout, Log: s.log, Registerer: s.registry,
 	})
 	s.buildReg()
-	s.directory = directory.New(directory.Options{Store: s.store, Keys: s.keys, Domains: s.cfg.Domains, Changed: s.changed})
+	s.directory = directory.New(directory.Options{Store: s.store, People: s.store.sql.People(), Keys: s.keys, Domains: s.cfg.Domains, Changed: s.changed})
 	s.archive = archive.New(s.store)
 	s.registrar.Watch(s.bindingChanged)
 	if _, err := bus.Subscribe(s.bus, s.changedElsewhere); err != nil {

@@ -85,7 +85,7 @@ func Administer(ctx context.Context, cfg *config.Config, log *slog.Logger, f fun
 		return err
 	}
 	d, err := openSocket(cfg.Data, log, api.Options{
-		Directory: directory.New(directory.Options{Store: st, Keys: keys, Domains: cfg.Domains, Changed: func(string, directory.Change) {}}),
+		Directory: directory.New(directory.Options{Store: st, People: st.sql.People(), Keys: keys, Domains: cfg.Domains, Changed: func(string, directory.Change) {}}),
 		Archive:   archive.New(st),
 		Server:    offline{cfg: cfg, store: st},
 	})

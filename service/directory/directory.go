@@ -33,6 +33,7 @@ type Store interface {
 // Options are what a Service is made of; all are required.
 type Options struct {
 	Store   Store
+	People  store.People
 	Keys    *auth.Keys
 	Domains []string
 	// Changed tells everyone that an account is not what it was: sessions of a disabled or removed user end,
@@ -53,12 +54,14 @@ const (
 	Removed   Change = "removed"
 	NewDevice Change = "device password added"
 	Revoked   Change = "device password revoked"
+	Described Change = "described" // name or what else is told of the person
 )
 
 // Actor is who acts, for the record.
 type Actor struct {
-	Name string // AOR, or the name of the system account
-	Via  string // "cli", "api"
+	Name  string // AOR, or the name of the system account
+	Via   string // "cli", "api"
+	Admin bool   // what each user may do, too, asks for it: FindPeople
 }
 
 // Service is the one way to change accounts.
@@ -73,6 +76,7 @@ type NewUser struct {
 	Name     string
 	Password string
 	Admin    bool
+	Person   store.Person
 }
 
 // Add adds users. When one of them cannot be added, none is; only when the store fails in the middle of a long list may
@@ -151,7 +155,10 @@ func (s *Service) prepare(users []NewUser) ([]store.User, error) {
 		if err != nil {
 			return nil, err
 		}
-		row := store.User{AOR: aor, Name: name, Admin: u.Admin}
+		row := store.User{AOR: aor, Name: name, Admin: u.Admin, Person: u.Person}
+		if err := checkPerson(&row.Person); err != nil {
+			return nil, err
+		}
 		if err := s.seal(&row, u.Password, len(users) <= eager); err != nil {
 			return nil, err
 		}

@@ -101,7 +101,7 @@ func start(t *testing.T, o sqlstore.Options) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Service = New(Options{Store: r.store, Keys: r.keys, Domains: []string{"example.com", "example.org"}, Changed: func(aor string, c Change) {
+	r.Service = New(Options{Store: r.store, People: st.People(), Keys: r.keys, Domains: []string{"example.com", "example.org"}, Changed: func(aor string, c Change) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.changes = append(r.changes, string(c)+" "+aor)
