@@ -383,6 +383,10 @@ func (c *Client) Reply(m *sip.Message, status int, body []byte) []byte {
 	}
 	if dialog {
 		b = append(append(append(b, "Contact: "...), c.Contact...), "\r\n"...)
+		if status/100 == 2 && m.HasToken(sip.HSupported, "timer") && m.Has(sip.HSessionExpires) { // RFC 4028 §9: the caller refreshes
+			interval, _, _ := strings.Cut(m.Get(sip.HSessionExpires), ";")
+			b = append(append(append(b, "Require: timer\r\nSession-Expires: "...), interval...), ";refresher=uac\r\n"...)
+		}
 	}
 	if body != nil {
 		b = append(b, "Content-Type: application/SDP\r\n"...)
