@@ -23,22 +23,25 @@ type client struct {
 	crew     *crew
 	user     string // "u03"
 	name     string // "u03/1"
-	udp      bool
-	outbound bool // reg-id: requests come back on this very connection (RFC 5626)
-	flighty  bool // comes and goes
-	picky    bool // refuses unwanted messages
+	kind     string // of its links
+	outbound bool   // reg-id: requests come back on this very connection (RFC 5626)
+	flighty  bool   // comes and goes
+	picky    bool   // refuses unwanted messages
 	urn      string
 	creds    credentials
 	regID    string
 	regSeq   int
-	since    time.Time // when it was first signed in
+	since    time.Time // when it was known for good
+	began    time.Time // when it first signed in to this life of the server
+	life     int       // which that is
 
-	mu     sync.Mutex // guards what follows
-	link   *link      // nil while it is not signed in
-	place  int        // messages written on link
-	ready  chan struct{}
-	seen   map[string]int // transactions that were answered, by branch, with the status
-	rebind chan struct{}
+	mu       sync.Mutex // guards what follows
+	link     *link      // nil while it is not signed in
+	sessions int        // connections on which it was signed in, if it stays
+	place    int        // messages written on link
+	ready    chan struct{}
+	seen     map[string]int // transactions that were answered, by branch, with the status
+	rebind   chan struct{}
 }
 
 // expires is for how many seconds a client signs in: the least that the server grants.
@@ -68,7 +71,7 @@ func aor(user string) string      { return user + "@" + domain }
 func (k *client) serve(ctx context.Context) {
 	r := rand.New(rand.NewPCG(k.crew.seed, uint64(len(k.name))+uint64(k.name[1])<<8+uint64(k.name[2])<<16+uint64(k.name[len(k.name)-1])<<24)) //nolint:gosec // a schedule
 	for ctx.Err() == nil {
-		l, err := dial(ctx, k.udp, k.crew.addr(k.udp), k.crew.next(), k.crew.life, k.received)
+		l, err := dial(ctx, k.kind, k.crew.server.addrs[k.kind], k.crew.next(), k.crew.life, k.received)
 		if err != nil {
 			pause(ctx, 20*time.Millisecond)
 			continue
@@ -94,20 +97,19 @@ func (k *client) session(ctx context.Context, l *link, r *rand.Rand) {
 	}
 	k.mu.Lock()
 	k.link, k.place = l, 0
+	if !k.flighty && !l.udp() {
+		k.sessions++
+	}
 	close(k.ready)
 	k.mu.Unlock()
-	if k.since.IsZero() {
-		k.since = time.Now().Add(cursorSaved)
-		k.crew.ledger.device(device{AOR: aor(k.user), Device: k.urn, Name: k.name, Picky: k.picky, Since: k.since})
-		k.crew.here <- k.name
-	}
+	known := time.After(k.known())
 	leave := make(<-chan time.Time)
 	if k.flighty {
 		leave = time.After(time.Duration(200+r.IntN(1500)) * time.Millisecond)
 	}
 	// Nobody tells a client over UDP that the server was started again.
 	refresh := time.NewTicker(time.Duration(1000+r.IntN(1000)) * time.Millisecond)
-	if !k.udp {
+	if k.kind != "udp" {
 		refresh.Reset(expires * time.Second / 3)
 	}
 	defer refresh.Stop()
@@ -126,16 +128,37 @@ func (k *client) session(ctx context.Context, l *link, r *rand.Rand) {
 				k.register(ctx, l, 0) // the polite half
 			}
 			return
+		case <-known:
+			known = time.After(k.known())
 		case <-k.rebind:
-			if !k.register(ctx, l, expires) && !k.udp {
+			if !k.register(ctx, l, expires) && !l.udp() {
 				return
 			}
 		case <-refresh.C:
-			if !k.register(ctx, l, expires) && (!k.udp || ctx.Err() != nil) {
+			if !k.register(ctx, l, expires) && (!l.udp() || ctx.Err() != nil) {
 				return
 			}
 		}
 	}
+}
+
+// known notes that the device is owed messages, once the server has known it for long enough in one life. It returns how long
+// that takes still.
+func (k *client) known() time.Duration {
+	if !k.since.IsZero() {
+		return time.Hour
+	}
+	now := time.Now()
+	if life := k.crew.life(); k.began.IsZero() || life != k.life {
+		k.began, k.life = now, life
+	}
+	if left := cursorSaved - now.Sub(k.began); left > 0 {
+		return left
+	}
+	k.since = now
+	k.crew.ledger.device(device{AOR: aor(k.user), Device: k.urn, Name: k.name, Picky: k.picky, Since: now})
+	k.crew.here <- k.name
+	return time.Hour
 }
 
 // register signs in, or out with 0; it is true when the server said 200.
@@ -146,17 +169,13 @@ func (k *client) register(ctx context.Context, l *link, seconds int) bool {
 		if k.outbound {
 			params += ";reg-id=1"
 		}
-		transport := ";transport=tcp"
-		if k.udp {
-			transport = ""
-		}
 		d := sip.NewRequest(sip.REGISTER, "sip:"+domain).
 			Add(sip.HMaxForwards, "70").
 			Add(sip.HFrom, "<sip:"+aor(k.user)+">;tag=r").
 			Add(sip.HTo, "<sip:"+aor(k.user)+">").
 			Add(sip.HCallID, k.regID).
 			Add(sip.HCSeq, strconv.Itoa(k.regSeq)+" REGISTER").
-			Add(sip.HContact, fmt.Sprintf("<sip:%s@%s%s>%s;expires=%d", k.user, l.local, transport, params, seconds))
+			Add(sip.HContact, fmt.Sprintf("<sip:%s@%s%s>%s;expires=%d", k.user, l.local, l.param(), params, seconds))
 		if k.outbound {
 			d.Add(sip.HSupported, "path, outbound")
 		}
@@ -243,7 +262,7 @@ func (k *client) say(ctx context.Context, key, to string, nasty bool, filler int
 			Add(sip.HCallID, s.CallID).
 			Add(sip.HCSeq, "1 MESSAGE").
 			Body("text/plain;charset=UTF-8", []byte(text))
-		if k.udp {
+		if l.udp() {
 			k.creds.authorize(d) // on other links the connection is trusted
 		}
 		began, life := time.Now(), k.crew.life()
@@ -270,7 +289,7 @@ func (k *client) say(ctx context.Context, key, to string, nasty bool, filler int
 		}
 		k.crew.ledger.answered(answer{
 			Key: key, Status: status, RetryAfter: strings.Clone(m.Get(sip.HRetryAfter)), Attempts: attempts + challenges,
-			Took: time.Since(began), Excused: life != k.crew.life() || began.UnixNano() < k.crew.excused.Load(), At: time.Now(),
+			Took: time.Since(began), Excused: life != k.crew.life() || began.UnixNano() < max(k.crew.excused.Load(), k.crew.server.since.Load()), At: time.Now(),
 		})
 		return
 	}
@@ -283,7 +302,7 @@ func (k *client) first(l *link, d *sip.Draft, s *sent, attempts int) (*exchange,
 		_ = x.send() // if it fails, so does wait
 		return x, true
 	}
-	if !l.udp {
+	if !l.udp() {
 		k.mu.Lock()
 		k.place++
 		s.Link, s.Place = l.number, k.place
@@ -326,7 +345,7 @@ func (k *client) drop() {
 	k.mu.Lock()
 	l := k.link
 	k.mu.Unlock()
-	if l != nil && !l.udp {
+	if l != nil && !l.udp() {
 		_ = l.conn.Close() // its reader notices
 	}
 }

@@ -43,13 +43,6 @@ func newCrew(s *server, l *ledger, seed uint64, rate int) *crew {
 	return &crew{name: unique(), seed: seed, server: s, ledger: l, rate: rate, here: make(chan string, 1000), oddly: map[string]int{}}
 }
 
-func (c *crew) addr(udp bool) string {
-	if udp {
-		return c.server.udp
-	}
-	return c.server.tcp
-}
-
 func (c *crew) next() int     { return int(c.links.Add(1)) }
 func (c *crew) life() int     { return int(c.server.lives.Load()) }
 func (c *crew) staying() bool { return c.stay.Load() }
@@ -83,16 +76,16 @@ func userNames() []string {
 }
 
 // start signs everybody in: each user has one device that stays, every other one a second that comes and goes and that
-// refuses some messages. A third of them speak UDP.
+// refuses some messages. They speak TCP, UDP, TLS and WebSocket in turn.
 func (c *crew) start(ctx context.Context) error {
 	for i := range userCount {
 		k := newClient(c, userName(i), 0)
-		k.udp, k.outbound = i%3 == 2, i%4 == 1
+		k.kind, k.outbound = kinds[i%4], i%3 == 1
 		c.add(ctx, k)
 		c.wg.Go(func() { c.talk(ctx, k, i) })
 		if i%2 == 0 {
 			k := newClient(c, userName(i), 1)
-			k.udp, k.outbound, k.flighty, k.picky = i%4 == 0, i%4 == 2, true, true
+			k.kind, k.outbound, k.flighty, k.picky = kinds[(i/2)%4], i%4 == 2, true, true
 			c.add(ctx, k)
 		}
 	}
@@ -123,6 +116,17 @@ func (c *crew) list() []*client {
 	return append([]*client(nil), c.clients...)
 }
 
+// signIns is how many connections the clients that stay have signed in on.
+func (c *crew) signIns() int {
+	n := 0
+	for _, k := range c.list() {
+		k.mu.Lock()
+		n += k.sessions
+		k.mu.Unlock()
+	}
+	return n
+}
+
 // fresh lets a user sign in with a new device, which then stays, and returns when the server said yes. There are few.
 func (c *crew) fresh(ctx context.Context, r *rand.Rand) {
 	n := len(c.list())
@@ -130,11 +134,11 @@ func (c *crew) fresh(ctx context.Context, r *rand.Rand) {
 		return
 	}
 	k := newClient(c, userName(r.IntN(userCount)), n)
-	k.udp, k.outbound = r.IntN(2) == 0, r.IntN(2) == 0
+	k.kind, k.outbound = kinds[r.IntN(4)], r.IntN(2) == 0
 	c.add(ctx, k)
 	select {
 	case <-c.here:
-	case <-time.After(3 * time.Second): // it goes on trying
+	case <-time.After(4 * time.Second): // it goes on trying
 	case <-ctx.Done():
 	}
 }

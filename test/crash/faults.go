@@ -21,22 +21,33 @@ import (
 type fault struct {
 	name, about string
 	disk        bool // wants a file system of its own
+	build       build
 	needs       func(*run) string
 	round       func(ctx context.Context, x *run, i int) (note string, err error)
 }
 
+// build is which server a fault needs.
+type build struct {
+	points bool // with points, traces and small checkpoints
+	clock  bool // with a clock that can be moved
+}
+
 // faults are all, in the order of their likelihood.
 var faults = []fault{
-	{"kill", "kill -9 at a random moment, also while it starts", false, nil, killRound},
-	{"stop", "SIGSTOP for 5 s, every third time for 30 s", false, nil, stopRound},
-	{"lock", "another process locks the database for 3 s, every third time for 30 s", false, onSQLite, lockRound},
-	{"full", "the disk is full for some seconds, every third time with kill -9", true, onDisk, fullRound},
-	{"eio", "fdatasync and fsync fail with EIO: once, now and then, or from some time on", false, needsStrace, eioRound},
-	{"power", "power loss: everything that was not synced is gone", true, onDisk, powerRound},
-	{"torn", "kill -9, and half a write at the end of the log's WAL", false, onSQLite, tornRound},
-	{"flip", "kill -9, and flipped bytes in the log's WAL, on a copy: what is damaged must be said", false, onSQLite, flipRound},
-	{"storm", "all connections break at once, and a hundred more come", false, nil, stormRound},
-	{"postgres", "PostgreSQL crashes and is away for 20 s, every third time for 60 s", false, onPostgres, postgresRound},
+	{"kill", "kill -9 at a random moment, also while it starts", false, build{}, nil, killRound},
+	{"points", "the server kills itself at each of the named points inside commit, delivery and checkpoint", false, build{points: true}, nil, pointRound},
+	{"replay", "power loss at every k-th write and sync of a trace, -points k", false, build{points: true}, onSQLite, replayRound},
+	{"stop", "SIGSTOP for 5 s, every third time for 30 s", false, build{}, nil, stopRound},
+	{"lock", "another process locks the database for 3 s, every third time for 30 s", false, build{}, onSQLite, lockRound},
+	{"killlock", "kill -9 while the database is locked, or just after", false, build{}, onSQLite, killLockRound},
+	{"full", "the disk is full for some seconds, every third time with kill -9", true, build{}, onDisk, fullRound},
+	{"eio", "fdatasync and fsync fail with EIO: once, now and then, or from some time on", false, build{}, needsStrace, eioRound},
+	{"power", "power loss: everything that was not synced is gone", true, build{}, onDisk, powerRound},
+	{"torn", "kill -9, and half a write at the end of the log's WAL", false, build{}, onSQLite, tornRound},
+	{"flip", "kill -9, and flipped bytes in WAL and database, on copies: nothing damaged is shown, what is missing is said", false, build{}, onSQLite, flipRound},
+	{"clock", "the wall clock is set an hour ahead and back, with and without kill -9", false, build{clock: true}, nil, clockRound},
+	{"storm", "all connections break at once, and a hundred more come", false, build{}, nil, stormRound},
+	{"postgres", "PostgreSQL crashes and is away for 60 s; or is killed with -9 and is back after some seconds", false, build{}, onPostgres, postgresRound},
 }
 
 func choose(names string) ([]fault, error) {
@@ -179,28 +190,64 @@ func lockRound(ctx context.Context, x *run, i int) (string, error) {
 	if i%3 == 2 {
 		d = 30 * time.Second
 	}
-	db, err := sql.Open("sqlite", filepath.Join(x.server.data, "log.db")+"?_pragma=busy_timeout(5000)")
+	free, err := x.lockLog(ctx)
 	if err != nil {
-		return "", fmt.Errorf("crash: %w", err)
-	}
-	defer db.Close()
-	c, err := db.Conn(ctx)
-	if err != nil {
-		return "", fmt.Errorf("crash: %w", err)
-	}
-	defer c.Close()
-	if _, err := c.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return "", fmt.Errorf("crash: locking the database: %w", err)
+		return "", err
 	}
 	note, err := x.count(func() error {
 		pause(ctx, d)
-		_, err := c.ExecContext(ctx, "ROLLBACK")
-		return err
+		return free()
 	})
 	if err != nil {
 		return note, fmt.Errorf("crash: %w", err)
 	}
 	return fmt.Sprintf("locked for %v: %s", d, note), x.alive()
+}
+
+// killLockRound kills the server while another process has the database, or just after: outcomes of deliveries that it could not
+// record wait for another try then.
+func killLockRound(ctx context.Context, x *run, i int) (string, error) {
+	pause(ctx, x.between(200*time.Millisecond, 600*time.Millisecond))
+	free, err := x.lockLog(ctx)
+	if err != nil {
+		return "", err
+	}
+	locked, after := x.between(300*time.Millisecond, 2500*time.Millisecond), time.Duration(0)
+	pause(ctx, locked)
+	if i%3 == 0 {
+		x.server.kill()
+		err = free()
+	} else {
+		if err = free(); err == nil {
+			after = x.between(0, 1100*time.Millisecond)
+			pause(ctx, after)
+			x.server.kill()
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	took, err := x.again(ctx)
+	return fmt.Sprintf("locked for %v, killed %v after; back after %v", locked.Round(time.Millisecond), after.Round(time.Millisecond), took), err
+}
+
+// lockLog takes the write lock of the log's database, and returns what gives it back.
+func (x *run) lockLog(ctx context.Context) (func() error, error) {
+	db, err := sql.Open("sqlite", filepath.Join(x.server.data, "log.db")+"?_pragma=busy_timeout(5000)")
+	if err != nil {
+		return nil, fmt.Errorf("crash: %w", err)
+	}
+	c, err := db.Conn(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("crash: %w", err), db.Close())
+	}
+	if _, err := c.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return nil, errors.Join(fmt.Errorf("crash: locking the database: %w", err), c.Close(), db.Close())
+	}
+	return func() error {
+		_, err := c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+		return errors.Join(err, c.Close(), db.Close())
+	}, nil
 }
 
 func fullRound(ctx context.Context, x *run, i int) (string, error) {
@@ -340,70 +387,6 @@ func usedWAL(f *os.File) (int64, error) {
 	}
 }
 
-// flipRound damages what was synced, which no program can promise to survive. It is done to a copy; the server on the copy
-// must say that something is missing, in its log or by not starting.
-func flipRound(ctx context.Context, x *run, _ int) (string, error) {
-	pause(ctx, x.between(300*time.Millisecond, 1500*time.Millisecond))
-	x.server.kill()
-	before := x.ledger.snapshot(nil)
-	copied := filepath.Join(x.dir, "flipped")
-	if err := errors.Join(os.RemoveAll(copied), tool(ctx, "cp", "-a", x.server.data, copied)); err != nil {
-		return "", fmt.Errorf("crash: %w", err)
-	}
-	if _, err := x.again(ctx); err != nil {
-		return "", err
-	}
-	f, err := os.OpenFile(x.walOf(copied), os.O_RDWR, 0)
-	if err != nil {
-		return "", fmt.Errorf("crash: %w", err)
-	}
-	defer f.Close()
-	end, err := usedWAL(f)
-	if err != nil || end <= 32 {
-		return "the WAL is empty", err
-	}
-	at := max(32, end-1-x.rand.Int64N(min(end-32, 40*4120)))
-	b := []byte{0}
-	if _, err = f.ReadAt(b, at); err == nil {
-		b[0] ^= 0xff
-		_, err = f.WriteAt(b, at)
-	}
-	if err != nil {
-		return "", fmt.Errorf("crash: %w", err)
-	}
-	note := fmt.Sprintf("byte %d of %d", at, end)
-	place := filepath.Join(x.dir, "flip")
-	if err := errors.Join(os.RemoveAll(place), os.Mkdir(place, 0o700)); err != nil {
-		return note, fmt.Errorf("crash: %w", err)
-	}
-	other, err := newServer(x.server.program, place, copied, "")
-	if err != nil {
-		return note, err
-	}
-	if err := other.start(ctx); err != nil {
-		return note + ", refuses to start: " + other.tail(), nil //nolint:nilerr // that is saying it
-	}
-	defer other.kill()
-	archive, err := other.archive(ctx, 0)
-	if err != nil {
-		return note, err
-	}
-	before.Archive = archive
-	gone := 0
-	for _, w := range check(before).Violations {
-		if w.Rule == ruleAcknowledged {
-			gone++
-		}
-	}
-	said := strings.Contains(other.tail(), "level=ERROR") || strings.Contains(other.tail(), "level=WARN")
-	note += fmt.Sprintf(", %d acknowledged messages gone, said so: %v", gone, said)
-	if gone > 0 && !said {
-		x.printf("  VIOLATION damaged WAL: %d acknowledged messages are gone and the server does not say so (%s)\n", gone, note)
-		x.silent++
-	}
-	return note, nil
-}
-
 func stormRound(ctx context.Context, x *run, i int) (string, error) {
 	pause(ctx, x.between(200*time.Millisecond, time.Second))
 	var wg sync.WaitGroup
@@ -419,7 +402,7 @@ func stormRound(ctx context.Context, x *run, i int) (string, error) {
 	for n := range 100 {
 		k := newClient(x.crew, userName(n%userCount), 1000+100*i+n)
 		wg.Go(func() {
-			l, err := dial(storm, false, x.server.tcp, x.crew.next(), x.crew.life, k.ignore)
+			l, err := dial(storm, kinds[[]int{0, 2, 3}[n%3]], x.server.addrs[kinds[[]int{0, 2, 3}[n%3]]], x.crew.next(), x.crew.life, k.ignore)
 			if err != nil {
 				return
 			}

@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/parley-im/parley/wire/sip"
 )
@@ -29,9 +33,9 @@ var (
 type link struct {
 	number int // unique in the run
 	life   func() int
-	udp    bool
+	kind   string // one of kinds
 	conn   net.Conn
-	local  string
+	local  string                                 // host and port of our end; of a WebSocket a name that nobody finds (RFC 7118 §5)
 	take   func(*link, *sip.Message) *sip.Message // answers a request
 	gone   chan struct{}                          // closed when the socket is
 
@@ -41,24 +45,77 @@ type link struct {
 	writing sync.Mutex // keeps messages whole, and the order of those that are numbered while it is held
 }
 
+// kinds are the transports that clients speak.
+var kinds = []string{"tcp", "udp", "tls", "wss"}
+
+// anyServer trusts any certificate: the server under test has made its own.
+var anyServer = &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12} //nolint:gosec // see above
+
 // dial opens a socket. Take is called for each request, in order, and returns the response to send.
-func dial(ctx context.Context, udp bool, addr string, number int, life func() int, take func(*link, *sip.Message) *sip.Message) (*link, error) {
-	network := "tcp"
-	if udp {
-		network = "udp"
-	}
-	c, err := (&net.Dialer{Timeout: 2 * time.Second}).DialContext(ctx, network, addr)
+func dial(ctx context.Context, kind, addr string, number int, life func() int, take func(*link, *sip.Message) *sip.Message) (*link, error) {
+	c, err := reach(ctx, kind, addr)
 	if err != nil {
 		return nil, err
 	}
-	l := &link{number: number, life: life, udp: udp, conn: c, local: c.LocalAddr().String(), take: take,
-		gone: make(chan struct{}), pending: map[string]chan *sip.Message{}}
-	if !udp {
+	l := &link{number: number, life: life, kind: kind, conn: c, take: take, gone: make(chan struct{}), pending: map[string]chan *sip.Message{}}
+	if l.local = c.LocalAddr().String(); kind == "wss" {
+		l.local = unique() + ".invalid"
+	}
+	if !l.udp() {
 		now := life() // a connection is to one process
 		l.life = func() int { return now }
 	}
 	go l.read()
 	return l, nil
+}
+
+func reach(ctx context.Context, kind, addr string) (net.Conn, error) {
+	d := &net.Dialer{Timeout: 2 * time.Second}
+	switch kind {
+	case "tls":
+		short, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		return (&tls.Dialer{NetDialer: d, Config: anyServer}).DialContext(short, "tcp", addr)
+	case "wss":
+		short, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		transport := &http.Transport{TLSClientConfig: anyServer.Clone(), DialContext: d.DialContext, DisableKeepAlives: true}
+		c, resp, err := websocket.Dial(short, "wss://"+addr+"/sip", &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, Subprotocols: []string{"sip"}})
+		if err != nil {
+			return nil, err
+		}
+		if resp.Body != nil {
+			_ = resp.Body.Close() // it belongs to the connection now
+		}
+		c.SetReadLimit(1 << 20)
+		return cut{websocket.NetConn(context.WithoutCancel(ctx), c, websocket.MessageText), c}, nil
+	}
+	return d.DialContext(ctx, kind, addr)
+}
+
+// cut is a WebSocket that is closed without saying goodbye.
+type cut struct {
+	net.Conn
+	c *websocket.Conn
+}
+
+func (c cut) Close() error { return c.c.CloseNow() }
+
+// udp says that nobody tells us when the server has gone, and that requests are repeated until they are answered.
+func (l *link) udp() bool { return l.kind == "udp" }
+
+// via is the name of the transport in Via.
+func (l *link) via() string { return strings.ToUpper(l.kind) }
+
+// param is the name of the transport in a Contact (RFC 3261 §26.2.2, RFC 7118 §5.2).
+func (l *link) param() string {
+	switch l.kind {
+	case "udp":
+		return ""
+	case "wss":
+		return ";transport=ws"
+	}
+	return ";transport=" + l.kind
 }
 
 // close ends the link and waits until nothing more comes from it.
@@ -74,11 +131,11 @@ func (l *link) read() {
 	for {
 		n, err := l.conn.Read(buf)
 		switch {
-		case err == nil && l.udp:
+		case err == nil && l.udp():
 			l.message(buf[:n])
 		case err == nil:
 			have = l.frames(append(have, buf[:n]...))
-		case l.udp && !errors.Is(err, net.ErrClosed):
+		case l.udp() && !errors.Is(err, net.ErrClosed):
 			// The port was closed for a moment: the server is being started again. A short rest, so that it is not a busy loop.
 			time.Sleep(time.Millisecond)
 		default:
@@ -147,12 +204,8 @@ type exchange struct {
 // prepare gives the request a Via with a new branch.
 func (l *link) prepare(d *sip.Draft) *exchange {
 	x := &exchange{l: l, branch: "z9hG4bK" + unique(), answer: make(chan *sip.Message, 1)}
-	kind := "TCP"
-	if l.udp {
-		kind = "UDP"
-	}
 	d.Remove(sip.HVia)
-	d.Prepend(sip.HVia, fmt.Sprintf("SIP/2.0/%s %s;branch=%s;rport", kind, l.local, x.branch))
+	d.Prepend(sip.HVia, fmt.Sprintf("SIP/2.0/%s %s;branch=%s;rport", l.via(), l.local, x.branch))
 	x.bytes = d.Bytes()
 	l.mu.Lock()
 	l.pending[x.branch] = x.answer
@@ -173,7 +226,7 @@ func (x *exchange) wait(ctx context.Context) (*sip.Message, error) {
 	end := time.NewTimer(timerF)
 	defer end.Stop()
 	interval := timerF
-	if x.l.udp {
+	if x.l.udp() {
 		interval = timerT1
 	}
 	again := time.NewTimer(interval)
@@ -204,7 +257,7 @@ func (x *exchange) wait(ctx context.Context) (*sip.Message, error) {
 // do sends a request and returns the final answer.
 func (l *link) do(ctx context.Context, d *sip.Draft) (*sip.Message, error) {
 	x := l.prepare(d)
-	if err := x.send(); err != nil && !l.udp {
+	if err := x.send(); err != nil && !l.udp() {
 		return nil, errGone
 	}
 	return x.wait(ctx)

@@ -25,6 +25,9 @@ type options struct {
 	rate    int
 	control string
 	keep    bool
+	points  int           // a replay cuts the power at every so many operations
+	traced  time.Duration // how long it records
+	builds  string        // folder for the built servers; "" for that of the run
 }
 
 // errLoss is what a run ends with that found a violation.
@@ -32,7 +35,7 @@ var errLoss = errors.New("crash: something was lost, or done that was refused")
 
 func main() {
 	o := options{}
-	flag.IntVar(&o.rounds, "rounds", 30, "rounds of each fault")
+	flag.IntVar(&o.rounds, "rounds", 30, "rounds of each fault; in a plan, of kill")
 	flag.IntVar(&o.every, "every", 5, "rounds between two judgements")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano())%1_000_000, "of the schedule")
 	flag.StringVar(&o.faults, "fault", "kill", "what to break, in turn: names with commas, or list")
@@ -40,6 +43,10 @@ func main() {
 	flag.IntVar(&o.rate, "rate", 300, "messages a second that are offered")
 	flag.StringVar(&o.control, "control", "", "build a server that breaks its promise, and want it found: late or nosync")
 	flag.BoolVar(&o.keep, "keep", false, "keep the folder of the run, even if nothing was lost")
+	flag.IntVar(&o.points, "points", 20, "a replay cuts the power at every so many writes and syncs")
+	flag.DurationVar(&o.traced, "traced", 6*time.Second, "how long a replay records the writes of the server under load")
+	kind := flag.String("plan", "", "run everything and print a table: full (about half an hour) or short (under two minutes)")
+	out := flag.String("json", "", "write the table of a plan to this file as well")
 	judge := flag.String("check", "", "only judge the files in this folder")
 	flag.Parse()
 
@@ -49,12 +56,14 @@ func main() {
 	switch {
 	case *judge != "":
 		err = judgeFiles(*judge, os.Stdout)
+	case *kind != "":
+		err = runPlan(ctx, *kind, o, *out, os.Stdout)
 	case o.faults == "list":
 		for _, f := range faults {
 			fmt.Printf("%-10s %s\n", f.name, f.about)
 		}
 	default:
-		err = crash(ctx, o, os.Stdout)
+		_, err = crash(ctx, o, os.Stdout)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -92,23 +101,37 @@ type run struct {
 	crew   *crew
 	ledger *ledger
 	rand   *rand.Rand
+	clock  time.Duration // by which the server's wall clock is wrong
 
 	archive []record // so far
-	self    int      // processes that ended by themselves
-	silent  int      // times that the server did not say what was missing from a damaged log
+	tally
+}
+
+// tally is what is counted in a run.
+type tally struct {
+	done    map[string]int // rounds, by fault
+	left    map[string]string
+	last    verdict        // the latest judgement
+	self    int            // processes that ended by themselves
+	silent  int            // times that the server showed damage, or did not say what was missing from a damaged log
+	hits    map[string]int // times that a point killed the server
+	cuts    int            // folders that a replay opened
+	broken  int            // and in which something was missing
+	patient time.Duration  // the longest that it took until all was at rest
 }
 
 func (x *run) printf(format string, args ...any) { fmt.Fprintf(x.out, format, args...) }
 
 // crash does the whole work of the command.
-func crash(ctx context.Context, o options, out io.Writer) (err error) {
+func crash(ctx context.Context, o options, out io.Writer) (t tally, err error) {
 	list, err := choose(o.faults)
 	if err != nil {
-		return err
+		return t, err
 	}
-	x := &run{o: o, out: out, rand: rand.New(rand.NewPCG(o.seed, 1))} //nolint:gosec // a schedule
+	x := &run{o: o, out: out, rand: rand.New(rand.NewPCG(o.seed, 1)), //nolint:gosec // a schedule
+		tally: tally{done: map[string]int{}, left: map[string]string{}, hits: map[string]int{}}}
 	if x.dir, err = os.MkdirTemp("", "parley-crash-"); err != nil {
-		return fmt.Errorf("crash: %w", err)
+		return t, fmt.Errorf("crash: %w", err)
 	}
 	x.printf("faults %s, %d rounds each, seed %d, %s, folder %s\n", o.faults, o.rounds, o.seed, o.db, x.dir)
 	defer func() {
@@ -120,26 +143,44 @@ func crash(ctx context.Context, o options, out io.Writer) (err error) {
 	}()
 	if err := x.begin(ctx, list); err != nil {
 		x.end()
-		return err
+		return x.tally, err
 	}
 	err = x.work(ctx, list)
 	x.end()
-	if o.control == "" || ctx.Err() != nil {
-		return err
+	if len(x.hits) > 0 {
+		x.printf("points:\n%s", x.pointTable())
+	}
+	if o.control == "" || ctx.Err() != nil || len(x.left) > 0 {
+		return x.tally, err
 	}
 	switch {
 	case errors.Is(err, errLoss):
 		x.printf("control %s: the loss was found, as it must be\n", o.control)
-		return nil
+		return x.tally, nil
 	case err == nil:
-		return fmt.Errorf("crash: control %s: the checker found nothing, so it proves nothing", o.control)
+		return x.tally, fmt.Errorf("crash: control %s: the checker found nothing, so it proves nothing", o.control)
 	}
-	return err
+	return x.tally, err
 }
 
 // begin builds and starts everything.
 func (x *run) begin(ctx context.Context, list []fault) error {
-	program, err := build(ctx, x.dir, x.o.control)
+	var tags []string
+	var want build
+	for _, f := range list {
+		want.points, want.clock = want.points || f.build.points, want.clock || f.build.clock
+	}
+	if want.points {
+		tags = append(tags, instrumented)
+	}
+	if x.o.control != "" {
+		tags = append(tags, "crash_"+x.o.control)
+	}
+	builds := x.o.builds
+	if builds == "" {
+		builds = x.dir
+	}
+	program, err := compile(ctx, builds, tags, want.clock)
 	if err != nil {
 		return err
 	}
@@ -162,6 +203,15 @@ func (x *run) begin(ctx context.Context, list []fault) error {
 	}
 	if x.server, err = newServer(program, x.dir, data, x.url); err != nil {
 		return err
+	}
+	if want.points {
+		x.server.always = append(x.server.always, smallCheckpoints)
+	}
+	if want.clock {
+		x.server.always = append(x.server.always, envClock+"="+filepath.Join(x.dir, "clock"))
+		if err := x.setClock(0); err != nil {
+			return err
+		}
 	}
 	if err := x.server.start(ctx); err != nil {
 		return err
@@ -193,6 +243,7 @@ func (x *run) work(ctx context.Context, list []fault) error {
 		if f.needs != nil {
 			if why := f.needs(x); why != "" {
 				x.printf("%-8s left out: %s\n", f.name, why)
+				x.left[f.name] = why
 				continue
 			}
 		}
@@ -201,8 +252,9 @@ func (x *run) work(ctx context.Context, list []fault) error {
 			x.crew.work()
 			note, err := f.round(live, x, i)
 			if err != nil {
-				return fmt.Errorf("%s, round %d: %w", f.name, i+1, err)
+				return fmt.Errorf("%s, round %d: %s: %w", f.name, i+1, note, err)
 			}
+			x.done[f.name]++
 			x.printf("%-8s %3d  %5.1f s  %s\n", f.name, i+1, time.Since(began).Seconds(), note)
 			if (i+1)%x.o.every == 0 || i+1 == x.o.rounds {
 				if err := x.judge(live); err != nil {
@@ -211,11 +263,11 @@ func (x *run) work(ctx context.Context, list []fault) error {
 			}
 		}
 	}
-	return x.last(live)
+	return x.rerun(live)
 }
 
-// last stops the server gently, starts it again, and judges what is there then.
-func (x *run) last(ctx context.Context) error {
+// rerun stops the server gently, starts it again, and judges what is there then.
+func (x *run) rerun(ctx context.Context) error {
 	if err := x.crew.rest(ctx); err != nil {
 		return err
 	}
@@ -232,7 +284,7 @@ func (x *run) last(ctx context.Context) error {
 	if x.self > 0 {
 		x.printf("processes that ended by themselves: %d\n", x.self)
 	}
-	if x.silent > 0 {
+	if x.silent > 0 || x.broken > 0 {
 		return errLoss
 	}
 	return nil
@@ -280,6 +332,7 @@ func (x *run) judge(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+	x.last, x.patient = v, max(x.patient, time.Since(began))
 	x.printf("%s", indent(v.String()))
 	if odd := x.crew.odds(); odd != "" {
 		x.printf("  other answers so far: %s\n", odd)

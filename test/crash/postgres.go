@@ -69,12 +69,12 @@ func postgresRound(ctx context.Context, x *run, i int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	d := 20 * time.Second
-	if i%3 == 2 {
-		d = 60 * time.Second
+	d, how := 60*time.Second, syscall.SIGQUIT
+	if i%2 == 1 {
+		d, how = x.between(2*time.Second, 6*time.Second), syscall.SIGKILL
 	}
 	note, err := x.count(func() error {
-		if err := p.crash(); err != nil {
+		if err := p.crash(how); err != nil {
 			return err
 		}
 		pause(ctx, d)
@@ -83,7 +83,7 @@ func postgresRound(ctx context.Context, x *run, i int) (string, error) {
 	if err != nil {
 		return note, err
 	}
-	note = fmt.Sprintf("away for %v: %s", d, note)
+	note = fmt.Sprintf("%v, away for %v: %s", how, d.Round(time.Millisecond), note)
 	for limit := time.Now().Add(30 * time.Second); execute(ctx, x.url, "SELECT 1") != nil; {
 		if time.Now().After(limit) {
 			return note, errors.New("crash: PostgreSQL does not come back")
@@ -146,9 +146,10 @@ func findPostgres(ctx context.Context, address string) (*postmaster, error) {
 	return p, nil
 }
 
-// crash is PostgreSQL's immediate shutdown: its next start recovers from the WAL.
-func (p *postmaster) crash() error {
-	if err := syscall.Kill(p.pid, syscall.SIGQUIT); err != nil {
+// crash ends PostgreSQL: by SIGQUIT, its immediate shutdown, or by SIGKILL, after which its processes end when they notice. Its
+// next start recovers from the WAL.
+func (p *postmaster) crash(how syscall.Signal) error {
+	if err := syscall.Kill(p.pid, how); err != nil {
 		return fmt.Errorf("crash: stopping PostgreSQL: %w", err)
 	}
 	for range 500 {

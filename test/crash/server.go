@@ -31,25 +31,35 @@ type server struct {
 	program string // the built binary
 	dir     string // configuration and log
 	data    string
-	udp     string
-	tcp     string
+	addrs   map[string]string // of the listeners, by kind of link
 	metrics string
+	env     []string // for the next process only
+	always  []string // environment of each process
 	api     *parley.Client
 
 	lives atomic.Int64 // processes so far
+	since atomic.Int64 // when the last one was ready, in nanoseconds since 1970
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when the process is gone
 	err   error         // what it ended with, once ended is closed
 }
 
-// build makes the binary. Control is a build tag, or empty.
-func build(ctx context.Context, dir, control string) (string, error) {
-	program := filepath.Join(dir, "parley")
-	args := []string{"build", "-o", program}
-	if control != "" {
-		args = append(args, "-tags", "crash_"+control)
+// compile makes the binary with build tags. clock gives it one that we can move.
+func compile(ctx context.Context, dir string, tags []string, clock bool) (string, error) {
+	program := filepath.Join(dir, strings.Join(append([]string{"parley"}, tags...), "-"))
+	args := []string{"build", "-tags", strings.Join(tags, ",")}
+	if clock {
+		program += "-clock"
+		overlay, err := clockOverlay(ctx, dir)
+		if err != nil {
+			return "", err
+		}
+		args = append(args, "-overlay", overlay)
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, "github.com/parley-im/parley/cmd/parley")...) //nolint:gosec // our own arguments
+	if _, err := os.Stat(program); err == nil {
+		return program, nil
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, "-o", program, "github.com/parley-im/parley/cmd/parley")...) //nolint:gosec // our own arguments
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("crash: building the server: %w\n%s", err, out)
@@ -59,14 +69,20 @@ func build(ctx context.Context, dir, control string) (string, error) {
 
 // newServer writes the configuration. Data is made if it is not there; url is a PostgreSQL address or empty.
 func newServer(program, dir, data, url string) (*server, error) {
-	s := &server{program: program, dir: dir, data: data}
-	var err error
-	if s.udp, err = freeAddr("udp"); err == nil {
-		if s.tcp, err = freeAddr("tcp"); err == nil {
-			s.metrics, err = freeAddr("tcp")
+	s := &server{program: program, dir: dir, data: data, addrs: map[string]string{}}
+	for _, kind := range kinds {
+		network := "tcp"
+		if kind == "udp" {
+			network = kind
 		}
+		addr, err := freeAddr(network)
+		if err != nil {
+			return nil, err
+		}
+		s.addrs[kind] = addr
 	}
-	if err != nil {
+	var err error
+	if s.metrics, err = freeAddr("tcp"); err != nil {
 		return nil, err
 	}
 	// Devices that fall off and come back from another port leave registrations behind, more than a user may have.
@@ -76,9 +92,9 @@ log = "info"
 [sip]
 udp = [%q]
 tcp = [%q]
-tls = []
+tls = [%q]
 [http]
-listen = ""
+listen = %q
 [metrics]
 listen = %q
 [store]
@@ -89,7 +105,7 @@ rate = 0
 unproven_rate = 100000
 [register]
 bindings = 1000
-`, data, domain, s.udp, s.tcp, s.metrics, url)
+`, data, domain, s.addrs["udp"], s.addrs["tcp"], s.addrs["tls"], s.addrs["wss"], s.metrics, url)
 	if err := os.WriteFile(filepath.Join(dir, "parley.toml"), []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("crash: %w", err)
 	}
@@ -126,6 +142,8 @@ func (s *server) start(ctx context.Context, before ...string) error {
 	fmt.Fprintf(log, "--- life %d\n", s.lives.Load())
 	cmd := exec.Command(args[0], args[1:]...) //nolint:gosec // our own arguments
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(append(os.Environ(), s.always...), s.env...)
+	s.env = nil
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it does not outlive us
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("crash: starting the server: %w", err)
@@ -152,6 +170,7 @@ func (s *server) waitReady(ctx context.Context) error {
 			return fmt.Errorf("crash: the server does not get ready within %v\n%s", startLimit, s.tail())
 		}
 	}
+	s.since.Store(time.Now().UnixNano())
 	return nil
 }
 
@@ -168,13 +187,18 @@ func (s *server) ready() bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// tail is the end of the server's log.
-func (s *server) tail() string {
+// text is the server's log, of all lives.
+func (s *server) text() string {
 	text, err := os.ReadFile(filepath.Join(s.dir, "server.log"))
 	if err != nil {
 		return err.Error()
 	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return string(text)
+}
+
+// tail is the end of it.
+func (s *server) tail() string {
+	lines := strings.Split(strings.TrimSpace(s.text()), "\n")
 	return strings.Join(lines[max(0, len(lines)-12):], "\n")
 }
 
