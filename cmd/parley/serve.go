@@ -25,6 +25,7 @@ func (serveCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	go tendHeap(a.ctx) // ends with the process
 	return s.Serve(a.ctx)
 }
 
