@@ -146,6 +146,10 @@ func (r *Reader) attribute() bool {
 		}
 	}
 	r.raw = append(r.raw, rawAttr{prefix, local, r.Content})
+	if len(r.binds) >= MaxBindings && (prefix == "xmlns" || prefix == "" && local == "xmlns") {
+		r.failAs(xmlsafe.ErrTooMany, "more than %d namespaces", MaxBindings)
+		return false
+	}
 	switch {
 	case prefix == "xmlns":
 		if r.Content == "" {

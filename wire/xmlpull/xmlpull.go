@@ -30,6 +30,9 @@ import (
 // XMLNamespace is what the prefix "xml" stands for, as in xml:lang.
 const XMLNamespace = "http://www.w3.org/XML/1998/namespace"
 
+// MaxBindings is how many namespace declarations may be in force at one place: every name has to be looked up among them.
+const MaxBindings = 128
+
 // Limits bound a document. The limits of xmlsafe on attributes and names always hold.
 type Limits struct {
 	Bytes    int // of the document

@@ -98,6 +98,22 @@ func attrs(n int) string {
 	return b.String() + "/>"
 }
 
+// spaces has n namespaces in force in its innermost element, and forgot as many outside of it.
+func spaces(n int) string {
+	inner, tail := "", ""
+	for i := range n {
+		if i%32 == 0 {
+			inner += "<a"
+			tail += "</a>"
+		}
+		inner += fmt.Sprintf(` xmlns:p%d="u"`, i)
+		if i%32 == 31 || i == n-1 {
+			inner += ">"
+		}
+	}
+	return "<r>" + strings.Repeat(`<a xmlns="u"/>`, n) + inner + tail + "</r>"
+}
+
 var documents = []struct {
 	name, doc string
 	want      error
@@ -165,6 +181,8 @@ var documents = []struct {
 	{"attributes at limit", attrs(xmlsafe.MaxAttributes), nil},
 	{"attributes over limit", attrs(xmlsafe.MaxAttributes + 1), xmlsafe.ErrTooMany},
 	{"attribute flood", attrs(2000), xmlsafe.ErrTooMany},
+	{"namespaces at limit", spaces(MaxBindings), nil},
+	{"namespaces over limit", spaces(MaxBindings + 1), xmlsafe.ErrTooMany},
 	{"name at limit", "<" + strings.Repeat("a", xmlsafe.MaxName) + "/>", nil},
 	{"name over limit", "<" + strings.Repeat("a", xmlsafe.MaxName+1) + "/>", xmlsafe.ErrTooMany},
 	{"element flood", "<r>" + strings.Repeat("<a/>", xmlsafe.MaxElements) + "</r>", xmlsafe.ErrTooMany},
