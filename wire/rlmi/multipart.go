@@ -124,13 +124,17 @@ func part(content []byte) (Part, error) {
 			return p, fmt.Errorf("%w: a part without an end of its headers", ErrFormat)
 		}
 		// A line that begins with space belongs to the one before.
-		for len(bytes.TrimSpace(line)) > 0 && len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') {
+		filled := len(bytes.TrimSpace(line)) > 0
+		for folded := false; filled && len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t'); folded = true {
+			if !folded {
+				line = bytes.Clone(line)
+			}
 			var more []byte
 			more, rest, _ = bytes.Cut(rest, []byte("\n"))
 			if size-len(rest) > maxHead {
 				return p, fmt.Errorf("%w: a part without an end of its headers", ErrFormat)
 			}
-			line = append(append(line[:len(line):len(line)], ' '), more...)
+			line = append(append(line, ' '), more...)
 		}
 		content = rest
 		text := string(bytes.TrimSpace(line))
