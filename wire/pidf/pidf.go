@@ -22,6 +22,12 @@
 //
 // Activities, moods, methods and other enumerated values that their RFC does not list are written as elements of this
 // namespace too, because the schemas leave no other place for them.
+//
+// # Where RFCs contradict themselves
+//
+// Documents are valid by the schemas, but for four things that the text of the RFCs defines and their schemas forgot:
+// the activity lunch (RFC 4480 §3.2), spheres by free text (RFC 4480 §4), the language of display names (RFC 4482
+// §3.2) and higherthan (RFC 5196 §3.2.15.2).
 package pidf
 
 import (
@@ -225,19 +231,22 @@ const maxRTT = time.Minute
 // A missing one is made from the kind and the place of its element; the later one of two that are equal gets a suffix.
 // Parse has done this already.
 func (p *Presence) Normalize() {
-	seen := make(map[string]bool, len(p.Tuples)+len(p.Persons)+len(p.Devices))
+	// How many there were of each; it is where the search for a free suffix begins.
+	seen := make(map[string]int, len(p.Tuples)+len(p.Persons)+len(p.Devices))
 	fix := func(id *string, kind string, i int) {
-		s := *id
-		if s == "" {
-			s = kind + strconv.Itoa(i+1)
+		base := *id
+		if base == "" {
+			base = kind + strconv.Itoa(i+1)
 		}
-		if !xmlpull.IsName(s) {
-			s = string(appendID(nil, s))
+		if !xmlpull.IsName(base) {
+			base = string(appendID(nil, base))
 		}
-		for base, n := s, 2; seen[s]; n++ {
-			s = base + "." + strconv.Itoa(n)
+		s := base
+		for seen[s] > 0 {
+			seen[base]++
+			s = base + "." + strconv.Itoa(seen[base])
 		}
-		seen[s] = true
+		seen[s] = 1
 		*id = s
 	}
 	for i := range p.Tuples {

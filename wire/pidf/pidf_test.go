@@ -440,3 +440,37 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+// What the schema of RFC 4480 §5.1 allows in a set, whatever is put into it.
+func TestSets(t *testing.T) {
+	text := func(s string) []Note { return []Note{{"", s}} }
+	for _, r := range []struct {
+		kind *setKind
+		set  *Set
+		want string
+	}{
+		{&activityKind, nil, ``},
+		{&activityKind, &Set{}, `<r:activities></r:activities>`},
+		{&activityKind, values("unknown"), `<r:activities><r:unknown/></r:activities>`},
+		{&activityKind, values("unknown", "busy", "knitting", "<"), `<r:activities><r:busy/><p:knitting/></r:activities>`},
+		{&activityKind, &Set{Values: []string{"unknown"}, Other: text("x")}, `<r:activities><r:other>x</r:other></r:activities>`},
+		{&moodKind, &Set{}, ``},
+		{&moodKind, &Set{Notes: text("x")}, `<r:mood><r:note>x</r:note><r:unknown/></r:mood>`},
+		{&moodKind, values("sad", "unknown", "happy"), `<r:mood><r:sad/><r:happy/></r:mood>`},
+		{&placeKind, &Set{Values: []string{"office"}, Other: text("x")}, `<r:place-type><lt:office/></r:place-type>`},
+		{&placeKind, &Set{Other: []Note{{"", "x"}, {"", "y"}}}, `<r:place-type><r:other>x</r:other></r:place-type>`},
+		{&privacyKind, values("video", "mine", "audio"), `<r:privacy><r:audio/><r:video/><p:mine/></r:privacy>`},
+		{&privacyKind, &Set{Other: text("x")}, `<r:privacy></r:privacy>`},
+		{&relationshipKind, values("friend", "family"), `<r:relationship><r:friend/></r:relationship>`},
+		{&relationshipKind, &Set{Other: text("x")}, `<r:relationship><r:other>x</r:other></r:relationship>`},
+		{&serviceClassKind, &Set{Other: text("x")}, ``},
+		{&sphereKind, &Set{Other: text("<x>"), Notes: text("y")}, `<r:sphere>&lt;x&gt;</r:sphere>`},
+		{&sphereKind, &Set{Values: []string{"work", "home"}, Other: text("x")}, `<r:sphere><r:work/></r:sphere>`},
+	} {
+		w := writer{}
+		w.set(r.kind, r.set)
+		if string(w.b) != r.want {
+			t.Errorf("%+v: got %s, want %s", r.set, w.b, r.want)
+		}
+	}
+}

@@ -2,6 +2,8 @@ package pidf
 
 import (
 	"time"
+
+	"github.com/parley-im/parley/wire/xmlpull"
 )
 
 // Set is an enumeration of RFC 4480: activities, a mood, the type of a place, privacy, a relationship, the class of a
@@ -67,9 +69,43 @@ type Card struct {
 	DisplayNames                     []Note
 }
 
-// The kinds of sets: which values RFC 4480 §5.1 knows there.
+// setKind is what the schema (RFC 4480 §5.1) says about one kind of set.
+type setKind struct {
+	name    string
+	known   func(string) bool // values that are elements of RPID itself; others are ours
+	one     bool              // at most one value
+	must    bool              // it may not be empty
+	ordered bool              // values have an order
+	places  bool              // values are those of the registry of places
+	other   otherUse
+}
 
-// activity also lets "lunch" pass, which §3.2 defines and the schema forgot.
+// otherUse is what a kind of set does with Other.
+type otherUse uint8
+
+const (
+	besideValues    otherUse = iota // any number of other elements
+	insteadOfValues                 // one, if there are no values
+	noOther
+	asText // the text of the element itself, if there are no values
+)
+
+var (
+	activityKind     = setKind{name: "r:activities", known: isActivity}
+	moodKind         = setKind{name: "r:mood", known: isMood, must: true}
+	placeKind        = setKind{name: "r:place-type", known: isPlace, must: true, places: true, other: insteadOfValues}
+	privacyKind      = setKind{name: "r:privacy", known: isPrivacy, ordered: true, other: noOther}
+	relationshipKind = setKind{name: "r:relationship", known: isRelationship, one: true, other: insteadOfValues}
+	serviceClassKind = setKind{name: "r:service-class", known: isServiceClass, one: true, must: true, other: noOther}
+	sphereKind       = setKind{name: "r:sphere", known: isSphere, one: true, other: asText}
+)
+
+// writes says whether a value can be written; "unknown" is left for when there is nothing else.
+func (k *setKind) writes(v string) bool {
+	return v != "unknown" && (k.known(v) || xmlpull.IsName(v))
+}
+
+// isActivity also lets "lunch" pass, which §3.2 defines and the schema forgot.
 func isActivity(s string) bool {
 	switch s {
 	case "appointment", "away", "breakfast", "busy", "dinner", "holiday", "in-transit", "looking-for-work", "lunch", "meal",
@@ -92,6 +128,9 @@ func isMood(s string) bool {
 	}
 	return false
 }
+
+// privacyNames are in the order of the schema.
+var privacyNames = []string{"audio", "text", "video"}
 
 func isPrivacy(s string) bool { return s == "audio" || s == "text" || s == "video" || s == "unknown" }
 

@@ -118,9 +118,9 @@ func (t *Tuple) write(w *writer) {
 		w.b = xmlpull.AppendElement(w.b, "dm:deviceID", id)
 	}
 	w.class(t.Class)
-	w.set("r:privacy", t.Privacy, useRPID, isPrivacy)
-	w.set("r:relationship", t.Relationship, useRPID, isRelationship)
-	w.set("r:service-class", t.ServiceClass, useRPID, isServiceClass)
+	w.set(&privacyKind, t.Privacy)
+	w.set(&relationshipKind, t.Relationship)
+	w.set(&serviceClassKind, t.ServiceClass)
 	w.icon(t.StatusIcon)
 	w.userInput(&t.UserInput)
 	w.serviceCaps(t.Caps)
@@ -147,16 +147,16 @@ func (p *Person) write(w *writer) {
 	w.used |= useDM
 	w.start("dm:person", p.ID)
 	for i := range p.Activities {
-		w.set("r:activities", &p.Activities[i], useRPID, isActivity)
+		w.set(&activityKind, &p.Activities[i])
 	}
 	w.class(p.Class)
 	for i := range p.Moods {
-		w.set("r:mood", &p.Moods[i], useRPID, isMood)
+		w.set(&moodKind, &p.Moods[i])
 	}
 	w.placeIs(p.PlaceIs)
-	w.set("r:place-type", p.PlaceType, useLT, isPlace)
-	w.set("r:privacy", p.Privacy, useRPID, isPrivacy)
-	w.set("r:sphere", p.Sphere, useRPID, isSphere)
+	w.set(&placeKind, p.PlaceType)
+	w.set(&privacyKind, p.Privacy)
+	w.set(&sphereKind, p.Sphere)
 	w.icon(p.StatusIcon)
 	w.timeOffset(p.TimeOffset)
 	w.userInput(&p.UserInput)
@@ -247,7 +247,7 @@ func writable(t time.Time) bool {
 		return false
 	}
 	year := t.UTC().Year()
-	return year >= 0 && year <= 9999
+	return year >= 1 && year <= 9999
 }
 
 func (w *writer) class(s string) {
@@ -257,43 +257,88 @@ func (w *writer) class(s string) {
 	}
 }
 
-// set writes a set. Values that RPID does not define there go where others says: places have a registry of their own,
-// everything else is ours.
-func (w *writer) set(name string, s *Set, others uint8, known func(string) bool) {
+// set writes a set as the schema of its kind wants it: "unknown" only alone, one value where there is a choice of one.
+func (w *writer) set(k *setKind, s *Set) {
 	if s == nil {
+		return
+	}
+	// What there is to say: values, else other texts, else "unknown" if that is told or if something must be there.
+	values := 0
+	for _, v := range s.Values {
+		if k.writes(v) {
+			values++
+		}
+	}
+	others := s.Other
+	switch {
+	case k.other == noOther, k.other == insteadOfValues && values > 0:
+		others = nil
+	case k.other != besideValues && len(others) > 1:
+		others = others[:1]
+	}
+	nothing := values == 0 && len(others) == 0
+	unknown := nothing && (s.Has("unknown") || k.must && len(s.Notes) > 0)
+	if k.must && nothing && !unknown {
 		return
 	}
 	w.used |= useRPID
 	w.raw("<")
-	w.raw(name)
+	w.raw(k.name)
 	w.timeAttr(" from", s.From)
 	w.timeAttr(" until", s.Until)
 	w.raw(">")
-	if name != "r:sphere" {
+	if k.other != asText {
 		w.notes("r:note", s.Notes)
 	}
-	for _, v := range s.Values {
-		if known(v) {
-			w.raw("<r:")
-		} else if !xmlpull.IsName(v) {
-			continue
-		} else if others == useLT {
-			w.used |= useLT
-			w.raw("<lt:")
-		} else {
-			w.used |= useExtra
-			w.raw("<p:")
+	switch {
+	case unknown:
+		w.value(k, "unknown")
+	case k.ordered:
+		for _, v := range privacyNames {
+			if s.Has(v) {
+				w.value(k, v)
+			}
 		}
-		w.raw(v)
-		w.raw("/>")
+		for _, v := range s.Values {
+			if k.writes(v) && !k.known(v) {
+				w.value(k, v)
+			}
+		}
+	default:
+		for _, v := range s.Values {
+			if k.writes(v) {
+				w.value(k, v)
+				if k.one {
+					break
+				}
+			}
+		}
 	}
-	if name != "r:sphere" {
-		w.notes("r:other", s.Other)
-	} else if len(s.Values) == 0 && len(s.Other) > 0 {
-		// The schema has no place for other spheres; the example of RFC 4480 §4 writes them as text.
-		w.b = xmlpull.AppendText(w.b, s.Other[0].Text)
+	if k.other == asText {
+		if nothing = values == 0 && !unknown; nothing && len(s.Other) > 0 {
+			// The schema has no place for other spheres; the example of RFC 4480 §4 writes them as text.
+			w.b = xmlpull.AppendText(w.b, s.Other[0].Text)
+		}
+	} else {
+		w.notes("r:other", others)
 	}
-	w.b = xmlpull.AppendEnd(w.b, name)
+	w.b = xmlpull.AppendEnd(w.b, k.name)
+}
+
+// value writes one value as an empty element.
+func (w *writer) value(k *setKind, v string) {
+	switch {
+	case k.known(v):
+		w.raw("<r:")
+	case k.places:
+		w.used |= useLT
+		w.raw("<lt:")
+	default:
+		w.used |= useExtra
+		w.raw("<p:")
+	}
+	w.raw(v)
+	w.raw("/>")
 }
 
 func (w *writer) placeIs(p *PlaceIs) {
