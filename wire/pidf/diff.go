@@ -13,7 +13,7 @@ import (
 // without changes. When much changes, AppendFull may be shorter: the caller compares (RFC 5262 §4).
 func AppendDiff(b []byte, from, to *Presence, version uint32) []byte {
 	b = append(b, xmlpull.Header...)
-	d := differ{writer: writer{b: b}}
+	d := differ{writer{b: b}}
 	start := len(b)
 	if from.Entity != to.Entity {
 		d.raw(`<d:replace sel="*/@entity">`)
@@ -32,7 +32,17 @@ func AppendDiff(b []byte, from, to *Presence, version uint32) []byte {
 // schema: tuples, notes, then the rest.
 type differ struct {
 	writer
-	old, new writer // room to compare two items
+}
+
+// same says whether two things are written alike. The end of the output is the room for it.
+func (d *differ) same(from, to func(*writer)) bool {
+	start, used := len(d.b), d.used
+	from(&d.writer)
+	middle := len(d.b)
+	to(&d.writer)
+	equal := bytes.Equal(d.b[start:middle], d.b[middle:])
+	d.b, d.used = d.b[:start], used
+	return equal
 }
 
 // step is what happens to an item of the new list.
@@ -52,27 +62,23 @@ func diffItems[T any](d *differ, name string, from, to []T, id func(*T) string, 
 	if name != "tuple" {
 		d.used |= useDM
 	}
-	place := make(map[string]int, len(from))
-	for i := range from {
-		place[id(&from[i])] = i
-	}
 	// An item stays where it is if it comes behind the one that stayed before it; an item that moved forward is taken out
 	// and put in again.
-	steps, stays := make([]step, len(to)), make([]bool, len(from))
+	var stepRoom [16]step
+	var stayRoom [16]bool
+	steps, stays := append(stepRoom[:0], make([]step, len(to))...), append(stayRoom[:0], make([]bool, len(from))...)
+	find := finder(from, id)
 	last, first := -1, -1
 	for i := range to {
-		at, ok := place[id(&to[i])]
-		if !ok || at <= last {
+		at := find(id(&to[i]))
+		if at <= last {
 			continue
 		}
 		last, stays[at], steps[i] = at, true, replaced
 		if first < 0 {
 			first = i
 		}
-		d.old.b, d.new.b = d.old.b[:0], d.new.b[:0]
-		write(&from[at], &d.old)
-		write(&to[i], &d.new)
-		if bytes.Equal(d.old.b, d.new.b) {
+		if d.same(func(w *writer) { write(&from[at], w) }, func(w *writer) { write(&to[i], w) }) {
 			steps[i] = kept
 		}
 	}
@@ -113,6 +119,30 @@ func diffItems[T any](d *differ, name string, from, to []T, id func(*T) string, 
 	}
 }
 
+// finder tells where an identifier stands in a list, -1 for nowhere. Most lists are too short for a map to be worth it.
+func finder[T any](list []T, id func(*T) string) func(string) int {
+	if len(list) <= 16 {
+		return func(s string) int {
+			for i := range list {
+				if id(&list[i]) == s {
+					return i
+				}
+			}
+			return -1
+		}
+	}
+	place := make(map[string]int, len(list))
+	for i := range list {
+		place[id(&list[i])] = i
+	}
+	return func(s string) int {
+		if i, ok := place[s]; ok {
+			return i
+		}
+		return -1
+	}
+}
+
 func (d *differ) selector(name, id string) {
 	d.raw(` sel="*/`)
 	d.raw(name)
@@ -124,10 +154,7 @@ func (d *differ) selector(name, id string) {
 // notesDiff replaces all notes of the document when one changed: they have no names to tell them apart. It comes behind
 // the changes of tuples, so the tuples are those of to.
 func (d *differ) notesDiff(from []Note, to *Presence) {
-	d.old.b, d.new.b = d.old.b[:0], d.new.b[:0]
-	d.old.notes("note", from)
-	d.new.notes("note", to.Notes)
-	if bytes.Equal(d.old.b, d.new.b) {
+	if d.same(func(w *writer) { w.notes("note", from) }, func(w *writer) { w.notes("note", to.Notes) }) {
 		return
 	}
 	for range from {

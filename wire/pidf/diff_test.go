@@ -101,6 +101,12 @@ func TestDiffRoundTrip(t *testing.T) {
 			t.Fatalf("seed %d", seed)
 		}
 	}
+	long, other := &Presence{}, &Presence{}
+	for i := range 40 {
+		long.Tuples = append(long.Tuples, Tuple{ID: fmt.Sprintf("t%d", i), Basic: Open})
+		other.Tuples = append(other.Tuples, Tuple{ID: fmt.Sprintf("t%d", i*7%40), Basic: Closed})
+	}
+	checkDiff(t, long, other)
 	checkDiff(t, &Presence{}, everything())
 	checkDiff(t, everything(), &Presence{})
 }
