@@ -25,8 +25,8 @@ import (
 const (
 	indexBatch   = 1000                   // records read from the log at a time
 	indexPause   = 20 * time.Millisecond  // after a batch of a few
-	indexLonger  = 200 * time.Millisecond // after a batch of many
-	indexMany    = 200                    // records that are many
+	indexLonger  = 300 * time.Millisecond // after a batch of many
+	indexMany    = 16                     // records that are many
 	indexAnyway  = time.Second            // looks at the log even if nobody told it
 	recentMost   = 8192                   // records kept in memory for the indexer
 	recentMemory = 32 << 20               // bytes of them
@@ -35,41 +35,51 @@ const (
 // recent holds what has just landed, so that an indexer which keeps up need not read it back. It is a shortcut: what is not
 // here is in the log.
 type recent struct {
-	mu      sync.Mutex
-	records []*store.Record // ascending seqs without a gap
-	bytes   int
+	mu          sync.Mutex
+	first, last int64           // the seqs that it covers, without a gap; last < first: none
+	records     []*store.Record // those of them that the index files
+	bytes       int
 }
 
-func newRecent() *recent { return &recent{} }
+func newRecent() *recent { return &recent{first: 1} }
 
 // add is called by the committer. Records of one transaction have seqs without gaps.
 func (c *recent) add(records []*store.Record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n := len(c.records); n > 0 && c.records[n-1].Seq+1 != records[0].Seq {
-		c.records, c.bytes = nil, 0
+	if c.last < c.first || c.last+1 != records[0].Seq {
+		c.drop()
+		c.first = records[0].Seq
 	}
+	c.last = records[len(records)-1].Seq
 	for _, r := range records {
-		c.bytes += committer.Size(r)
+		if r.Kind != store.KindDelivery { // half of all
+			c.records = append(c.records, r)
+			c.bytes += committer.Size(r)
+		}
 	}
-	if c.records = append(c.records, records...); len(c.records) > recentMost || c.bytes > recentMemory {
-		c.records, c.bytes = nil, 0 // the indexer is behind, and will read
+	if len(c.records) > recentMost || c.bytes > recentMemory {
+		c.drop() // the indexer is behind, and will read
 	}
 }
 
-// take returns all if the first comes next after seq, else none.
-func (c *recent) take(seq int64) []*store.Record {
+// drop forgets everything. c.mu is held.
+func (c *recent) drop() { c.first, c.last, c.records, c.bytes = 1, 0, nil, 0 }
+
+// take returns what is to be filed after seq and up to last, if that is all that comes next after seq; else ok is false.
+func (c *recent) take(seq int64) (list []*store.Record, last int64, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	list := c.records
-	if len(list) == 0 {
-		return nil
+	list, last = c.records, c.last
+	ok = c.first <= seq+1 && seq < last
+	c.drop()
+	if !ok {
+		return nil, 0, false
 	}
-	c.records, c.bytes = nil, 0
-	if list[0].Seq > seq+1 || list[len(list)-1].Seq <= seq {
-		return nil
+	for len(list) > 0 && list[0].Seq <= seq {
+		list = list[1:]
 	}
-	return list[seq+1-list[0].Seq:]
+	return list, last, true
 }
 
 // index reads the log with a cursor and keeps the tables of schema/index up to date.
@@ -288,8 +298,8 @@ func (x *index) catchUp(ctx context.Context) error {
 
 // next returns the records after a seq, and the seq up to which that is all.
 func (x *index) next(ctx context.Context, after, head int64) ([]*store.Record, int64, error) {
-	if list := x.recent.take(after); list != nil {
-		return list, list[len(list)-1].Seq, nil
+	if list, last, ok := x.recent.take(after); ok {
+		return list, last, nil
 	}
 	records, err := x.log.Read(ctx, after, indexBatch)
 	if err != nil {
