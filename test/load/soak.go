@@ -38,9 +38,10 @@ type soaking struct {
 
 	people []*person // steady ones first, then those who come and go
 	steady int
-	talks  []*talk // those between steady people first
-	even   int     // of them
-	ctx    context.Context
+	talks  []*talk         // those between steady people first
+	even   int             // of them
+	ctx    context.Context // ends the clients
+	load   context.Context // ends the load
 	out    io.Writer
 
 	numbers  atomic.Int64 // of clients and calls
@@ -199,6 +200,7 @@ func (s *soaking) run(ctx context.Context) error {
 	background.Go(func() { failed <- s.sampler() })
 	stop, ended := context.WithTimeout(ctx, s.so.time)
 	defer ended()
+	s.load = stop
 	s.mix(stop, &load)
 	select {
 	case <-stop.Done():
