@@ -1,6 +1,6 @@
 # The verbs of this repository; `make` lists them. Go is enough for build and test.
 .POSIX:
-.PHONY: help build test check fuzz clients bench crash soak
+.PHONY: help build test check fuzz clients bench bench-quick microbench crash soak
 
 # How long each fuzz target runs.
 FUZZTIME = 10s
@@ -10,7 +10,7 @@ ROUNDS = 200
 SOAK = 1h
 
 help: ## list the verbs
-	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile
 
 build: ## build bin/parley
 	CGO_ENABLED=0 go build -trimpath -o bin/parley ./cmd/parley
@@ -39,8 +39,14 @@ clients: ## drive real SIP clients against the server and print the matrix
 	@if [ ! -d test/clients/node_modules/playwright-core ]; then npm ci --no-audit --no-fund --prefix test/clients; fi
 	go run ./test/clients
 
-bench: ## run the benchmarks
+microbench: ## run the benchmarks of the packages
 	go test -run '^$$' -bench . -benchmem ./...
+
+bench: ## Parley beside Kamailio, ejabberd and Prosody, 40 minutes (make bench BENCH=-update writes docs/performance.md)
+	go run ./test/bench $(BENCH)
+
+bench-quick: ## Parley alone, beside the figures committed last, in less than 3 minutes
+	go run ./test/bench -quick
 
 crash: ## kill and break the server in every way, and want nothing lost (make crash ROUNDS=20)
 	test/postgres/run test/crash/run $(ROUNDS)

@@ -30,7 +30,7 @@ func TestSmoke(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	for _, args := range [][]string{
-		{"-rounds", "0"}, {"-time", "2h"}, {"-only", "("}, {"-workers", "2,many"}, {"-workers", "0"}, {"-smoke", "-update"}, {"-quick", "-update"}, {"-only", "no such row"}, {"more"},
+		{"-rounds", "0"}, {"-time", "2h"}, {"-only", "("}, {"-workers", "2,many"}, {"-workers", "0"}, {"-smoke", "-update"}, {"-quick", "-update"}, {"-only", "no such row"}, {"-only", "tcp", "-update"}, {"more"},
 	} {
 		if _, err := parseOptions(args); err == nil {
 			t.Errorf("%v is taken", args)

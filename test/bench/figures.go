@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // metric names a figure of a row, with its unit.
@@ -87,6 +88,7 @@ func thousands(n int) string {
 
 // A book holds what was measured.
 type book struct {
+	mu      sync.Mutex                 // guards what follows while rounds go on
 	rows    map[string]map[int]figures // by row and round
 	tries   []workersTry
 	remarks []string // what the tables must say beside
@@ -103,6 +105,8 @@ type workersTry struct {
 func newBook() *book { return &book{rows: map[string]map[int]figures{}} }
 
 func (b *book) add(round int, row string, f figures) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.rows[row] == nil {
 		b.rows[row] = map[int]figures{}
 	}
@@ -122,6 +126,8 @@ func (b *book) remark(text string) bool {
 
 // broken notes that a server did not do what it should.
 func (b *book) broken(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if !slices.Contains(b.broke, text) {
 		b.broke = append(b.broke, text)
 	}

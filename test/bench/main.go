@@ -103,6 +103,8 @@ func parseOptions(args []string) (*options, error) {
 		return nil, errors.New("bench: -time and -warmup are at most an hour")
 	case o.smoke && (o.quick || o.update):
 		return nil, errors.New("bench: -smoke measures nothing that could be compared or kept")
+	case o.update && *only != "":
+		return nil, errors.New("bench: -update writes whole runs, without -only")
 	case o.quick && o.update:
 		return nil, errors.New("bench: -quick compares with what the whole run has written with -update")
 	}

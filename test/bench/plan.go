@@ -49,7 +49,8 @@ func idle(transport string) step {
 	return step{id: "idle/" + transport, users: 8000, count: []int{2000, 8000}, args: []string{"-mode", "idle"}}
 }
 
-// plan is a round. Those that are compared come one after the other.
+// plan is a round. Those that are compared come one after the other. Memory is measured on a server that has done nothing
+// before.
 func plan() []turn {
 	cold := step{id: "start/100000", users: 100_000, cold: true}
 	return []turn{
@@ -66,10 +67,10 @@ func plan() []turn {
 		{ejabberdPostgres, "xmpp", []step{closed("xmpp", 64), offered("xmpp", 1000)}},
 		{ejabberd, "xmpp", []step{closed("xmpp", 64)}},
 		{prosody, "xmpp", []step{closed("xmpp", 64), offered("xmpp", 1000)}},
-		{parley, "tcp", []step{connect("tcp"), idle("tcp")}},
+		{parley, "tcp", []step{idle("tcp"), connect("tcp")}},
 		{kamailioBare, "tcp", []step{idle("tcp")}},
-		{ejabberd, "xmpp", []step{connect("xmpp"), idle("xmpp")}},
-		{prosody, "xmpp", []step{connect("xmpp"), idle("xmpp")}},
+		{ejabberd, "xmpp", []step{idle("xmpp"), connect("xmpp")}},
+		{prosody, "xmpp", []step{idle("xmpp"), connect("xmpp")}},
 		{parley, "tls", []step{idle("tls")}},
 		{kamailioBare, "tls", []step{idle("tls")}},
 		{parley, "wss", []step{idle("wss")}},

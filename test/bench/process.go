@@ -43,6 +43,9 @@ type running struct {
 	stop    func() error
 }
 
+// ours tells whether a subject is a Parley.
+func (s *subject) ours() bool { return len(s.needs) == 0 }
+
 // missing says what to install for a subject; "" when all is there.
 func (s *subject) missing() string {
 	var packages []string
@@ -89,6 +92,8 @@ func launch(dir, name string, env []string, as *syscall.Credential, argv ...stri
 	return p, nil
 }
 
+var errKilled = errors.New("did not stop within 15 s and was killed")
+
 func (p *program) pid() int { return p.cmd.Process.Pid }
 
 // stop ends the process. What it ended with is no error of ours: some servers call a signal one.
@@ -103,7 +108,7 @@ func (p *program) stop(s syscall.Signal) error {
 	case <-limit.C:
 		_ = syscall.Kill(-p.pid(), syscall.SIGKILL)
 		<-p.ended
-		return fmt.Errorf("bench: %s did not stop within 15 s and was killed", p.name)
+		return fmt.Errorf("bench: %s %w", p.name, errKilled)
 	}
 }
 
@@ -206,5 +211,5 @@ const sipHello = "OPTIONS sip:load.test SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1:9;
 const domain = "load.test"
 
 // userName and password are those that the load tool takes for granted.
-func userName(i int) string     { return "u" + strconv.Itoa(i) }
+func userName(i int) string { return "u" + strconv.Itoa(i) }
 func password(i int) string { return "secret-" + strconv.Itoa(i) }

@@ -179,7 +179,7 @@ func (b *bench) section(w *strings.Builder, s section) {
 // baseline is the row of Parley that a row is compared with; "" for Parley's own. What carries no SIP over TCP is compared
 // with SIP over TCP.
 func (b *bench) baseline(row string, s *subject) string {
-	if s == parley || s == parleyRelay {
+	if s.ours() {
 		return ""
 	}
 	row = strings.Replace(row, "/xmpp", "/tcp", 1)
@@ -219,7 +219,7 @@ func inOrder(turns []turn, group string) []tableRow {
 					loads = append(loads, load)
 				}
 				r := tableRow{id, t.subject}
-				if t.subject == parley || t.subject == parleyRelay {
+				if t.subject.ours() {
 					byLoad[load] = slices.Insert(byLoad[load], 0, r)
 				} else {
 					byLoad[load] = append(byLoad[load], r)

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -29,18 +29,30 @@ func (b *bench) run(ctx context.Context) error {
 			return err
 		}
 	}
-	for round := 1; round <= b.o.rounds; round++ {
-		for _, t := range turns {
-			if err := b.take(ctx, round, t); ctx.Err() != nil {
-				return ctx.Err()
-			} else if err != nil {
-				b.book.broken(t.subject.name + ", " + t.transport + ": " + err.Error())
-				b.say("%s %s: %v", t.subject.id, t.transport, err)
-			}
-		}
+	atOnce := 1
+	if b.o.smoke {
+		atOnce = 4 // nothing is timed
 	}
-	return nil
+	for round := 1; round <= b.o.rounds && ctx.Err() == nil; round++ {
+		slots := make(chan struct{}, atOnce)
+		var wg sync.WaitGroup
+		for _, t := range turns {
+			slots <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-slots }()
+				if err := b.take(ctx, round, t); err != nil && ctx.Err() == nil {
+					b.book.broken(t.subject.name + ", " + t.transport + ": " + err.Error())
+					b.say("%s %s: %v", t.subject.id, t.transport, err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	return ctx.Err()
 }
+
+// maxLag is how many ms Parley's index may be behind its log at the end of a step: work left for later is not measured.
+const maxLag = 1000
 
 // take is a turn.
 func (b *bench) take(ctx context.Context, round int, t turn) error {
@@ -57,11 +69,18 @@ func (b *bench) take(ctx context.Context, round int, t turn) error {
 			if i > 0 {
 				warmup = min(warmup, time.Second) // this server has warmed up
 			}
-			figures, err := b.measure(ctx, t.transport, r, s, warmup, b.o.time)
+			length := b.o.time
+			if s.count != nil {
+				length = min(length, 2*time.Second) // memory does not change with time
+			}
+			figures, err := b.measure(ctx, t.transport, r, s, warmup, length)
 			for row, f := range figures {
 				id := row + "/" + t.subject.id
 				b.book.add(round, id, f)
 				b.say("round %d of %d  %-34s %s", round, b.o.rounds, id, f)
+				if f[lag] > maxLag && !b.o.smoke {
+					b.book.broken(fmt.Sprintf("%s: the index was %.0f ms behind the log at the end: processor time is missing", id, f[lag]))
+				}
 			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", s.id, err)
@@ -71,9 +90,22 @@ func (b *bench) take(ctx context.Context, round int, t turn) error {
 	})
 }
 
-// with starts a server in a folder of its own, and removes both at the end.
-func (b *bench) with(ctx context.Context, t turn, p *place, use func(r *running) error) (err error) {
-	if p.dir, err = os.MkdirTemp(b.dir, t.subject.id+"-"); err != nil {
+// with starts a server in a folder of its own, and removes both at the end. A port that another program has taken in the
+// last moment is no reason to give up.
+func (b *bench) with(ctx context.Context, t turn, p *place, use func(r *running) error) error {
+	for attempt := 1; ; attempt++ {
+		err := b.try(ctx, t, p, use)
+		if err == nil || attempt == 3 || !errors.Is(err, errStart) || !strings.Contains(err.Error(), "in use") {
+			return err
+		}
+	}
+}
+
+var errStart = errors.New("bench: not started")
+
+func (b *bench) try(ctx context.Context, t turn, p *place, use func(r *running) error) (err error) {
+	p.dir, err = os.MkdirTemp(b.dir, t.subject.id+"-")
+	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(p.dir)) }()
@@ -82,9 +114,16 @@ func (b *bench) with(ctx context.Context, t turn, p *place, use func(r *running)
 	}
 	r, err := t.subject.start(ctx, b, p)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errStart, err)
 	}
-	defer func() { err = errors.Join(err, r.stop()) }()
+	defer func() {
+		stopped := r.stop()
+		if errors.Is(stopped, errKilled) && !t.subject.ours() {
+			b.say("%s: %v", t.subject.id, stopped) // it may take its time; its figures are there
+			stopped = nil
+		}
+		err = errors.Join(err, stopped)
+	}()
 	return use(r)
 }
 
@@ -115,7 +154,14 @@ type memoryUse struct {
 
 // measure lets the load tool do a step. Rows are by their id without the subject; there are some even with an error.
 func (b *bench) measure(ctx context.Context, transport string, r *running, s step, warmup, length time.Duration) (map[string]figures, error) {
-	file := filepath.Join(b.dir, "figures.json")
+	f, err := os.CreateTemp(b.dir, "figures-*.json")
+	if err != nil {
+		return nil, err
+	}
+	file := f.Name()
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
 	var servers []string
 	for kind, addr := range r.addrs {
 		servers = append(servers, kind+"="+addr)
@@ -141,11 +187,11 @@ func (b *bench) measure(ctx context.Context, transport string, r *running, s ste
 		failed = fmt.Errorf("load %s: %w: %s", strings.Join(args, " "), failed, out)
 	}
 	text, err := os.ReadFile(file)
-	if err != nil {
+	if err := errors.Join(err, os.Remove(file)); err != nil || len(text) == 0 {
 		return nil, errors.Join(failed, err)
 	}
 	var list []loadResult
-	if err := errors.Join(json.Unmarshal(text, &list), os.Remove(file)); err != nil || len(list) != 1 {
+	if err := json.Unmarshal(text, &list); err != nil || len(list) != 1 {
 		return nil, errors.Join(failed, err, fmt.Errorf("bench: the load tool wrote %d rows", len(list)))
 	}
 	return s.figuresOf(&list[0]), failed
