@@ -35,8 +35,8 @@ const (
 	unhurried = 20 * time.Millisecond
 	// After a batch of a crowd the next one waits until as many have come again, but not longer than this after the last
 	// commit: a sync costs the same for one record as for a hundred.
-	crowd    = 5
-	assembly = time.Millisecond
+	crowd    = 8
+	assembly = 2 * time.Millisecond
 )
 
 // entry is one record on its way into the log.
