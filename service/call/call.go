@@ -297,7 +297,7 @@ func (s *Service) done(c *call, o route.Outcome) {
 		s.hungUp(c)
 		return
 	}
-	s.alive(c, o.Message)
+	s.alive(c)
 }
 
 func refuseUnrecorded(r *route.Request) {

@@ -33,7 +33,7 @@ func (s *Service) InDialog(r *route.Request) {
 	}
 	s.o.Forward.ForwardInDialog(r, route.Options{OnResponse: func(resp *sip.Message, _ route.Target) {
 		if status := resp.Status(); status >= 200 && status < 300 {
-			s.alive(c, resp)
+			s.alive(c)
 		}
 	}})
 }
@@ -67,12 +67,10 @@ func (s *Service) hungUp(c *call) {
 }
 
 // alive starts the clock of a call again: it ends when no refresh comes in time (RFC 4028 §10).
-func (s *Service) alive(c *call, resp *sip.Message) {
-	limit := s.o.MaxSilence
-	value, _, _ := strings.Cut(resp.Get(sip.HSessionExpires), ";")
-	if seconds, err := strconv.ParseUint(strings.TrimSpace(value), 10, 32); err == nil && seconds > 0 {
-		limit = time.Duration(seconds)*time.Second + grace
-	}
+func (s *Service) alive(c *call) {
+	s.mu.Lock()
+	limit := c.limit
+	s.mu.Unlock()
 	timer := s.o.Transactions.After(limit, func() { s.end(c, outcomeLost, 0, "neither side refreshed the session") })
 	s.mu.Lock()
 	old := c.expiry
@@ -85,6 +83,34 @@ func (s *Service) alive(c *call, resp *sip.Message) {
 	if old != nil {
 		old.Stop()
 	}
+}
+
+// agreed takes the session interval that a 2xx makes: what it says, or what the proxy tells a caller who knows session timers
+// when the callee does not (RFC 4028 §8.2), which is what the request asked for.
+func (s *Service) agreed(c *call, m *sip.Message, asked time.Duration) {
+	if method, status := m.Method(), m.Status(); status < 200 || status >= 300 || method != sip.INVITE && method != sip.UPDATE {
+		return
+	}
+	limit := s.o.MaxSilence
+	if m.Has(sip.HSessionExpires) {
+		asked = interval(m.Get(sip.HSessionExpires))
+	}
+	if asked > 0 {
+		limit = asked + grace
+	}
+	s.mu.Lock()
+	c.limit = limit
+	s.mu.Unlock()
+}
+
+// interval reads a Session-Expires; 0 for none.
+func interval(v string) time.Duration {
+	v, _, _ = strings.Cut(v, ";")
+	seconds, err := strconv.ParseUint(strings.TrimSpace(v), 10, 32)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
 }
 
 // grace is added to a session's expiry: the side that sees it first sends BYE up to a third early or 32 s

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/parley-im/parley/route"
 	"github.com/parley-im/parley/store"
@@ -193,6 +194,9 @@ func refuseText(r *route.Request, err error) {
 // Send is transaction.Layer.Send for the proxy: what comes back for the request is heard before it is passed on.
 func (s *Service) Send(h transaction.Hop, d *sip.Draft, ch transaction.ClientHandler) *transaction.Client {
 	b := &branch{s: s, next: ch}
+	if strings.Contains(d.Get(sip.HSupported), "timer") {
+		b.asked = interval(d.Get(sip.HSessionExpires))
+	}
 	callID, from, to := d.Get(sip.HCallID), tagIn(d.Get(sip.HFrom)), tagIn(d.Get(sip.HTo))
 	s.mu.Lock()
 	if to == "" && d.Method() == sip.INVITE {
@@ -226,8 +230,9 @@ func tagIn(v string) string {
 type branch struct {
 	s     *Service
 	c     *call
-	by    string // who answers; "" for the callee
-	first bool   // of the INVITE that began the call
+	by    string        // who answers; "" for the callee
+	first bool          // of the INVITE that began the call
+	asked time.Duration // session interval of a request whose sender knows session timers
 	next  transaction.ClientHandler
 }
 
@@ -237,6 +242,7 @@ func (b *branch) Response(tx *transaction.Client, m *sip.Message) {
 		b.next.Response(tx, m)
 		return
 	}
+	b.s.agreed(b.c, m, b.asked)
 	if b.first {
 		b.s.heard(b.c, m, "", tx.Hop().Flow)
 	} else {

@@ -3,6 +3,7 @@ package call
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/wire/sip"
@@ -186,4 +187,36 @@ func TestTooMuchWaits(t *testing.T) {
 		r.hangUp("alice", "bob", ok)
 		r.wantTexts("alice@example.com INFO X-Note: again")
 	})
+}
+
+// The caller knows session timers and the callee does not: the proxy tells the caller, who then dies. RFC 4028 §8.2.
+func TestLostWhenOnlyTheCallerKnowsTimers(t *testing.T) {
+	timer := func(seconds string) func(*sip.Draft) {
+		return func(d *sip.Draft) { d.Set(sip.HSupported, "timer").Set(sip.HSessionExpires, seconds) }
+	}
+	for _, refreshed := range []bool{false, true} {
+		run(t, func(r *rig) {
+			r.signIn("bob")
+			r.invite("alice", "sip:"+bob, timer("600"))
+			r.get("alice", 100)
+			r.answer("bob", r.get("bob", "INVITE"), 200)
+			ok := r.get("alice", 200)
+			if got := ok.Get(sip.HSessionExpires); got != "600;refresher=uac" {
+				t.Fatalf("the caller was told %q", got)
+			}
+			r.within(sip.ACK, "alice", ok, 1)
+			r.get("bob", "ACK")
+			want := "610000"
+			if refreshed {
+				r.sleep(5 * time.Minute)
+				r.within(sip.UPDATE, "alice", ok, 2, timer("300"))
+				r.answer("bob", r.get("bob", "UPDATE"), 200)
+				r.get("alice", 200)
+			}
+			r.sleep(10*time.Minute + 20*time.Second)
+			if _, end := r.ended(outcomeLost); end.Meta[store.MetaDuration] != want {
+				t.Errorf("refreshed %v: lost after %s ms, want %s", refreshed, end.Meta[store.MetaDuration], want)
+			}
+		})
+	}
 }
