@@ -135,6 +135,26 @@ func TestUpdateSection(t *testing.T) {
 	}
 }
 
+// What -update writes is what -quick reads.
+func TestCommitted(t *testing.T) {
+	b := &bench{book: newBook(), root: t.TempDir(), o: &options{rounds: 2}, machine: machine{Processor: "x", Cores: 2}}
+	if old, err := readCommitted(b.root); err != nil || len(old.Rows) > 0 {
+		t.Errorf("before the first -update: %v, %v", old, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(committedFile(b.root)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b.book.add(1, "message/tcp/64/parley", figures{cpu: 1})
+	b.book.add(2, "message/tcp/64/parley", figures{cpu: 2})
+	if err := writeCommitted(b); err != nil {
+		t.Fatal(err)
+	}
+	c, err := readCommitted(b.root)
+	if err != nil || c.Machine != b.machine || c.Rounds != 2 || c.Rows["message/tcp/64/parley"][cpu] != (span{1.5, 1, 2}) {
+		t.Errorf("read again: %+v, %v", c, err)
+	}
+}
+
 // -quick shows in percent what moved.
 func TestMoved(t *testing.T) {
 	b := &bench{book: newBook(), root: t.TempDir()}
@@ -152,5 +172,43 @@ func TestMoved(t *testing.T) {
 	out.Reset()
 	if err := moved(&out, &committed{}, b); err != nil || !strings.Contains(out.String(), "No figures are committed yet") {
 		t.Errorf("without committed figures: %v\n%s", err, &out)
+	}
+}
+
+// A table has Parley first in each load, what is compared with it, and what is missing or broken.
+func TestMarkdown(t *testing.T) {
+	o, err := parseOptions([]string{"-rounds", "2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{book: newBook(), root: t.TempDir(), o: o, workers: map[string]int{"kamailio/tcp": 4}}
+	for round := 1; round <= 2; round++ {
+		b.book.add(round, "message/tcp/64/kamailio", figures{cpu: 3, rate: 1000})
+		b.book.add(round, "message/tcp/64/parley", figures{cpu: 2, rate: 2000, p50: 1, p99: 2})
+		b.book.add(round, "message/xmpp/64/prosody", figures{cpu: 8})
+		b.book.add(round, "message/tcp/32/parley-relay", figures{cpu: 1})
+		b.book.add(round, "message/tcp/32/kamailio", figures{cpu: 4})
+		b.book.add(round, "idle/tcp/8000/parley", figures{perConnection: 7})
+	}
+	b.book.try("kamailio/tcp", 2, figures{cpu: 5})
+	b.book.try("kamailio/tcp", 4, figures{cpu: 4})
+	b.book.remark("ejabberd: not installed: apt-get install ejabberd")
+	b.book.broken("Prosody: did not start\nwith many words")
+	text := b.markdown()
+	at := 0
+	for _, want := range []string{
+		"### Messages, as many as go",
+		"| tcp/64 | Parley | 2,000 | 2.00 | 1.00 | 2.00 |  |  |\n", "| tcp/64 | Kamailio, bare relay | 1,000 | 3.00 |  |  |  | 1.50 |\n",
+		"| xmpp/64 | Prosody, default archive |  | 8.00 |  |  |  | 4.00 |\n",
+		"| tcp/32 | Parley, recording compiled out |", "| tcp/32 | Kamailio, bare relay |  | 4.00 |  |  |  | 4.00 |\n",
+		"| tcp/8000 | Parley | 7.00 |  |\n",
+		"| kamailio/tcp | 4 | 0.00 | 4.00 | yes |\n",
+		"Left out: ejabberd: not installed: apt-get install ejabberd.", "**Did not work:** Prosody: did not start\n",
+	} {
+		i := strings.Index(text[at:], want)
+		if i < 0 {
+			t.Fatalf("%q is missing, or not in its place, in\n%s", want, text)
+		}
+		at += i
 	}
 }

@@ -93,6 +93,9 @@ func parseOptions(args []string) (*options, error) {
 	if o.quick && !set["rounds"] {
 		o.rounds = 2
 	}
+	if o.quick && !set["time"] {
+		o.time = 4 * time.Second
+	}
 	if o.smoke {
 		o.rounds, o.time, o.warmup, o.workers = 1, 300*time.Millisecond, 100*time.Millisecond, o.workers[:1]
 	}
