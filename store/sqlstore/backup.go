@@ -35,7 +35,7 @@ type line struct {
 	Binding *store.Binding        `json:"binding,omitempty"`
 	Cursor  *store.Cursor         `json:"cursor,omitempty"`
 	Setting *setting              `json:"setting,omitempty"`
-	Contact *backupContact        `json:"contact,omitempty"`
+	Contact *people.Line          `json:"contact,omitempty"`
 	Record  *backupRecord         `json:"record,omitempty"`
 	Voided  *voided               `json:"voided,omitempty"`
 	End     *end                  `json:"end,omitempty"`
@@ -165,14 +165,16 @@ func (s *Store) backupState(ctx context.Context, w *backupWriter) error {
 			err := r.Scan(&v.Name, &v.Value)
 			return line{Setting: &v}, err
 		}},
-		{`SELECT ` + people.ListColumns + ` FROM contact_lists ORDER BY owner`, backupList},
-		{`SELECT ` + people.GroupColumns + ` FROM contact_groups ORDER BY owner, id`, backupGroup},
-		{`SELECT ` + people.ContactColumns + ` FROM contacts ORDER BY owner, id`, backupEntry},
-		{`SELECT ` + people.RelationColumns + ` FROM relations ORDER BY owner, kind, subject`, backupRelation},
-		{`SELECT ` + people.RemovalColumns + ` FROM contact_removals ORDER BY owner, version`, backupRemoval},
 	} {
 		rows, err := tx.QueryContext(ctx, part.query)
 		if err := each(rows, err, part.scan, w.write); err != nil {
+			return err
+		}
+	}
+	for _, t := range people.Tables {
+		rows, err := tx.QueryContext(ctx, `SELECT `+t.Columns+` FROM `+t.Name+` ORDER BY `+t.Order)
+		err = each(rows, err, func(r scanner) (line, error) { v, err := t.Scan(r); return line{Contact: &v}, err }, w.write)
+		if err != nil {
 			return err
 		}
 	}
@@ -272,7 +274,7 @@ func Restore(ctx context.Context, o Options, dir string) (err error) {
 type restorer struct {
 	s        *Store
 	log      *sql.DB // writes the log; nobody else does now
-	batches  [11]pending
+	batches  []pending
 	lines    int64
 	finished bool
 }
@@ -294,18 +296,16 @@ func newRestorer(s *Store) (*restorer, error) {
 		}
 		r.log = sqlitePool(path, 1, s.o.vfs, "synchronous(FULL)")
 	}
-	r.batches = [...]pending{
+	r.batches = []pending{
 		{into: `INSERT INTO users (` + userColumns + `)`, columns: userColumnCount, db: s.state.write},
 		{into: `INSERT INTO device_passwords (` + devicePasswordColumns + `)`, columns: devicePasswordColumnCount, db: s.state.write},
 		{into: `INSERT INTO bindings (` + bindingColumns + `)`, columns: bindingColumnCount, db: s.state.write},
 		{into: `INSERT INTO cursors (` + cursorColumns + `)`, columns: cursorColumnCount, db: s.state.write},
 		{into: `INSERT INTO log (` + logColumns + `)`, columns: logColumnCount, db: r.log},
 		{into: `INSERT INTO voided (seq, void)`, columns: 2, db: r.log},
-		{into: `INSERT INTO contact_lists (` + people.ListColumns + `)`, columns: people.ListColumnCount, db: s.state.write},
-		{into: `INSERT INTO contact_groups (` + people.GroupColumns + `)`, columns: people.GroupColumnCount, db: s.state.write},
-		{into: `INSERT INTO contacts (` + people.ContactColumns + `)`, columns: people.ContactColumnCount, db: s.state.write},
-		{into: `INSERT INTO relations (` + people.RelationColumns + `)`, columns: people.RelationColumnCount, db: s.state.write},
-		{into: `INSERT INTO contact_removals (` + people.RemovalColumns + `)`, columns: people.RemovalColumnCount, db: s.state.write},
+	}
+	for _, t := range people.Tables {
+		r.batches = append(r.batches, pending{into: `INSERT INTO ` + t.Name + ` (` + t.Columns + `)`, columns: t.Count, db: s.state.write})
 	}
 	return r, nil
 }
@@ -367,7 +367,11 @@ func (r *restorer) take(ctx context.Context, l *line) error {
 	case l.Setting != nil:
 		return r.s.state.SetSetting(ctx, l.Setting.Name, l.Setting.Value)
 	case l.Contact != nil:
-		return r.takeContact(ctx, l.Contact)
+		table, args := l.Contact.Values()
+		if args == nil {
+			return errs.New(errs.Invalid, "sqlstore: line %d of the backup says nothing of %s", r.lines+1, l.Contact.Owner)
+		}
+		return r.add(ctx, len(r.batches)-len(people.Tables)+table, args...)
 	case l.Record != nil:
 		rec, ok := l.Record.record()
 		if !ok {

@@ -279,7 +279,7 @@ func (w *writing) tell(c *store.ContactChange) {
 // Forget removes all that an account has of its own; others keep it in their lists.
 func (s Store) Forget(ctx context.Context, tx *sql.Tx, owner string) error {
 	for _, table := range Tables {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE owner = $1`, owner); err != nil {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table.Name+` WHERE owner = $1`, owner); err != nil {
 			return err
 		}
 	}

@@ -7,9 +7,6 @@ import (
 	"github.com/parley-im/parley/store"
 )
 
-// Tables are the tables of contacts; each has an owner.
-var Tables = [...]string{"contact_lists", "contacts", "contact_groups", "relations", "contact_removals"}
-
 // Columns of the tables, in the order in which rows are written and read, beginning with the owner.
 const (
 	ListColumns     = "owner, version, known"
