@@ -14,6 +14,7 @@ import (
 	"github.com/parley-im/parley/api/parley/v1/parleyv1connect"
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/service/archive"
+	"github.com/parley-im/parley/service/contact"
 	"github.com/parley-im/parley/service/directory"
 )
 
@@ -24,33 +25,26 @@ const maxRequest = 16 << 20
 type Options struct {
 	Directory *directory.Service
 	Archive   *archive.Service
+	Contacts  *contact.Service
 	Devices   Devices
 	Server    Server
 	Log       *slog.Logger
 }
 
-// Handler serves the whole API. It trusts its caller to be an administrator: it is for the Unix socket in the data
-// folder, which only the account of the server may open.
+// Handler serves the whole API. Whoever serves it says who calls, with WithCaller or WithUser; without it nobody may do
+// anything.
 func Handler(o Options) http.Handler {
-	opts := []connect.HandlerOption{connect.WithReadMaxBytes(maxRequest), connect.WithInterceptors(kinds{o.Log})}
+	opts := func(door ...connect.Interceptor) []connect.HandlerOption {
+		return []connect.HandlerOption{connect.WithReadMaxBytes(maxRequest), connect.WithInterceptors(append([]connect.Interceptor{kinds{o.Log}}, door...)...)}
+	}
 	mux := http.NewServeMux()
-	mux.Handle(parleyv1connect.NewUserServiceHandler(&users{o.Directory, o.Devices}, opts...))
-	mux.Handle(parleyv1connect.NewArchiveServiceHandler(&records{o.Archive}, opts...))
-	mux.Handle(parleyv1connect.NewStatusServiceHandler(&status{o.Server}, opts...))
+	mux.Handle(parleyv1connect.NewUserServiceHandler(&users{o.Directory, o.Devices}, opts(administrators{})...))
+	mux.Handle(parleyv1connect.NewArchiveServiceHandler(&records{o.Archive}, opts(administrators{})...))
+	mux.Handle(parleyv1connect.NewStatusServiceHandler(&status{o.Server}, opts(administrators{})...))
+	// These ask for themselves who may do what.
+	mux.Handle(parleyv1connect.NewPeopleServiceHandler(&people{o.Directory}, opts()...))
+	mux.Handle(parleyv1connect.NewContactServiceHandler(&contacts{o.Contacts}, opts()...))
 	return mux
-}
-
-// callerKey is the key under which a context holds who calls.
-type callerKey struct{}
-
-// WithCaller notes who calls, for the records of what is done.
-func WithCaller(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, callerKey{}, name)
-}
-
-func caller(ctx context.Context) string {
-	name, _ := ctx.Value(callerKey{}).(string)
-	return name
 }
 
 // via is the door by which all of this package's callers come, for records.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/parley-im/parley/auth"
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/service/archive"
+	"github.com/parley-im/parley/service/contact"
 	"github.com/parley-im/parley/service/directory"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/sqlstore"
@@ -32,6 +34,7 @@ import (
 type parts struct {
 	store.Log
 	store.Index
+	store.Contacts
 	accounts
 }
 
@@ -46,12 +49,15 @@ type rig struct {
 	store  parts
 	stop   func() // the store, so that nothing can be recorded
 	log    lockedBuffer
+	user   atomic.Value // AOR who signs in with the next connection; "" for an administrator of the machine
 }
 
 type client struct {
-	Users   parleyv1connect.UserServiceClient
-	Archive parleyv1connect.ArchiveServiceClient
-	Status  parleyv1connect.StatusServiceClient
+	Users    parleyv1connect.UserServiceClient
+	Archive  parleyv1connect.ArchiveServiceClient
+	Status   parleyv1connect.StatusServiceClient
+	People   parleyv1connect.PeopleServiceClient
+	Contacts parleyv1connect.ContactServiceClient
 }
 
 // http is a client that talks to the socket whatever the URL.
@@ -116,7 +122,7 @@ func start(t *testing.T, change ...func(*api.Options)) *rig {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = st.Serve(ctx) })
-	r := &rig{t: t, ctx: t.Context(), store: parts{st.Log(), st.Index(), st.Users()}, socket: filepath.Join(dir, "s")}
+	r := &rig{t: t, ctx: t.Context(), store: parts{st.Log(), st.Index(), st.Contacts(), st.Users()}, socket: filepath.Join(dir, "s")}
 	r.stop = func() { cancel(); wg.Wait() }
 	keys, err := auth.OpenKeys(t.Context(), filepath.Join(dir, "key"), st.Settings())
 	if err != nil {
@@ -124,6 +130,7 @@ func start(t *testing.T, change ...func(*api.Options)) *rig {
 	}
 	o := api.Options{
 		Directory: directory.New(directory.Options{Store: r.store, People: st.People(), Keys: keys, Domains: []string{"example.com"}, Changed: func(string, directory.Change) {}}),
+		Contacts:  contact.New(contact.Options{Store: r.store, Domains: []string{"example.com"}, Changed: func(contact.Change) {}}),
 		Archive:   archive.New(r.store), Devices: running{}, Server: running{}, Log: slog.New(slog.NewTextHandler(&r.log, nil)),
 	}
 	for _, f := range change {
@@ -134,6 +141,9 @@ func start(t *testing.T, change ...func(*api.Options)) *rig {
 		t.Fatal(err)
 	}
 	server := &http.Server{Handler: api.Handler(o), ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
+		if user, _ := r.user.Load().(string); user != "" {
+			return api.WithUser(ctx, user, false)
+		}
 		return api.WithCaller(ctx, "tester@localhost")
 	}}
 	var served sync.WaitGroup
@@ -147,7 +157,8 @@ func start(t *testing.T, change ...func(*api.Options)) *rig {
 	hc := r.http()
 	r.client = client{
 		parleyv1connect.NewUserServiceClient(hc, "http://parley"), parleyv1connect.NewArchiveServiceClient(hc, "http://parley"),
-		parleyv1connect.NewStatusServiceClient(hc, "http://parley"),
+		parleyv1connect.NewStatusServiceClient(hc, "http://parley"), parleyv1connect.NewPeopleServiceClient(hc, "http://parley"),
+		parleyv1connect.NewContactServiceClient(hc, "http://parley"),
 	}
 	return r
 }

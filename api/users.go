@@ -27,13 +27,14 @@ type users struct {
 }
 
 func actor(ctx context.Context) directory.Actor {
-	return directory.Actor{Name: caller(ctx), Via: via}
+	id := whois(ctx)
+	return directory.Actor{Name: id.name, Via: via, Admin: id.admin}
 }
 
 func (u *users) AddUsers(ctx context.Context, req *connect.Request[v1.AddUsersRequest]) (*connect.Response[v1.AddUsersResponse], error) {
 	list := make([]directory.NewUser, len(req.Msg.Users))
 	for i, n := range req.Msg.Users {
-		list[i] = directory.NewUser{AOR: n.Address, Name: n.Name, Password: n.Password, Admin: n.Admin}
+		list[i] = directory.NewUser{AOR: n.Address, Name: n.Name, Password: n.Password, Admin: n.Admin, Person: personOf(n.Profile)}
 	}
 	added, err := u.directory.Add(ctx, actor(ctx), list)
 	return connect.NewResponse(&v1.AddUsersResponse{Added: int32(added)}), err
@@ -109,7 +110,7 @@ func (u *users) RevokeDevicePassword(ctx context.Context, req *connect.Request[v
 func userOf(row *store.User) *v1.User {
 	return &v1.User{
 		Address: row.AOR, Name: row.Name, Admin: row.Admin, Disabled: row.Disabled,
-		Created: stamp(row.Created), Changed: stamp(row.Changed),
+		Created: stamp(row.Created), Changed: stamp(row.Changed), Profile: profileOf(&row.Person),
 	}
 }
 

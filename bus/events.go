@@ -9,3 +9,25 @@ type UserChanged struct {
 
 // Subject implements Event.
 func (UserChanged) Subject() string { return "user.changed" }
+
+// ContactsChanged: the list of contacts of an account was changed.
+type ContactsChanged struct {
+	Owner   string `json:"owner"`
+	Version int64  `json:"version"` // of the list now; 0: the account is gone
+	Node    string `json:"node"`    // where it was done
+}
+
+// Subject implements Event.
+func (ContactsChanged) Subject() string { return "contacts.changed" }
+
+// LevelsChanged: what others are to an account may be something else now. It comes after the ContactsChanged of the same
+// change.
+type LevelsChanged struct {
+	Owner   string   `json:"owner"`
+	Version int64    `json:"version"`
+	People  []string `json:"people,omitempty"` // addresses as in lists of contacts; none: anybody
+	Node    string   `json:"node"`
+}
+
+// Subject implements Event.
+func (LevelsChanged) Subject() string { return "levels.changed" }

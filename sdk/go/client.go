@@ -14,9 +14,11 @@ import (
 
 // Client calls one server. Its parts are safe for concurrent use.
 type Client struct {
-	Users   parleyv1connect.UserServiceClient
-	Archive parleyv1connect.ArchiveServiceClient
-	Status  parleyv1connect.StatusServiceClient
+	Users    parleyv1connect.UserServiceClient
+	People   parleyv1connect.PeopleServiceClient
+	Contacts parleyv1connect.ContactServiceClient
+	Archive  parleyv1connect.ArchiveServiceClient
+	Status   parleyv1connect.StatusServiceClient
 }
 
 // Dial makes a client for an address: "unix:" and the path of the socket in the data folder, or the URL of the API.
@@ -30,9 +32,11 @@ func Dial(address string) *Client {
 		}}}
 	}
 	return &Client{
-		Users:   parleyv1connect.NewUserServiceClient(hc, url),
-		Archive: parleyv1connect.NewArchiveServiceClient(hc, url),
-		Status:  parleyv1connect.NewStatusServiceClient(hc, url),
+		Users:    parleyv1connect.NewUserServiceClient(hc, url),
+		People:   parleyv1connect.NewPeopleServiceClient(hc, url),
+		Contacts: parleyv1connect.NewContactServiceClient(hc, url),
+		Archive:  parleyv1connect.NewArchiveServiceClient(hc, url),
+		Status:   parleyv1connect.NewStatusServiceClient(hc, url),
 	}
 }
 

@@ -272,20 +272,20 @@ func (s *Service) Changes(ctx context.Context, by Actor, owner string, since int
 	return s.o.Store.ContactChanges(ctx, aor, since)
 }
 
-// maxOwners is the largest page of Owners.
-const maxOwners = 1000
+// MaxOwners is the largest page of Owners.
+const MaxOwners = 1000
 
-// Owners is OwnersOf for administrators.
-func (s *Service) Owners(ctx context.Context, by Actor, address, after string, limit int) ([]string, error) {
+// Owners is OwnersOf for administrators, a page of 1 to MaxOwners; it says whether there are more.
+func (s *Service) Owners(ctx context.Context, by Actor, address, after string, limit int) (list []string, more bool, err error) {
 	if !by.Admin {
-		return nil, errs.Say(errs.New(errs.Forbidden, "contact: %s may not ask who has %s", by.Name, address), "only administrators may ask who has whom in a list")
+		return nil, false, errs.Say(errs.New(errs.Forbidden, "contact: %s may not ask who has %s", by.Name, address), "only administrators may ask who has whom in a list")
 	}
-	if limit < 1 || limit > maxOwners {
-		return nil, errs.New(errs.Invalid, "contact: limit must be between 1 and %d", maxOwners)
+	if limit < 1 || limit > MaxOwners {
+		return nil, false, errs.New(errs.Invalid, "contact: limit must be between 1 and %d", MaxOwners)
 	}
-	address, err := s.address(address)
-	if err != nil {
-		return nil, err
+	if address, err = s.address(address); err != nil {
+		return nil, false, err
 	}
-	return s.OwnersOf(ctx, address, after, limit)
+	list, err = s.OwnersOf(ctx, address, after, limit+1)
+	return list[:min(limit, len(list))], len(list) > limit, err
 }

@@ -162,9 +162,9 @@ func TestRefusals(t *testing.T) {
 		r.refused(err, errs.Forbidden, "only administrators")
 		_, _, err = r.Explain(ctx, self, bob, alice)
 		r.refused(err, errs.Forbidden, "only administrators")
-		_, err = r.Owners(ctx, self, bob, "", 10)
+		_, _, err = r.Owners(ctx, self, bob, "", 10)
 		r.refused(err, errs.Forbidden, "only administrators")
-		_, err = r.Owners(ctx, admin, bob, "", 0)
+		_, _, err = r.Owners(ctx, admin, bob, "", 0)
 		r.refused(err, errs.Invalid, "limit")
 		if version() != before || r.told() != "" || len(r.acts()) != 0 {
 			r.t.Error("something was changed, announced or recorded")
@@ -187,9 +187,13 @@ func TestAdministrator(t *testing.T) {
 		if got := r.acts(); !slices.Equal(got, want) {
 			r.t.Errorf("recorded %q, want %q", got, want)
 		}
-		owners, err := r.Owners(ctx, admin, "sip:bob@example.com", "", 10)
-		if !slices.Equal(owners, []string{alice}) || err != nil {
-			r.t.Errorf("owners: %v, %v", owners, err)
+		_, err = r.Add(ctx, admin, carol, []NewContact{{Address: bob}})
+		r.must(err)
+		for after, want := range map[string]string{"": "alice@example.com true", alice: "carol@example.com false"} {
+			owners, more, err := r.Owners(ctx, admin, "sip:bob@example.com", after, 1)
+			if got := fmt.Sprint(strings.Join(owners, " "), " ", more); got != want || err != nil {
+				r.t.Errorf("owners after %q: %s, %v", after, got, err)
+			}
 		}
 		before := r.list()
 		r.stop()

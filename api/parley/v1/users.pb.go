@@ -30,6 +30,7 @@ type User struct {
 	Disabled      bool                   `protobuf:"varint,4,opt,name=disabled,proto3" json:"disabled,omitempty"`
 	Created       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created,proto3" json:"created,omitempty"`
 	Changed       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=changed,proto3" json:"changed,omitempty"`
+	Profile       *Profile               `protobuf:"bytes,7,opt,name=profile,proto3" json:"profile,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -106,12 +107,20 @@ func (x *User) GetChanged() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *User) GetProfile() *Profile {
+	if x != nil {
+		return x.Profile
+	}
+	return nil
+}
+
 type NewUser struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"` // in a domain of this server
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	Password      string                 `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"` // 1 to 512 bytes
 	Admin         bool                   `protobuf:"varint,4,opt,name=admin,proto3" json:"admin,omitempty"`
+	Profile       *Profile               `protobuf:"bytes,5,opt,name=profile,proto3" json:"profile,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -172,6 +181,13 @@ func (x *NewUser) GetAdmin() bool {
 		return x.Admin
 	}
 	return false
+}
+
+func (x *NewUser) GetProfile() *Profile {
+	if x != nil {
+		return x.Profile
+	}
+	return nil
 }
 
 type AddUsersRequest struct {
@@ -639,6 +655,142 @@ func (x *Binding) GetExpires() *timestamppb.Timestamp {
 	return nil
 }
 
+type SetProfileRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Name          *string                `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	Title         *string                `protobuf:"bytes,3,opt,name=title,proto3,oneof" json:"title,omitempty"`
+	Department    *string                `protobuf:"bytes,4,opt,name=department,proto3,oneof" json:"department,omitempty"`
+	Office        *string                `protobuf:"bytes,5,opt,name=office,proto3,oneof" json:"office,omitempty"`
+	Phone         *string                `protobuf:"bytes,6,opt,name=phone,proto3,oneof" json:"phone,omitempty"`
+	Mobile        *string                `protobuf:"bytes,7,opt,name=mobile,proto3,oneof" json:"mobile,omitempty"`
+	Email         *string                `protobuf:"bytes,8,opt,name=email,proto3,oneof" json:"email,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetProfileRequest) Reset() {
+	*x = SetProfileRequest{}
+	mi := &file_parley_v1_users_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetProfileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetProfileRequest) ProtoMessage() {}
+
+func (x *SetProfileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_v1_users_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetProfileRequest.ProtoReflect.Descriptor instead.
+func (*SetProfileRequest) Descriptor() ([]byte, []int) {
+	return file_parley_v1_users_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SetProfileRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *SetProfileRequest) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *SetProfileRequest) GetTitle() string {
+	if x != nil && x.Title != nil {
+		return *x.Title
+	}
+	return ""
+}
+
+func (x *SetProfileRequest) GetDepartment() string {
+	if x != nil && x.Department != nil {
+		return *x.Department
+	}
+	return ""
+}
+
+func (x *SetProfileRequest) GetOffice() string {
+	if x != nil && x.Office != nil {
+		return *x.Office
+	}
+	return ""
+}
+
+func (x *SetProfileRequest) GetPhone() string {
+	if x != nil && x.Phone != nil {
+		return *x.Phone
+	}
+	return ""
+}
+
+func (x *SetProfileRequest) GetMobile() string {
+	if x != nil && x.Mobile != nil {
+		return *x.Mobile
+	}
+	return ""
+}
+
+func (x *SetProfileRequest) GetEmail() string {
+	if x != nil && x.Email != nil {
+		return *x.Email
+	}
+	return ""
+}
+
+type SetProfileResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetProfileResponse) Reset() {
+	*x = SetProfileResponse{}
+	mi := &file_parley_v1_users_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetProfileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetProfileResponse) ProtoMessage() {}
+
+func (x *SetProfileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_v1_users_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetProfileResponse.ProtoReflect.Descriptor instead.
+func (*SetProfileResponse) Descriptor() ([]byte, []int) {
+	return file_parley_v1_users_proto_rawDescGZIP(), []int{11}
+}
+
 type SetPasswordRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
@@ -649,7 +801,7 @@ type SetPasswordRequest struct {
 
 func (x *SetPasswordRequest) Reset() {
 	*x = SetPasswordRequest{}
-	mi := &file_parley_v1_users_proto_msgTypes[10]
+	mi := &file_parley_v1_users_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -661,7 +813,7 @@ func (x *SetPasswordRequest) String() string {
 func (*SetPasswordRequest) ProtoMessage() {}
 
 func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_v1_users_proto_msgTypes[10]
+	mi := &file_parley_v1_users_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -674,7 +826,7 @@ func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_parley_v1_users_proto_rawDescGZIP(), []int{10}
+	return file_parley_v1_users_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SetPasswordRequest) GetAddress() string {
@@ -699,7 +851,7 @@ type SetPasswordResponse struct {
 
 func (x *SetPasswordResponse) Reset() {
 	*x = SetPasswordResponse{}
-	mi := &file_parley_v1_users_proto_msgTypes[11]
+	mi := &file_parley_v1_users_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -711,7 +863,7 @@ func (x *SetPasswordResponse) String() string {
 func (*SetPasswordResponse) ProtoMessage() {}
 
 func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_v1_users_proto_msgTypes[11]
+	mi := &file_parley_v1_users_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -724,7 +876,7 @@ func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordResponse.ProtoReflect.Descriptor instead.
 func (*SetPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_parley_v1_users_proto_rawDescGZIP(), []int{11}
+	return file_parley_v1_users_proto_rawDescGZIP(), []int{13}
 }
 
 type SetDisabledRequest struct {
@@ -737,7 +889,7 @@ type SetDisabledRequest struct {
 
 func (x *SetDisabledRequest) Reset() {
 	*x = SetDisabledRequest{}
-	mi := &file_parley_v1_users_proto_msgTypes[12]
+	mi := &file_parley_v1_users_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +901,7 @@ func (x *SetDisabledRequest) String() string {
 func (*SetDisabledRequest) ProtoMessage() {}
 
 func (x *SetDisabledRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_v1_users_proto_msgTypes[12]
+	mi := &file_parley_v1_users_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +914,7 @@ func (x *SetDisabledRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDisabledRequest.ProtoReflect.Descriptor instead.
 func (*SetDisabledRequest) Descriptor() ([]byte, []int) {
-	return file_parley_v1_users_proto_rawDescGZIP(), []int{12}
+	return file_parley_v1_users_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SetDisabledRequest) GetAddress() string {
@@ -787,7 +939,7 @@ type SetDisabledResponse struct {
 
 func (x *SetDisabledResponse) Reset() {
 	*x = SetDisabledResponse{}
-	mi := &file_parley_v1_users_proto_msgTypes[13]
+	mi := &file_parley_v1_users_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -799,7 +951,7 @@ func (x *SetDisabledResponse) String() string {
 func (*SetDisabledResponse) ProtoMessage() {}
 
 func (x *SetDisabledResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_v1_users_proto_msgTypes[13]
+	mi := &file_parley_v1_users_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -812,7 +964,7 @@ func (x *SetDisabledResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDisabledResponse.ProtoReflect.Descriptor instead.
 func (*SetDisabledResponse) Descriptor() ([]byte, []int) {
-	return file_parley_v1_users_proto_rawDescGZIP(), []int{13}
+	return file_parley_v1_users_proto_rawDescGZIP(), []int{15}
 }
 
 type RemoveUserRequest struct {
@@ -824,7 +976,7 @@ type RemoveUserRequest struct {
 
 func (x *RemoveUserRequest) Reset() {
 	*x = RemoveUserRequest{}
-	mi := &file_parley_v1_users_proto_msgTypes[14]
+	mi := &file_parley_v1_users_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +988,7 @@ func (x *RemoveUserRequest) String() string {
 func (*RemoveUserRequest) ProtoMessage() {}
 
 func (x *RemoveUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_v1_users_proto_msgTypes[14]
+	mi := &file_parley_v1_users_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +1001,7 @@ func (x *RemoveUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveUserRequest.ProtoReflect.Descriptor instead.
 func (*RemoveUserRequest) Descriptor() ([]byte, []int) {
-	return file_parley_v1_users_proto_rawDescGZIP(), []int{14}
+	return file_parley_v1_users_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RemoveUserRequest) GetAddress() string {
@@ -867,7 +1019,7 @@ type RemoveUserResponse struct {
 
 func (x *RemoveUserResponse) Reset() {
 	*x = RemoveUserResponse{}
-	mi := &file_parley_v1_users_proto_msgTypes[15]
+	mi := &file_parley_v1_users_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +1031,7 @@ func (x *RemoveUserResponse) String() string {
 func (*RemoveUserResponse) ProtoMessage() {}
 
 func (x *RemoveUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_v1_users_proto_msgTypes[15]
+	mi := &file_parley_v1_users_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +1044,7 @@ func (x *RemoveUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveUserResponse.ProtoReflect.Descriptor instead.
 func (*RemoveUserResponse) Descriptor() ([]byte, []int) {
-	return file_parley_v1_users_proto_rawDescGZIP(), []int{15}
+	return file_parley_v1_users_proto_rawDescGZIP(), []int{17}
 }
 
 type AddDevicePasswordRequest struct {
@@ -905,7 +1057,7 @@ type AddDevicePasswordRequest struct {
 
 func (x *AddDevicePasswordRequest) Reset() {
 	*x = AddDevicePasswordRequest{}
-	mi := &file_parley_v1_users_proto_msgTypes[16]
+	mi := &file_parley_v1_users_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +1069,7 @@ func (x *AddDevicePasswordRequest) String() string {
 func (*AddDevicePasswordRequest) ProtoMessage() {}
 
 func (x *AddDevicePasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_v1_users_proto_msgTypes[16]
+	mi := &file_parley_v1_users_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +1082,7 @@ func (x *AddDevicePasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDevicePasswordRequest.ProtoReflect.Descriptor instead.
 func (*AddDevicePasswordRequest) Descriptor() ([]byte, []int) {
-	return file_parley_v1_users_proto_rawDescGZIP(), []int{16}
+	return file_parley_v1_users_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AddDevicePasswordRequest) GetAddress() string {
@@ -957,7 +1109,7 @@ type AddDevicePasswordResponse struct {
 
 func (x *AddDevicePasswordResponse) Reset() {
 	*x = AddDevicePasswordResponse{}
-	mi := &file_parley_v1_users_proto_msgTypes[17]
+	mi := &file_parley_v1_users_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1121,7 @@ func (x *AddDevicePasswordResponse) String() string {
 func (*AddDevicePasswordResponse) ProtoMessage() {}
 
 func (x *AddDevicePasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_v1_users_proto_msgTypes[17]
+	mi := &file_parley_v1_users_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1134,7 @@ func (x *AddDevicePasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddDevicePasswordResponse.ProtoReflect.Descriptor instead.
 func (*AddDevicePasswordResponse) Descriptor() ([]byte, []int) {
-	return file_parley_v1_users_proto_rawDescGZIP(), []int{17}
+	return file_parley_v1_users_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AddDevicePasswordResponse) GetDevicePassword() *DevicePassword {
@@ -1009,7 +1161,7 @@ type RevokeDevicePasswordRequest struct {
 
 func (x *RevokeDevicePasswordRequest) Reset() {
 	*x = RevokeDevicePasswordRequest{}
-	mi := &file_parley_v1_users_proto_msgTypes[18]
+	mi := &file_parley_v1_users_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1021,7 +1173,7 @@ func (x *RevokeDevicePasswordRequest) String() string {
 func (*RevokeDevicePasswordRequest) ProtoMessage() {}
 
 func (x *RevokeDevicePasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_v1_users_proto_msgTypes[18]
+	mi := &file_parley_v1_users_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1034,7 +1186,7 @@ func (x *RevokeDevicePasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeDevicePasswordRequest.ProtoReflect.Descriptor instead.
 func (*RevokeDevicePasswordRequest) Descriptor() ([]byte, []int) {
-	return file_parley_v1_users_proto_rawDescGZIP(), []int{18}
+	return file_parley_v1_users_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RevokeDevicePasswordRequest) GetAddress() string {
@@ -1059,7 +1211,7 @@ type RevokeDevicePasswordResponse struct {
 
 func (x *RevokeDevicePasswordResponse) Reset() {
 	*x = RevokeDevicePasswordResponse{}
-	mi := &file_parley_v1_users_proto_msgTypes[19]
+	mi := &file_parley_v1_users_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1071,7 +1223,7 @@ func (x *RevokeDevicePasswordResponse) String() string {
 func (*RevokeDevicePasswordResponse) ProtoMessage() {}
 
 func (x *RevokeDevicePasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_v1_users_proto_msgTypes[19]
+	mi := &file_parley_v1_users_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1084,26 +1236,28 @@ func (x *RevokeDevicePasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeDevicePasswordResponse.ProtoReflect.Descriptor instead.
 func (*RevokeDevicePasswordResponse) Descriptor() ([]byte, []int) {
-	return file_parley_v1_users_proto_rawDescGZIP(), []int{19}
+	return file_parley_v1_users_proto_rawDescGZIP(), []int{21}
 }
 
 var File_parley_v1_users_proto protoreflect.FileDescriptor
 
 const file_parley_v1_users_proto_rawDesc = "" +
 	"\n" +
-	"\x15parley/v1/users.proto\x12\tparley.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\x01\n" +
+	"\x15parley/v1/users.proto\x12\tparley.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16parley/v1/people.proto\"\x80\x02\n" +
 	"\x04User\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05admin\x18\x03 \x01(\bR\x05admin\x12\x1a\n" +
 	"\bdisabled\x18\x04 \x01(\bR\bdisabled\x124\n" +
 	"\acreated\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x124\n" +
-	"\achanged\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\achanged\"i\n" +
+	"\achanged\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\achanged\x12,\n" +
+	"\aprofile\x18\a \x01(\v2\x12.parley.v1.ProfileR\aprofile\"\x97\x01\n" +
 	"\aNewUser\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
 	"\bpassword\x18\x03 \x01(\tR\bpassword\x12\x14\n" +
-	"\x05admin\x18\x04 \x01(\bR\x05admin\";\n" +
+	"\x05admin\x18\x04 \x01(\bR\x05admin\x12,\n" +
+	"\aprofile\x18\x05 \x01(\v2\x12.parley.v1.ProfileR\aprofile\";\n" +
 	"\x0fAddUsersRequest\x12(\n" +
 	"\x05users\x18\x01 \x03(\v2\x12.parley.v1.NewUserR\x05users\"(\n" +
 	"\x10AddUsersResponse\x12\x14\n" +
@@ -1134,7 +1288,26 @@ const file_parley_v1_users_proto_rawDesc = "" +
 	"user_agent\x18\x03 \x01(\tR\tuserAgent\x12\x1c\n" +
 	"\ttransport\x18\x04 \x01(\tR\ttransport\x12\x16\n" +
 	"\x06remote\x18\x05 \x01(\tR\x06remote\x124\n" +
-	"\aexpires\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"J\n" +
+	"\aexpires\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"\xc2\x02\n" +
+	"\x11SetProfileRequest\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x17\n" +
+	"\x04name\x18\x02 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x19\n" +
+	"\x05title\x18\x03 \x01(\tH\x01R\x05title\x88\x01\x01\x12#\n" +
+	"\n" +
+	"department\x18\x04 \x01(\tH\x02R\n" +
+	"department\x88\x01\x01\x12\x1b\n" +
+	"\x06office\x18\x05 \x01(\tH\x03R\x06office\x88\x01\x01\x12\x19\n" +
+	"\x05phone\x18\x06 \x01(\tH\x04R\x05phone\x88\x01\x01\x12\x1b\n" +
+	"\x06mobile\x18\a \x01(\tH\x05R\x06mobile\x88\x01\x01\x12\x19\n" +
+	"\x05email\x18\b \x01(\tH\x06R\x05email\x88\x01\x01B\a\n" +
+	"\x05_nameB\b\n" +
+	"\x06_titleB\r\n" +
+	"\v_departmentB\t\n" +
+	"\a_officeB\b\n" +
+	"\x06_phoneB\t\n" +
+	"\a_mobileB\b\n" +
+	"\x06_email\"\x14\n" +
+	"\x12SetProfileResponse\"J\n" +
 	"\x12SetPasswordRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\"\x15\n" +
@@ -1155,11 +1328,13 @@ const file_parley_v1_users_proto_rawDesc = "" +
 	"\x1bRevokeDevicePasswordRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"\x1e\n" +
-	"\x1cRevokeDevicePasswordResponse2\x8c\x05\n" +
+	"\x1cRevokeDevicePasswordResponse2\xd7\x05\n" +
 	"\vUserService\x12C\n" +
 	"\bAddUsers\x12\x1a.parley.v1.AddUsersRequest\x1a\x1b.parley.v1.AddUsersResponse\x12F\n" +
 	"\tListUsers\x12\x1b.parley.v1.ListUsersRequest\x1a\x1c.parley.v1.ListUsersResponse\x12@\n" +
-	"\aGetUser\x12\x19.parley.v1.GetUserRequest\x1a\x1a.parley.v1.GetUserResponse\x12L\n" +
+	"\aGetUser\x12\x19.parley.v1.GetUserRequest\x1a\x1a.parley.v1.GetUserResponse\x12I\n" +
+	"\n" +
+	"SetProfile\x12\x1c.parley.v1.SetProfileRequest\x1a\x1d.parley.v1.SetProfileResponse\x12L\n" +
 	"\vSetPassword\x12\x1d.parley.v1.SetPasswordRequest\x1a\x1e.parley.v1.SetPasswordResponse\x12L\n" +
 	"\vSetDisabled\x12\x1d.parley.v1.SetDisabledRequest\x1a\x1e.parley.v1.SetDisabledResponse\x12I\n" +
 	"\n" +
@@ -1179,7 +1354,7 @@ func file_parley_v1_users_proto_rawDescGZIP() []byte {
 	return file_parley_v1_users_proto_rawDescData
 }
 
-var file_parley_v1_users_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_parley_v1_users_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_parley_v1_users_proto_goTypes = []any{
 	(*User)(nil),                         // 0: parley.v1.User
 	(*NewUser)(nil),                      // 1: parley.v1.NewUser
@@ -1191,51 +1366,58 @@ var file_parley_v1_users_proto_goTypes = []any{
 	(*GetUserResponse)(nil),              // 7: parley.v1.GetUserResponse
 	(*DevicePassword)(nil),               // 8: parley.v1.DevicePassword
 	(*Binding)(nil),                      // 9: parley.v1.Binding
-	(*SetPasswordRequest)(nil),           // 10: parley.v1.SetPasswordRequest
-	(*SetPasswordResponse)(nil),          // 11: parley.v1.SetPasswordResponse
-	(*SetDisabledRequest)(nil),           // 12: parley.v1.SetDisabledRequest
-	(*SetDisabledResponse)(nil),          // 13: parley.v1.SetDisabledResponse
-	(*RemoveUserRequest)(nil),            // 14: parley.v1.RemoveUserRequest
-	(*RemoveUserResponse)(nil),           // 15: parley.v1.RemoveUserResponse
-	(*AddDevicePasswordRequest)(nil),     // 16: parley.v1.AddDevicePasswordRequest
-	(*AddDevicePasswordResponse)(nil),    // 17: parley.v1.AddDevicePasswordResponse
-	(*RevokeDevicePasswordRequest)(nil),  // 18: parley.v1.RevokeDevicePasswordRequest
-	(*RevokeDevicePasswordResponse)(nil), // 19: parley.v1.RevokeDevicePasswordResponse
-	(*timestamppb.Timestamp)(nil),        // 20: google.protobuf.Timestamp
+	(*SetProfileRequest)(nil),            // 10: parley.v1.SetProfileRequest
+	(*SetProfileResponse)(nil),           // 11: parley.v1.SetProfileResponse
+	(*SetPasswordRequest)(nil),           // 12: parley.v1.SetPasswordRequest
+	(*SetPasswordResponse)(nil),          // 13: parley.v1.SetPasswordResponse
+	(*SetDisabledRequest)(nil),           // 14: parley.v1.SetDisabledRequest
+	(*SetDisabledResponse)(nil),          // 15: parley.v1.SetDisabledResponse
+	(*RemoveUserRequest)(nil),            // 16: parley.v1.RemoveUserRequest
+	(*RemoveUserResponse)(nil),           // 17: parley.v1.RemoveUserResponse
+	(*AddDevicePasswordRequest)(nil),     // 18: parley.v1.AddDevicePasswordRequest
+	(*AddDevicePasswordResponse)(nil),    // 19: parley.v1.AddDevicePasswordResponse
+	(*RevokeDevicePasswordRequest)(nil),  // 20: parley.v1.RevokeDevicePasswordRequest
+	(*RevokeDevicePasswordResponse)(nil), // 21: parley.v1.RevokeDevicePasswordResponse
+	(*timestamppb.Timestamp)(nil),        // 22: google.protobuf.Timestamp
+	(*Profile)(nil),                      // 23: parley.v1.Profile
 }
 var file_parley_v1_users_proto_depIdxs = []int32{
-	20, // 0: parley.v1.User.created:type_name -> google.protobuf.Timestamp
-	20, // 1: parley.v1.User.changed:type_name -> google.protobuf.Timestamp
-	1,  // 2: parley.v1.AddUsersRequest.users:type_name -> parley.v1.NewUser
-	0,  // 3: parley.v1.ListUsersResponse.users:type_name -> parley.v1.User
-	0,  // 4: parley.v1.GetUserResponse.user:type_name -> parley.v1.User
-	8,  // 5: parley.v1.GetUserResponse.device_passwords:type_name -> parley.v1.DevicePassword
-	9,  // 6: parley.v1.GetUserResponse.bindings:type_name -> parley.v1.Binding
-	20, // 7: parley.v1.DevicePassword.created:type_name -> google.protobuf.Timestamp
-	20, // 8: parley.v1.DevicePassword.last_used:type_name -> google.protobuf.Timestamp
-	20, // 9: parley.v1.Binding.expires:type_name -> google.protobuf.Timestamp
-	8,  // 10: parley.v1.AddDevicePasswordResponse.device_password:type_name -> parley.v1.DevicePassword
-	2,  // 11: parley.v1.UserService.AddUsers:input_type -> parley.v1.AddUsersRequest
-	4,  // 12: parley.v1.UserService.ListUsers:input_type -> parley.v1.ListUsersRequest
-	6,  // 13: parley.v1.UserService.GetUser:input_type -> parley.v1.GetUserRequest
-	10, // 14: parley.v1.UserService.SetPassword:input_type -> parley.v1.SetPasswordRequest
-	12, // 15: parley.v1.UserService.SetDisabled:input_type -> parley.v1.SetDisabledRequest
-	14, // 16: parley.v1.UserService.RemoveUser:input_type -> parley.v1.RemoveUserRequest
-	16, // 17: parley.v1.UserService.AddDevicePassword:input_type -> parley.v1.AddDevicePasswordRequest
-	18, // 18: parley.v1.UserService.RevokeDevicePassword:input_type -> parley.v1.RevokeDevicePasswordRequest
-	3,  // 19: parley.v1.UserService.AddUsers:output_type -> parley.v1.AddUsersResponse
-	5,  // 20: parley.v1.UserService.ListUsers:output_type -> parley.v1.ListUsersResponse
-	7,  // 21: parley.v1.UserService.GetUser:output_type -> parley.v1.GetUserResponse
-	11, // 22: parley.v1.UserService.SetPassword:output_type -> parley.v1.SetPasswordResponse
-	13, // 23: parley.v1.UserService.SetDisabled:output_type -> parley.v1.SetDisabledResponse
-	15, // 24: parley.v1.UserService.RemoveUser:output_type -> parley.v1.RemoveUserResponse
-	17, // 25: parley.v1.UserService.AddDevicePassword:output_type -> parley.v1.AddDevicePasswordResponse
-	19, // 26: parley.v1.UserService.RevokeDevicePassword:output_type -> parley.v1.RevokeDevicePasswordResponse
-	19, // [19:27] is the sub-list for method output_type
-	11, // [11:19] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	22, // 0: parley.v1.User.created:type_name -> google.protobuf.Timestamp
+	22, // 1: parley.v1.User.changed:type_name -> google.protobuf.Timestamp
+	23, // 2: parley.v1.User.profile:type_name -> parley.v1.Profile
+	23, // 3: parley.v1.NewUser.profile:type_name -> parley.v1.Profile
+	1,  // 4: parley.v1.AddUsersRequest.users:type_name -> parley.v1.NewUser
+	0,  // 5: parley.v1.ListUsersResponse.users:type_name -> parley.v1.User
+	0,  // 6: parley.v1.GetUserResponse.user:type_name -> parley.v1.User
+	8,  // 7: parley.v1.GetUserResponse.device_passwords:type_name -> parley.v1.DevicePassword
+	9,  // 8: parley.v1.GetUserResponse.bindings:type_name -> parley.v1.Binding
+	22, // 9: parley.v1.DevicePassword.created:type_name -> google.protobuf.Timestamp
+	22, // 10: parley.v1.DevicePassword.last_used:type_name -> google.protobuf.Timestamp
+	22, // 11: parley.v1.Binding.expires:type_name -> google.protobuf.Timestamp
+	8,  // 12: parley.v1.AddDevicePasswordResponse.device_password:type_name -> parley.v1.DevicePassword
+	2,  // 13: parley.v1.UserService.AddUsers:input_type -> parley.v1.AddUsersRequest
+	4,  // 14: parley.v1.UserService.ListUsers:input_type -> parley.v1.ListUsersRequest
+	6,  // 15: parley.v1.UserService.GetUser:input_type -> parley.v1.GetUserRequest
+	10, // 16: parley.v1.UserService.SetProfile:input_type -> parley.v1.SetProfileRequest
+	12, // 17: parley.v1.UserService.SetPassword:input_type -> parley.v1.SetPasswordRequest
+	14, // 18: parley.v1.UserService.SetDisabled:input_type -> parley.v1.SetDisabledRequest
+	16, // 19: parley.v1.UserService.RemoveUser:input_type -> parley.v1.RemoveUserRequest
+	18, // 20: parley.v1.UserService.AddDevicePassword:input_type -> parley.v1.AddDevicePasswordRequest
+	20, // 21: parley.v1.UserService.RevokeDevicePassword:input_type -> parley.v1.RevokeDevicePasswordRequest
+	3,  // 22: parley.v1.UserService.AddUsers:output_type -> parley.v1.AddUsersResponse
+	5,  // 23: parley.v1.UserService.ListUsers:output_type -> parley.v1.ListUsersResponse
+	7,  // 24: parley.v1.UserService.GetUser:output_type -> parley.v1.GetUserResponse
+	11, // 25: parley.v1.UserService.SetProfile:output_type -> parley.v1.SetProfileResponse
+	13, // 26: parley.v1.UserService.SetPassword:output_type -> parley.v1.SetPasswordResponse
+	15, // 27: parley.v1.UserService.SetDisabled:output_type -> parley.v1.SetDisabledResponse
+	17, // 28: parley.v1.UserService.RemoveUser:output_type -> parley.v1.RemoveUserResponse
+	19, // 29: parley.v1.UserService.AddDevicePassword:output_type -> parley.v1.AddDevicePasswordResponse
+	21, // 30: parley.v1.UserService.RevokeDevicePassword:output_type -> parley.v1.RevokeDevicePasswordResponse
+	22, // [22:31] is the sub-list for method output_type
+	13, // [13:22] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_parley_v1_users_proto_init() }
@@ -1243,13 +1425,15 @@ func file_parley_v1_users_proto_init() {
 	if File_parley_v1_users_proto != nil {
 		return
 	}
+	file_parley_v1_people_proto_init()
+	file_parley_v1_users_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parley_v1_users_proto_rawDesc), len(file_parley_v1_users_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -39,6 +39,8 @@ const (
 	UserServiceListUsersProcedure = "/parley.v1.UserService/ListUsers"
 	// UserServiceGetUserProcedure is the fully-qualified name of the UserService's GetUser RPC.
 	UserServiceGetUserProcedure = "/parley.v1.UserService/GetUser"
+	// UserServiceSetProfileProcedure is the fully-qualified name of the UserService's SetProfile RPC.
+	UserServiceSetProfileProcedure = "/parley.v1.UserService/SetProfile"
 	// UserServiceSetPasswordProcedure is the fully-qualified name of the UserService's SetPassword RPC.
 	UserServiceSetPasswordProcedure = "/parley.v1.UserService/SetPassword"
 	// UserServiceSetDisabledProcedure is the fully-qualified name of the UserService's SetDisabled RPC.
@@ -61,6 +63,8 @@ type UserServiceClient interface {
 	ListUsers(context.Context, *connect.Request[v1.ListUsersRequest]) (*connect.Response[v1.ListUsersResponse], error)
 	// GetUser returns one account with its device passwords and the devices that are signed in now.
 	GetUser(context.Context, *connect.Request[v1.GetUserRequest]) (*connect.Response[v1.GetUserResponse], error)
+	// SetProfile changes what is told of a person; fields that are not given stay as they are.
+	SetProfile(context.Context, *connect.Request[v1.SetProfileRequest]) (*connect.Response[v1.SetProfileResponse], error)
 	// SetPassword replaces the password; devices signed in with the old one must sign in again.
 	SetPassword(context.Context, *connect.Request[v1.SetPasswordRequest]) (*connect.Response[v1.SetPasswordResponse], error)
 	// SetDisabled closes an account, which ends its sessions at once, or opens it again.
@@ -102,6 +106,12 @@ func NewUserServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(userServiceMethods.ByName("GetUser")),
 			connect.WithClientOptions(opts...),
 		),
+		setProfile: connect.NewClient[v1.SetProfileRequest, v1.SetProfileResponse](
+			httpClient,
+			baseURL+UserServiceSetProfileProcedure,
+			connect.WithSchema(userServiceMethods.ByName("SetProfile")),
+			connect.WithClientOptions(opts...),
+		),
 		setPassword: connect.NewClient[v1.SetPasswordRequest, v1.SetPasswordResponse](
 			httpClient,
 			baseURL+UserServiceSetPasswordProcedure,
@@ -140,6 +150,7 @@ type userServiceClient struct {
 	addUsers             *connect.Client[v1.AddUsersRequest, v1.AddUsersResponse]
 	listUsers            *connect.Client[v1.ListUsersRequest, v1.ListUsersResponse]
 	getUser              *connect.Client[v1.GetUserRequest, v1.GetUserResponse]
+	setProfile           *connect.Client[v1.SetProfileRequest, v1.SetProfileResponse]
 	setPassword          *connect.Client[v1.SetPasswordRequest, v1.SetPasswordResponse]
 	setDisabled          *connect.Client[v1.SetDisabledRequest, v1.SetDisabledResponse]
 	removeUser           *connect.Client[v1.RemoveUserRequest, v1.RemoveUserResponse]
@@ -160,6 +171,11 @@ func (c *userServiceClient) ListUsers(ctx context.Context, req *connect.Request[
 // GetUser calls parley.v1.UserService.GetUser.
 func (c *userServiceClient) GetUser(ctx context.Context, req *connect.Request[v1.GetUserRequest]) (*connect.Response[v1.GetUserResponse], error) {
 	return c.getUser.CallUnary(ctx, req)
+}
+
+// SetProfile calls parley.v1.UserService.SetProfile.
+func (c *userServiceClient) SetProfile(ctx context.Context, req *connect.Request[v1.SetProfileRequest]) (*connect.Response[v1.SetProfileResponse], error) {
+	return c.setProfile.CallUnary(ctx, req)
 }
 
 // SetPassword calls parley.v1.UserService.SetPassword.
@@ -195,6 +211,8 @@ type UserServiceHandler interface {
 	ListUsers(context.Context, *connect.Request[v1.ListUsersRequest]) (*connect.Response[v1.ListUsersResponse], error)
 	// GetUser returns one account with its device passwords and the devices that are signed in now.
 	GetUser(context.Context, *connect.Request[v1.GetUserRequest]) (*connect.Response[v1.GetUserResponse], error)
+	// SetProfile changes what is told of a person; fields that are not given stay as they are.
+	SetProfile(context.Context, *connect.Request[v1.SetProfileRequest]) (*connect.Response[v1.SetProfileResponse], error)
 	// SetPassword replaces the password; devices signed in with the old one must sign in again.
 	SetPassword(context.Context, *connect.Request[v1.SetPasswordRequest]) (*connect.Response[v1.SetPasswordResponse], error)
 	// SetDisabled closes an account, which ends its sessions at once, or opens it again.
@@ -230,6 +248,12 @@ func NewUserServiceHandler(svc UserServiceHandler, opts ...connect.HandlerOption
 		UserServiceGetUserProcedure,
 		svc.GetUser,
 		connect.WithSchema(userServiceMethods.ByName("GetUser")),
+		connect.WithHandlerOptions(opts...),
+	)
+	userServiceSetProfileHandler := connect.NewUnaryHandler(
+		UserServiceSetProfileProcedure,
+		svc.SetProfile,
+		connect.WithSchema(userServiceMethods.ByName("SetProfile")),
 		connect.WithHandlerOptions(opts...),
 	)
 	userServiceSetPasswordHandler := connect.NewUnaryHandler(
@@ -270,6 +294,8 @@ func NewUserServiceHandler(svc UserServiceHandler, opts ...connect.HandlerOption
 			userServiceListUsersHandler.ServeHTTP(w, r)
 		case UserServiceGetUserProcedure:
 			userServiceGetUserHandler.ServeHTTP(w, r)
+		case UserServiceSetProfileProcedure:
+			userServiceSetProfileHandler.ServeHTTP(w, r)
 		case UserServiceSetPasswordProcedure:
 			userServiceSetPasswordHandler.ServeHTTP(w, r)
 		case UserServiceSetDisabledProcedure:
@@ -299,6 +325,10 @@ func (UnimplementedUserServiceHandler) ListUsers(context.Context, *connect.Reque
 
 func (UnimplementedUserServiceHandler) GetUser(context.Context, *connect.Request[v1.GetUserRequest]) (*connect.Response[v1.GetUserResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("parley.v1.UserService.GetUser is not implemented"))
+}
+
+func (UnimplementedUserServiceHandler) SetProfile(context.Context, *connect.Request[v1.SetProfileRequest]) (*connect.Response[v1.SetProfileResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("parley.v1.UserService.SetProfile is not implemented"))
 }
 
 func (UnimplementedUserServiceHandler) SetPassword(context.Context, *connect.Request[v1.SetPasswordRequest]) (*connect.Response[v1.SetPasswordResponse], error) {
