@@ -29,6 +29,7 @@ import (
 	"github.com/parley-im/parley/route"
 	"github.com/parley-im/parley/service/archive"
 	"github.com/parley-im/parley/service/call"
+	"github.com/parley-im/parley/service/contact"
 	"github.com/parley-im/parley/service/directory"
 	"github.com/parley-im/parley/service/message"
 	"github.com/parley-im/parley/service/registrar"
@@ -67,6 +68,7 @@ type Server struct {
 	message      *message.Service
 	call         *call.Service
 	directory    *directory.Service
+	contacts     *contact.Service
 	archive      *archive.Service
 	doors        []*door
 }
@@ -132,12 +134,14 @@ func (s *Server) door(name string) string {
 func (s *Server) Serve(ctx context.Context) error {
 	defer s.Close()
 	g := run.New(s.log, grace)
+	g.Add("memory", giveBack)
 	g.Add("store", s.store.sql.Serve)
 	g.Add("auth", s.auth.Serve)
 	g.Add("transactions", s.transactions.Serve)
 	g.Add("registrar", s.registrar.Serve)
 	g.Add("message", s.message.Serve)
 	g.Add("calls", s.serveCalls)
+	g.Add("contacts", s.contacts.Serve)
 	g.Add("sip", s.serveSIP)
 	for _, d := range s.doors {
 		g.Add(d.name, d.serve)

@@ -100,6 +100,9 @@ func (s *Server) buildServices(context.Context) error {
 	if _, err := bus.Subscribe(s.bus, s.changedElsewhere); err != nil {
 		return err
 	}
+	if err := s.buildContacts(); err != nil {
+		return err
+	}
 	s.transactions.SetHandler(route.NewCore(route.CoreOptions{
 		Chain: s.chain(),
 		Closed: []func(transport.Flow, error){
@@ -142,6 +145,7 @@ func (s *Server) userChanged(aor string, c directory.Change) {
 		s.endSessions(aor)
 		if c == directory.Removed {
 			s.message.Forget(aor)
+			s.contacts.Outdated(aor, 0)
 		}
 	default:
 		s.auth.Accounts().Invalidate(aor)

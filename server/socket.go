@@ -18,6 +18,7 @@ import (
 	"github.com/parley-im/parley/base/run"
 	"github.com/parley-im/parley/config"
 	"github.com/parley-im/parley/service/archive"
+	"github.com/parley-im/parley/service/contact"
 	"github.com/parley-im/parley/service/directory"
 )
 
@@ -86,6 +87,7 @@ func Administer(ctx context.Context, cfg *config.Config, log *slog.Logger, f fun
 	}
 	d, err := openSocket(cfg.Data, log, api.Options{
 		Directory: directory.New(directory.Options{Store: st, People: st.sql.People(), Keys: keys, Domains: cfg.Domains, Changed: func(string, directory.Change) {}}),
+		Contacts:  contact.New(contact.Options{Store: st, Domains: cfg.Domains, Changed: func(contact.Change) {}}),
 		Archive:   archive.New(st),
 		Server:    offline{cfg: cfg, store: st},
 	})

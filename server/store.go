@@ -26,6 +26,7 @@ type parts struct {
 	store.Bindings
 	store.Cursors
 	store.Settings
+	store.Contacts
 	sql *sqlstore.Store
 }
 
@@ -38,5 +39,5 @@ func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger, reg pr
 	if err != nil {
 		return nil, errs.Wrap(errs.KindOf(err), err, "server: opening the store")
 	}
-	return &parts{st.Log(), st.Index(), st.Users(), st.Bindings(), st.Cursors(), st.Settings(), st}, nil
+	return &parts{st.Log(), st.Index(), st.Users(), st.Bindings(), st.Cursors(), st.Settings(), st.Contacts(), st}, nil
 }
