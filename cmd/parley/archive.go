@@ -98,7 +98,7 @@ func what(r *v1.Record) string {
 		}
 		return fmt.Sprintf("(%s, %d bytes)", r.ContentType, len(r.Body))
 	case "admin":
-		return strings.TrimSpace(r.Meta["action"] + " " + r.Device)
+		return strings.TrimSpace(r.Meta["action"] + " " + r.Device + r.Meta["about"])
 	case "search":
 		return r.Meta["query"]
 	case "call.start":

@@ -28,6 +28,7 @@ type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Try it: a complete server in a temporary folder with three users. Prints what to type into a SIP client."`
 	Serve   serveCmd   `cmd:"" help:"Run the server until Ctrl-C."`
 	User    userCmd    `cmd:"" help:"Add, change and list users."`
+	Contact contactCmd `cmd:"" help:"The lists of contacts of users, and who sees what of whom."`
 	Device  deviceCmd  `cmd:"" help:"Passwords for single devices, which can be revoked one by one."`
 	Archive archiveCmd `cmd:"" help:"Search what was recorded."`
 	Backup  backupCmd  `cmd:"" help:"Write a consistent copy of the data folder, the key included, while the server runs or not."`
@@ -96,7 +97,7 @@ func command(err error) string {
 }
 
 // prefixes are the names of packages in front of an error's text.
-var prefixes = regexp.MustCompile(`(?m)^(?:(?:api|archive|auth|bus|config|directory|server|sqlstore|store|transport): )+`)
+var prefixes = regexp.MustCompile(`(?m)^(?:(?:api|archive|auth|bus|config|contact|directory|people|server|sqlstore|store|transport): )+`)
 
 // explain is an error in words for the person at the terminal.
 func explain(err error) string {

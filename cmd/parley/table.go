@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,10 +22,14 @@ type table struct {
 	path  string
 	users []*v1.NewUser
 	lines []int // where each user stands
+	order []int // the column of each of columns; -1: it is not there
 }
 
-// readTable reads rows of address,name,password,admin, with commas or, as some spreadsheets write, semicolons. A first
-// row that begins with "address" is a heading. Errors name file and line.
+// columns are what a row may hold, in their order.
+var columns = [...]string{"address", "name", "password", "admin", "title", "department", "office", "phone", "mobile", "email"}
+
+// readTable reads rows of columns, with commas or, as some spreadsheets write, semicolons. A first row that begins with
+// "address" is a heading; when it has no other words than columns, it says in which order they are. Errors name file and line.
 func readTable(path string) (*table, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -38,6 +43,9 @@ func readTable(path string) (*table, error) {
 		r.Comma = ';'
 	}
 	t := &table{path: path}
+	for i := range columns {
+		t.order = append(t.order, i)
+	}
 	seen := map[string]int{}
 	for first := true; ; first = false {
 		row, err := r.Read()
@@ -55,6 +63,7 @@ func readTable(path string) (*table, error) {
 			row[i] = strings.TrimSpace(row[i])
 		}
 		if first && strings.EqualFold(row[0], "address") {
+			t.heading(row)
 			continue
 		}
 		if err := t.add(row, line); err != nil {
@@ -71,24 +80,58 @@ func readTable(path string) (*table, error) {
 	return t, nil
 }
 
-func (t *table) add(row []string, line int) error {
-	if len(row) > 4 {
-		return t.wrong(line, strconv.Itoa(len(row))+" columns; there are at most four: address,name,password,admin")
+// heading takes the order of the columns from the first row, if it knows all of its words.
+func (t *table) heading(row []string) {
+	order, usual := slices.Repeat([]int{-1}, len(columns)), true
+	for at, word := range row {
+		i := slices.Index(columns[:], strings.ToLower(word))
+		if i < 0 || order[i] >= 0 {
+			return
+		}
+		order[i] = at
+		usual = usual && i == at
 	}
-	row = append(row, "", "", "")
+	if !usual { // else rows may go on beyond their heading
+		t.order = order
+	}
+}
+
+func (t *table) add(row []string, line int) error {
+	if most := slices.Max(t.order) + 1; len(row) > most {
+		return t.wrong(line, strconv.Itoa(len(row))+" columns; there are at most "+strconv.Itoa(most)+": "+t.names())
+	}
+	field := func(column int) string {
+		if at := t.order[column]; at >= 0 && at < len(row) {
+			return row[at]
+		}
+		return ""
+	}
 	if row[0] == "" {
 		return t.wrong(line, "there is no address; write address,name,password")
 	}
-	u := &v1.NewUser{Address: row[0], Name: row[1], Password: row[2]}
-	if row[3] != "" {
-		admin, err := strconv.ParseBool(strings.ToLower(row[3]))
+	u := &v1.NewUser{Address: row[0], Name: field(1), Password: field(2), Profile: &v1.Profile{
+		Title: field(4), Department: field(5), Office: field(6), Phone: field(7), Mobile: field(8), Email: field(9),
+	}}
+	if text := field(3); text != "" {
+		admin, err := strconv.ParseBool(strings.ToLower(text))
 		if err != nil {
-			return t.wrong(line, "admin is "+strconv.Quote(row[3])+"; write true or false")
+			return t.wrong(line, "admin is "+strconv.Quote(text)+"; write true or false")
 		}
 		u.Admin = admin
 	}
 	t.users, t.lines = append(t.users, u), append(t.lines, line)
 	return nil
+}
+
+// names are the columns in their order.
+func (t *table) names() string {
+	names := make([]string, slices.Max(t.order)+1)
+	for i, at := range t.order {
+		if at >= 0 {
+			names[at] = columns[i]
+		}
+	}
+	return strings.Join(names, ",")
 }
 
 func (t *table) wrong(line int, what string) error {

@@ -22,6 +22,8 @@ type userCmd struct {
 	Add     userAddCmd     `cmd:"" help:"Add a user, or many from a CSV file."`
 	List    userListCmd    `cmd:"" help:"List users."`
 	Show    userShowCmd    `cmd:"" help:"Show one user with devices."`
+	Search  userSearchCmd  `cmd:"" help:"Find people by the beginnings of words, as they find each other."`
+	Set     userSetCmd     `cmd:"" help:"Change what is told of a person; what is not given stays as it is."`
 	Passwd  userPasswdCmd  `cmd:"" help:"Set a new password."`
 	Disable userDisableCmd `cmd:"" help:"Close an account; its sessions end at once."`
 	Enable  userEnableCmd  `cmd:"" help:"Open a closed account again."`
@@ -32,15 +34,23 @@ type userAddCmd struct {
 	User          string `arg:"" optional:"" placeholder:"USER@DOMAIN" help:"Address of the new user."`
 	PasswordStdin bool   `help:"Read the password from standard input; without it one is made and printed."`
 	Name          string `help:"Display name."`
+	Title         string `help:"What the person is: \"Head of Sales\"."`
+	Department    string `help:"Department."`
+	Office        string `help:"Where to find the person."`
+	Phone         string `help:"Telephone number, as people write it."`
+	Mobile        string `help:"Number of the mobile phone."`
+	Email         string `help:"Address for e-mail."`
 	Admin         bool   `help:"May administer."`
-	CSV           string `placeholder:"FILE" help:"Add all users of a file: address,name,password,admin in each row; only the address is needed. Missing passwords are made and printed."`
+	CSV           string `placeholder:"FILE" help:"Add all users of a file: address,name,password,admin,title,department,office,phone,mobile,email in each row, or in the order of a first row with these words; only the address is needed. Missing passwords are made and printed."`
 }
 
 func (c userAddCmd) Run(a *app) error {
 	if (c.User == "") == (c.CSV == "") {
 		return errs.New(errs.Invalid, "give either USER@DOMAIN or --csv FILE")
 	}
-	list := []*v1.NewUser{{Address: c.User, Name: c.Name, Admin: c.Admin}}
+	list := []*v1.NewUser{{Address: c.User, Name: c.Name, Admin: c.Admin, Profile: &v1.Profile{
+		Title: c.Title, Department: c.Department, Office: c.Office, Phone: c.Phone, Mobile: c.Mobile, Email: c.Email,
+	}}}
 	rows := &table{}
 	if c.CSV != "" {
 		var err error
@@ -135,6 +145,7 @@ func (c userShowCmd) Run(a *app) error {
 		u := resp.Msg.User
 		w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
 		fmt.Fprintf(w, "address\t%s\nname\t%s\nrole\t%s\nstate\t%s\ncreated\t%s\n", u.Address, oneLine(u.Name), role(u), state(u), when(u.Created))
+		showProfile(w, u.Profile)
 		for _, b := range resp.Msg.Bindings {
 			fmt.Fprintf(w, "signed in\t%s over %s from %s until %s (%s)\n", oneLine(b.UserAgent), b.Transport, b.Remote, when(b.Expires), oneLine(b.Device))
 		}
