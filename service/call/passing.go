@@ -251,10 +251,13 @@ func (b *branch) Response(tx *transaction.Client, m *sip.Message) {
 	if b.first && b.s.tooLate(b.c, m) {
 		b.s.dismiss(tx, m)
 	}
-	by := cmp.Or(b.by, b.s.side(b.c, m.ToTag()))
-	b.s.hear(b.c, passage{m: m, by: by, pass: func(m *sip.Message, _ error) {
-		if m != nil {
+	by, status := cmp.Or(b.by, b.s.side(b.c, m.ToTag())), m.Status()
+	b.s.hear(b.c, passage{m: m, by: by, pass: func(m *sip.Message, err error) {
+		switch {
+		case m != nil:
 			b.next.Response(tx, m)
+		case status >= 200: // nothing is left of it that could be carried
+			b.next.Failed(tx, err)
 		}
 	}})
 }

@@ -144,6 +144,25 @@ func TestUnrecordedIsNotCarried(t *testing.T) {
 	}
 }
 
+// An answer of which nothing is left without its words is no answer.
+func TestUnrecordedAnswer(t *testing.T) {
+	run(t, func(r *rig) {
+		r.signIn("bob")
+		_, at := r.ringing("alice", "sip:"+bob, "bob")
+		r.store.fail(store.ErrUnavailable)
+		r.answer("bob", at["bob"], 302, func(d *sip.Draft) {
+			d.Add(sip.HContact, `"lost" <sip:a@192.0.2.7>, "lost" <sip:b@192.0.2.7>`)
+		})
+		r.get("bob", "ACK")
+		if m := r.get("alice", 480); strings.Contains(string(m.Bytes()), "lost") {
+			t.Errorf("it passed:\n%s", m.Bytes())
+		}
+		r.store.fail(nil)
+		r.sleep(2 * time.Second)
+		r.empty()
+	})
+}
+
 // A call has a bound on what is recorded of it; beyond it nothing is said any more, but it can be ended.
 func TestTooMuchSaid(t *testing.T) {
 	run(t, func(r *rig) {
