@@ -6,6 +6,7 @@ package auth
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -239,14 +240,39 @@ func (a *Authenticator) Authenticate(m *sip.Message, src Source, proxy bool, don
 		done(Result{Status: 400, Reason: "Malformed From"})
 		return
 	}
-	c := &check{a: a, m: m, src: src, proxy: proxy, done: done, from: from.URI, policy: a.policy(src)}
 	if src.Conn != 0 && m.Method() != sip.REGISTER && oneVia(m) {
 		if t, ok := a.trusts.speaker(src.Conn, a.owner(from.URI), a.now()); ok {
-			c.trusted(t)
+			a.trusted(m, src, proxy, done, t)
 			return
 		}
 	}
-	c.digest()
+	a.newCheck(m, src, proxy, done, from.URI).digest()
+}
+
+func (a *Authenticator) newCheck(m *sip.Message, src Source, proxy bool, done func(Result), from sip.URI) *check {
+	return &check{a: a, m: m, src: src, proxy: proxy, done: done, from: from, policy: a.policy(src)}
+}
+
+// trusted takes the word of the connection, if the account still stands. It makes no check before it needs one: most messages
+// come this way.
+func (a *Authenticator) trusted(m *sip.Message, src Source, proxy bool, done func(Result), t trusted) {
+	a.accounts.lookup(t.id.AOR, func(acc *account, err error) {
+		if err == nil && t.holds(acc) {
+			id := t.id
+			id.Admin, id.Name = acc.user.Admin, acc.user.Name
+			a.metrics.trusted.Inc()
+			done(Result{Identity: id})
+			return
+		}
+		from, _ := m.From() // it was read before
+		c := a.newCheck(m, src, proxy, done, from.URI)
+		if err != nil && !errors.Is(err, errs.NotFound) {
+			c.unavailable(err)
+			return
+		}
+		a.trusts.trust(src.Conn, t.id, time.Time{}, a.now())
+		c.digest()
+	})
 }
 
 // oneVia tells whether the request came straight from its sender.

@@ -38,23 +38,6 @@ func (c *check) finish(result string, r Result) {
 	c.done(r)
 }
 
-// trusted takes the word of the connection, if the account still stands.
-func (c *check) trusted(t trusted) {
-	c.a.accounts.lookup(t.id.AOR, func(acc *account, err error) {
-		switch {
-		case err != nil && !errors.Is(err, errs.NotFound):
-			c.unavailable(err)
-		case !t.holds(acc):
-			c.a.trusts.trust(c.src.Conn, t.id, time.Time{}, c.a.now())
-			c.digest()
-		default:
-			id := t.id
-			id.Admin, id.Name = acc.user.Admin, acc.user.Name
-			c.finish(resultTrusted, Result{Identity: id})
-		}
-	})
-}
-
 // digest looks for credentials and checks all about them that needs no secret. The order
 // matters: nothing up to here depends on whether the user exists.
 func (c *check) digest() {
