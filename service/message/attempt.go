@@ -82,6 +82,9 @@ func (d *outbox) answering(targets []route.Target) []route.Target {
 }
 
 func makeLegs(a *attempt, targets []route.Target) []*leg {
+	if len(targets) == 1 {
+		return []*leg{{a: a, ways: targets}}
+	}
 	var legs []*leg
 	byInstance := map[string]*leg{}
 	for _, t := range targets {

@@ -2,6 +2,7 @@ package message
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -110,8 +111,9 @@ type mailbox struct {
 	taken    int64     // highest Seq that any device took
 	saved    int64     // the value of taken that the store has
 	loaded   bool
-	gone     bool     // forgotten: events that are on their way do nothing
-	waiting  []func() // until loaded
+	gone     bool           // forgotten: events that are on their way do nothing
+	waiting  []func()       // until loaded
+	present  []route.Target // where the person is now, during one push; nil: ask
 }
 
 func (b *mailbox) whenLoaded(f func()) {
@@ -170,7 +172,9 @@ func (b *mailbox) fill(cursors []store.Cursor, u *store.User, err error) {
 
 // push offers a new message to every device.
 func (b *mailbox) push(p *pending) {
-	for _, t := range b.w.s.o.Devices.Devices(b.aor) {
+	b.present = b.w.s.o.Devices.Devices(b.aor)
+	defer func() { b.present = nil }()
+	for _, t := range b.present {
 		if b.outboxes[t.Device] == nil {
 			b.arrived(t.Device) // events are hints: this one was lost
 		}
@@ -253,8 +257,15 @@ func (w *shard) forget(aor string) {
 
 // targets are the contacts of one device now.
 func (b *mailbox) targets(device string) []route.Target {
+	all := b.present
+	if all == nil {
+		all = b.w.s.o.Devices.Devices(b.aor)
+	}
+	if !slices.ContainsFunc(all, func(t route.Target) bool { return t.Device != device }) {
+		return all // the usual case
+	}
 	var list []route.Target
-	for _, t := range b.w.s.o.Devices.Devices(b.aor) {
+	for _, t := range all {
 		if t.Device == device {
 			list = append(list, t)
 		}
