@@ -18,6 +18,7 @@ import (
 
 	"github.com/parley-im/parley/api"
 	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/transport"
 )
 
 // headerWithin bounds how long a client may take over the head of an HTTP request. Streams must not be cut, so there
@@ -63,7 +64,7 @@ func (s *Server) openHTTP() error {
 		}
 		// No HTTP/2: a WebSocket takes over its connection.
 		c.NextProtos = []string{"http/1.1"}
-		l = tls.NewListener(l, c)
+		l = tls.NewListener(transport.Listener(l), c)
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/sip", s.transport.WebSocketHandler(secure, s.cfg.HTTP.Origins))

@@ -134,6 +134,7 @@ func (s *Server) door(name string) string {
 func (s *Server) Serve(ctx context.Context) error {
 	defer s.Close()
 	g := run.New(s.log, grace)
+	g.Add("memory", giveBack)
 	g.Add("store", s.store.sql.Serve)
 	g.Add("auth", s.auth.Serve)
 	g.Add("transactions", s.transactions.Serve)

@@ -41,26 +41,29 @@ func (l *Layer) acceptLoop(ln *tcpListener) {
 	}
 }
 
-// accept admits one connection and starts its main goroutine.
+// accept admits one connection.
 func (l *Layer) accept(ln *tcpListener, nc net.Conn) {
-	c, ok := nc.(*net.TCPConn)
+	tc, ok := nc.(*net.TCPConn)
 	if !ok {
 		_ = nc.Close()
 		return
 	}
-	s, err := l.admit(ln.k, ln.name, addrPort(c.RemoteAddr()))
+	s, err := l.admit(ln.k, ln.name, addrPort(tc.RemoteAddr()))
 	if err != nil {
-		refuse(c)
+		refuse(tc)
 		return
 	}
-	start := s.plain
-	if ln.k == TLS {
-		start = s.secure
+	c, err := newSock(tc)
+	switch {
+	case err != nil:
+	case ln.k == TCP:
+		s.begin(c)
+		return
+	case l.start(func() { s.secure(c) }):
+		return
 	}
-	if !l.start(func() { start(c) }) {
-		l.dismiss(s)
-		refuse(c)
-	}
+	l.dismiss(s)
+	refuse(tc)
 }
 
 // refuse closes a connection without leaving a TIME_WAIT behind.
@@ -69,45 +72,32 @@ func refuse(c *net.TCPConn) {
 	_ = c.Close()
 }
 
-// plain is the main goroutine of an accepted TCP connection.
-func (s *stream) plain(c *net.TCPConn) {
-	sk, err := newSock(s, c)
-	if err != nil {
-		_ = c.Close()
-		s.l.dismiss(s)
-		return
-	}
-	s.begin(&tcpChannel{sk})
-}
-
-// secure shakes hands on a goroutine of its own, and goes on with a fresh
-// stack: the handshake's would stay large. A connection that fails it was
-// never known to the handler, so Closed is not called.
-func (s *stream) secure(c *net.TCPConn) {
+// secure shakes hands, on a goroutine that ends with it: crypto/tls needs a
+// large stack. A connection that fails it was never known to the handler, so
+// Closed is not called.
+func (s *stream) secure(c *sock) {
 	s.setCancel(func() { _ = c.Close() })
-	ch, err := s.handshake(c, func(nc net.Conn) *tls.Conn { return tls.Server(nc, s.l.options.TLSConfig) })
-	if err != nil {
+	if err := c.handshake(tls.Server(c, s.l.options.TLSConfig), s.limits().Handshake); err != nil {
+		s.drop(dropHandshake)
 		s.l.log.Debug("no TLS handshake", "peer", s.remote.String(), "err", err)
-		refuse(c)
+		refuse(c.TCPConn)
 		s.l.dismiss(s)
 		return
 	}
-	if !s.l.start(func() { s.begin(ch) }) {
-		_ = c.Close()
-		s.l.dismiss(s)
-	}
+	s.setCancel(nil)
+	s.begin(c)
 }
 
-// begin opens an accepted connection and serves it to its end.
-func (s *stream) begin(ch channel) {
-	if !s.attach(ch) {
-		_ = ch.conn().Close()
+// begin opens an accepted connection. The caller is counted in the layer's
+// wait group.
+func (s *stream) begin(c *sock) {
+	if !s.attach(c) {
+		_ = c.Close()
 		s.l.dismiss(s)
 		return
 	}
 	s.l.index(s)
-	s.opened()
-	s.run()
+	s.serve()
 }
 
 // setCancel says how to interrupt what comes before a connection is open.

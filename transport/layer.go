@@ -8,6 +8,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -23,8 +24,9 @@ type Layer struct {
 	sources *sources
 	names   *names
 
-	udp []*udpListener
-	tcp []*tcpListener
+	udp   []*udpListener
+	tcp   []*tcpListener
+	loops []*loop
 
 	handler Handler       // set once, before anything runs
 	began   chan struct{} // closed when Serve has begun
@@ -98,9 +100,18 @@ func (l *Layer) Serve(ctx context.Context, h Handler) error {
 		l.mu.Unlock()
 		return fmt.Errorf("transport: serve: %w", ErrClosed)
 	}
+	if err := l.addLoops(); err != nil {
+		l.mu.Unlock()
+		return err
+	}
 	l.running = true
 	l.handler = h
 	l.mu.Unlock()
+	var loops sync.WaitGroup
+	for _, lp := range l.loops {
+		loops.Go(lp.read)
+		loops.Go(lp.write)
+	}
 	for _, u := range l.udp {
 		l.wg.Go(u.writeLoop)
 		for _, s := range u.socks {
@@ -113,6 +124,26 @@ func (l *Layer) Serve(ctx context.Context, h Handler) error {
 	close(l.began)
 	<-ctx.Done()
 	l.drain()
+	for _, lp := range l.loops { // their connections are gone
+		lp.poll.close()
+		close(lp.wake)
+	}
+	loops.Wait()
+	return nil
+}
+
+// addLoops makes a loop for each processor.
+func (l *Layer) addLoops() error {
+	for range runtime.GOMAXPROCS(0) {
+		lp, err := newLoop()
+		if err != nil {
+			for _, lp := range l.loops {
+				lp.poll.close()
+			}
+			return err
+		}
+		l.loops = append(l.loops, lp)
+	}
 	return nil
 }
 
@@ -226,7 +257,12 @@ func (l *Layer) admit(k Kind, name string, remote netip.AddrPort) (*stream, erro
 // add makes a stream. l.mu is held.
 func (l *Layer) add(k Kind, direction int, name string, remote netip.AddrPort) *stream {
 	l.nextID++
-	s := &stream{l: l, id: l.nextID, k: k, direction: direction, name: name, remote: remote}
+	s := &stream{l: l, loop: l.loops[l.nextID%uint64(len(l.loops))], id: l.nextID, k: k, direction: direction, name: name, remote: remote}
+	if k >= WS {
+		s.proto = new(webSocket)
+	} else {
+		s.proto = new(sipStream)
+	}
 	l.all[s] = struct{}{}
 	l.metrics.connections[k][direction].Inc()
 	return s

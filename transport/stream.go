@@ -7,12 +7,10 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/parley-im/parley/wire/sip"
 )
@@ -29,17 +27,15 @@ const goodbye = 50 * time.Millisecond
 // that the peer gets our last answer and not a reset.
 const lingerBytes = 1 << 20
 
-// channel is the protocol of one connection: how its messages are read and
-// written. A stream has one; an event loop would bring its own.
-type channel interface {
-	// serve reads until the connection ends, and says why.
-	serve(s *stream) error
-	// write writes messages in order; it returns when all are handed over.
-	write(batch [][]byte) error
-	// closeWrite says goodbye; it may take as long as the deadline.
-	closeWrite(reason string)
-	// conn is the socket: for deadlines, and to close it at once.
-	conn() net.Conn
+// protocol is what is spoken on one connection, inside TLS if it has that.
+type protocol interface {
+	// take takes what the peer sent; nil at first. The error ends the
+	// connection at once.
+	take(s *stream, data []byte) error
+	// frame appends a message (op 0), or a control frame, as it is sent.
+	frame(to []byte, op byte, b []byte) []byte
+	// goodbye appends what is said before we close.
+	goodbye(to []byte, reason string) []byte
 }
 
 // Life of a stream; it only ever grows.
@@ -51,10 +47,12 @@ const (
 	closed
 )
 
-// stream is one connection. Its main goroutine (run, or dial before it) reads;
-// a writer exists only while something is queued, and ends before it.
+// stream is one connection. Its loop reads and writes; a goroutine of its own
+// exists only while it is dialled or shakes hands, while its peer takes less
+// than we send, and for its end.
 type stream struct {
 	l         *Layer
+	loop      *loop
 	id        uint64
 	k         Kind
 	direction int
@@ -62,7 +60,8 @@ type stream struct {
 	remote    netip.AddrPort
 	server    string // name that a dialled TLS peer has to prove
 
-	frame   framer
+	// The reader's own.
+	proto   protocol
 	greeted bool // a whole message has come
 	discard int  // bytes thrown away while ending
 	last    int64
@@ -70,29 +69,13 @@ type stream struct {
 	until deadlines
 	state atomic.Uint32
 
-	mu      sync.Mutex
-	ch      channel // set when open
-	local   netip.AddrPort
-	queue   [][]byte
-	queued  int // bytes in queue and in the writer's hands
-	writing bool
-	err     error // why it ended
-	cancel  func()
-	done    chan struct{} // closed with the stream, if somebody waits
-	idleW   chan struct{} // closed when the writer ends, if somebody waits
-}
-
-// deadlines of a stream, on the layer's clock in ns. The read deadline of the
-// socket is moved lazily, as long as it is not to fire earlier: when it does,
-// expired looks here.
-type deadlines struct {
-	end atomic.Int64 // of a closing connection
-
-	mu    sync.Mutex
-	limit time.Duration // of silence; 0 is the layer's
-	idle  int64
-	part  int64 // of an incomplete message; 0 is none
-	armed int64 // what the socket has
+	mu     sync.Mutex
+	sock   *sock // set when open
+	local  netip.AddrPort
+	out    outbox
+	err    error // why it ended
+	cancel func()
+	done   chan struct{} // closed with the stream, if somebody waits
 }
 
 func (s *stream) flow() Flow                  { return Flow{link: s} }
@@ -112,127 +95,6 @@ func (s *stream) addrs(Flow) (local, remote netip.AddrPort) {
 	return s.local, s.remote
 }
 
-func (s *stream) setIdle(d time.Duration) {
-	s.until.mu.Lock()
-	defer s.until.mu.Unlock()
-	s.until.limit = d
-	if s.state.Load() == open {
-		s.extend()
-		s.arm()
-	}
-}
-
-// extend gives the peer its time of silence from now. s.until.mu is held.
-func (s *stream) extend() {
-	d := s.until.limit
-	if d <= 0 {
-		d = s.limits().Idle
-	}
-	s.until.idle = s.after(d)
-}
-
-// send queues one message, and starts the writer if there is none.
-func (s *stream) send(_ Flow, b []byte) error {
-	s.mu.Lock()
-	if s.state.Load() >= ending {
-		s.mu.Unlock()
-		return ErrClosed
-	}
-	lim := s.limits()
-	if len(s.queue) >= lim.QueueMessages || s.queued+len(b) > lim.QueueBytes && s.queued > 0 {
-		s.mu.Unlock()
-		s.l.metrics.queueFull[s.k].Inc()
-		s.fail(ErrQueueFull)
-		return ErrQueueFull
-	}
-	s.queue = append(s.queue, b)
-	s.queued += len(b)
-	start := !s.writing && s.ch != nil
-	s.writing = s.writing || start
-	s.mu.Unlock()
-	if start {
-		go s.writeLoop()
-	}
-	return nil
-}
-
-// writeBatch bounds the bytes that share one write deadline.
-const writeBatch = 64 << 10
-
-// writeLoop is the writer: it ends when the queue is empty. The main goroutine
-// waits for it, so it needs no other owner.
-func (s *stream) writeLoop() {
-	for {
-		s.mu.Lock()
-		batch, size := s.take()
-		ch, state := s.ch, s.state.Load()
-		if len(batch) == 0 && state != ending {
-			s.writerGone()
-			return
-		}
-		s.mu.Unlock()
-		if len(batch) == 0 {
-			if s.l.draining() {
-				// All is written; a server that stops does not wait for every
-				// peer's goodbye.
-				s.until.end.Store(s.after(goodbye))
-				_ = ch.conn().SetReadDeadline(time.Now().Add(goodbye))
-			}
-			ch.closeWrite(s.reason())
-			s.mu.Lock()
-			s.writerGone()
-			return
-		}
-		if state != ending {
-			_ = ch.conn().SetWriteDeadline(time.Now().Add(s.limits().Write))
-		}
-		err := ch.write(batch)
-		if err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				s.drop(dropWrite)
-				err = fmt.Errorf("%w: %w", ErrSlow, err)
-			}
-			s.fail(fmt.Errorf("transport: write: %w", err))
-		} else {
-			for _, b := range batch {
-				s.l.metrics.count(s.k, out, len(b))
-			}
-		}
-		s.mu.Lock()
-		s.queued -= size
-		s.mu.Unlock()
-	}
-}
-
-// take cuts the next batch off the queue. s.mu is held.
-func (s *stream) take() (batch [][]byte, size int) {
-	if s.state.Load() == closed {
-		s.queue = nil
-		return nil, 0
-	}
-	n := 0
-	for n < len(s.queue) && (n == 0 || size+len(s.queue[n]) <= writeBatch) {
-		size += len(s.queue[n])
-		n++
-	}
-	batch = s.queue[:n:n]
-	s.queue = s.queue[n:]
-	if len(s.queue) == 0 {
-		s.queue = nil
-	}
-	return batch, size
-}
-
-// writerGone notes the writer's end and unlocks s.mu.
-func (s *stream) writerGone() {
-	s.writing = false
-	if s.idleW != nil {
-		close(s.idleW)
-		s.idleW = nil
-	}
-	s.mu.Unlock()
-}
-
 // reason is the text of why the stream ends.
 func (s *stream) reason() string {
 	s.mu.Lock()
@@ -245,24 +107,84 @@ func (s *stream) reason() string {
 
 // attach makes the connection usable: it is open, and what was queued while
 // dialling is written. It fails if the stream was closed meanwhile.
-func (s *stream) attach(ch channel) bool {
+func (s *stream) attach(c *sock) bool {
 	s.mu.Lock()
 	if !s.state.CompareAndSwap(dialing, open) {
 		s.mu.Unlock()
 		return false
 	}
-	s.ch = ch
-	s.local = addrPort(ch.conn().LocalAddr())
-	start := len(s.queue) > 0
-	s.writing = start
+	_ = c.SetDeadline(time.Time{})
+	c.pushed = true
+	s.sock = c
+	s.local = addrPort(c.LocalAddr())
+	start := s.out.start()
 	s.mu.Unlock()
 	if start {
-		go s.writeLoop()
+		s.loop.push(s)
 	}
 	return true
 }
 
-// fail ends the stream at once. The first reason stays.
+// serve has the loop read an open connection. The caller is counted in the
+// layer's wait group; so is the stream, from here to its end.
+func (s *stream) serve() {
+	s.l.wg.Add(1)
+	s.opened()
+	err := s.turn(nil, nil) // what came behind the handshake
+	if err == nil {
+		err = s.loop.add(s)
+	}
+	if err != nil {
+		s.leave(err)
+	}
+}
+
+// turn takes what was read, or why no more can be; its error ends the reading,
+// and leave is to follow. One goroutine at a time calls it.
+func (s *stream) turn(data []byte, err error) error {
+	if err == nil {
+		err = s.receive(data)
+	}
+	if s.sock.tls != nil && s.sock.answers() {
+		s.kick()
+	}
+	return err
+}
+
+// receive takes bytes from the socket. A panic of the handler is recovered.
+func (s *stream) receive(data []byte) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.l.panicked(p, s.k, s.remote)
+			err = ErrPanic
+		}
+	}()
+	if s.state.Load() >= ending {
+		if s.discard += len(data); s.discard > lingerBytes {
+			return ErrClosed
+		}
+		return nil
+	}
+	c := s.sock
+	if c.tls == nil {
+		return s.proto.take(s, data)
+	}
+	return c.decrypt(data, func(b []byte) error { return s.proto.take(s, b) })
+}
+
+// leave ends a connection that is read no more.
+func (s *stream) leave(err error) {
+	go func() {
+		defer s.l.wg.Done()
+		if errors.Is(err, io.EOF) {
+			s.half()
+		}
+		s.end(err)
+	}()
+}
+
+// fail ends the stream at once: whoever reads or writes it notices. The first
+// reason stays.
 func (s *stream) fail(err error) {
 	s.mu.Lock()
 	was := s.state.Swap(closed)
@@ -273,11 +195,10 @@ func (s *stream) fail(err error) {
 	if s.err == nil {
 		s.err = err
 	}
-	s.queue = nil
-	ch, cancel, done := s.ch, s.cancel, s.done
+	c, cancel, done := s.sock, s.cancel, s.done
 	s.mu.Unlock()
-	if ch != nil {
-		_ = ch.conn().Close()
+	if c != nil {
+		c.shut()
 	}
 	if cancel != nil {
 		cancel()
@@ -307,53 +228,35 @@ func (s *stream) finish(reason string, err error) {
 	if s.err == nil {
 		s.err = err
 	}
-	start := !s.writing
-	s.writing = true
-	ch := s.ch
+	c := s.sock
 	s.mu.Unlock()
-	_ = ch.conn().SetDeadline(time.Now().Add(linger))
-	if start {
-		go s.writeLoop()
-	}
+	_ = c.TCPConn.SetWriteDeadline(time.Now().Add(linger))
+	s.rearm()
+	s.kick()
 	s.l.log.Debug("closing connection", "peer", s.remote.String(), "kind", s.k.String(), "reason", reason)
-}
-
-// run serves an open connection to its end. It is the main goroutine.
-func (s *stream) run() {
-	err := s.guard(func() error { return s.ch.serve(s) })
-	if errors.Is(err, io.EOF) {
-		s.half()
-	}
-	s.end(err)
-}
-
-// guard recovers a panic of the handler.
-func (s *stream) guard(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.l.panicked(p, s.k, s.remote)
-			err = ErrPanic
-		}
-	}()
-	return f()
 }
 
 // end closes what is left, waits for the writer and tells the handler.
 func (s *stream) end(err error) {
 	s.fail(err)
+	s.disarm()
 	s.mu.Lock()
-	var gone chan struct{}
-	if s.writing {
-		gone = make(chan struct{})
-		s.idleW = gone
-	}
-	why := s.err
+	gone := s.out.gone()
+	c, why := s.sock, s.err
 	s.mu.Unlock()
 	if gone != nil {
 		<-gone
 	}
+	if c != nil {
+		_ = c.Close()
+	}
 	s.l.remove(s)
-	_ = s.guard(func() error { s.l.handler.Closed(s.flow(), why); return nil })
+	defer func() {
+		if p := recover(); p != nil {
+			s.l.panicked(p, s.k, s.remote)
+		}
+	}()
+	s.l.handler.Closed(s.flow(), why)
 }
 
 // half keeps a connection whose peer has closed its sending half for a moment,
@@ -380,127 +283,24 @@ func (s *stream) half() {
 	}
 }
 
-// opened sets the first deadline of an open connection.
-func (s *stream) opened() {
-	s.until.mu.Lock()
-	defer s.until.mu.Unlock()
-	s.extend()
-	if s.direction == in {
-		s.until.idle = s.after(s.limits().Greeting)
-	}
-	s.arm()
-}
+// sipStream is SIP straight over TCP or TLS.
+type sipStream struct{ framer }
 
-// expired tells whether the peer has used up its time; if not, it moves the
-// socket's read deadline to when it will have.
-func (s *stream) expired() bool {
-	s.until.mu.Lock()
-	defer s.until.mu.Unlock()
-	return !s.arm()
-}
-
-// arm sets the read deadline; false if its time has passed. s.until.mu is held.
-func (s *stream) arm() bool {
-	ended := s.state.Load() >= ending
-	until := s.until.idle
-	if s.until.part != 0 && s.until.part < until {
-		until = s.until.part
-	}
-	if ended {
-		until = s.until.end.Load()
-	}
-	left := time.Duration(until - s.l.now())
-	if left <= 0 {
-		return false
-	}
-	if s.k >= WS && left > s.limits().Ping/2 {
-		left = s.limits().Ping / 2
-	}
-	conn := s.socket()
-	s.until.armed = s.after(left)
-	_ = conn.SetReadDeadline(time.Now().Add(left))
-	if !ended && s.state.Load() >= ending {
-		// finish came in between, and its deadline was just overwritten.
-		_ = conn.SetReadDeadline(time.Now().Add(linger))
-	}
-	return true
-}
-
-func (s *stream) socket() net.Conn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.ch.conn()
-}
-
-// late turns an expired deadline into its error, and counts it.
-func (s *stream) late() error {
-	switch {
-	case s.state.Load() >= ending:
-		return ErrClosed
-	case s.incomplete():
-		s.drop(dropSlow)
-		return fmt.Errorf("%w: incomplete message", ErrSlow)
-	}
-	s.drop(dropIdle)
-	return ErrIdle
-}
-
-// incomplete tells whether the peer is in the middle of a message.
-func (s *stream) incomplete() bool {
-	s.until.mu.Lock()
-	defer s.until.mu.Unlock()
-	return s.until.part != 0
-}
-
-// complete ends the time of a message; what follows it has its own.
-func (s *stream) complete() {
-	s.until.mu.Lock()
-	s.until.part = 0
-	s.until.mu.Unlock()
-}
-
-// active notes that the peer sent something, and where its message stands. A
-// connection that has not greeted yet gains no time by it.
-func (s *stream) active(partial bool) {
-	if s.state.Load() >= ending {
-		return
-	}
-	s.until.mu.Lock()
-	defer s.until.mu.Unlock()
-	if s.greeted || s.direction == out {
-		s.extend()
-	}
-	earlier := s.until.idle < s.until.armed
-	switch {
-	case !partial:
-		s.until.part = 0
-	case s.until.part == 0:
-		s.until.part = s.after(s.limits().Partial)
-		earlier = true
-	}
-	if earlier {
-		s.arm()
-	}
-}
-
-// feed takes bytes of a stream. The error ends the connection at once.
-func (s *stream) feed(data []byte) error {
-	if s.state.Load() >= ending {
-		if s.discard += len(data); s.discard > lingerBytes {
-			return ErrClosed
-		}
-		return nil
-	}
-	found := s.frame.feed(data, s.limits().SIP, s.message)
+func (p *sipStream) take(s *stream, data []byte) error {
+	found := p.feed(data, s.limits().SIP, s.message)
 	if found.pings > 0 && s.state.Load() < ending {
 		s.pong(found.pings)
 	}
 	if found.bad != nil && s.state.Load() < ending {
 		return s.unframed(found)
 	}
-	s.active(s.frame.partial())
+	s.active(p.partial())
 	return nil
 }
+
+func (p *sipStream) frame(to []byte, _ byte, b []byte) []byte { return append(to, b...) }
+
+func (p *sipStream) goodbye(to []byte, _ string) []byte { return to }
 
 // pong answers keep-alives. RFC 5626 §5.4: a double CRLF gets a single CRLF at
 // once.
@@ -588,5 +388,3 @@ func addrPort(a net.Addr) netip.AddrPort {
 func unmap(ap netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
-
-func isText(b []byte) bool { return utf8.Valid(b) }

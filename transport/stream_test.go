@@ -3,11 +3,13 @@ package transport
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -89,31 +91,78 @@ func TestCRLFPong(t *testing.T) {
 }
 
 // A peer that reads nothing fills its own queue and loses its connection;
-// another is served meanwhile.
+// others, of which some share its loop, are served meanwhile.
 func TestSlowReader(t *testing.T) {
-	e := newEar()
-	l := serve(t, Options{TCP: []string{"127.0.0.1:0"}, Limits: Limits{QueueBytes: 256 << 10}}, e)
-	slow, quick := dialTCP(t, l.Addrs(TCP)[0]), dialTCP(t, l.Addrs(TCP)[0])
-	slow.say(request("slow", 0))
-	f := wait(t, "message", e.messages).f
-	var err error
-	for range 10_000 {
-		if err = f.Send(request("x", 10_000)); err != nil {
-			break
-		}
+	for _, k := range []Kind{TCP, TLS} {
+		t.Run(k.String(), func(t *testing.T) {
+			e := newEar()
+			o, pool := tlsOptions(t)
+			o.TCP, o.Limits = []string{"127.0.0.1:0"}, Limits{QueueBytes: 256 << 10}
+			l := serve(t, o, e)
+			dial := func() *peerConn {
+				if k == TLS {
+					return dialTLS(t, l.Addrs(TLS)[0], pool)
+				}
+				return dialTCP(t, l.Addrs(TCP)[0])
+			}
+			slow := dial()
+			var others []*peerConn
+			for range 2 * runtime.GOMAXPROCS(0) {
+				others = append(others, dial())
+			}
+			slow.say(request("slow", 0))
+			f := wait(t, "message", e.messages).f
+			var err error
+			for range 10_000 {
+				if err = f.Send(request("x", 10_000)); err != nil {
+					break
+				}
+			}
+			if !errors.Is(err, ErrQueueFull) {
+				t.Fatalf("100 MB for a peer that reads nothing: %v", err)
+			}
+			if g := wait(t, "closed", e.closed); !errors.Is(g.err, ErrQueueFull) || g.f != f {
+				t.Errorf("closed: %v", g.err)
+			}
+			for i, c := range others {
+				c.say(request(id(i), 0))
+				if g := wait(t, "message", e.messages); g.m.CallID() != id(i) {
+					t.Errorf("got %q", g.m.CallID())
+				}
+			}
+			if n := metric(t, l.metrics.queueFull[k]); n != 1 {
+				t.Errorf("%v full queues counted", n)
+			}
+		})
 	}
-	if !errors.Is(err, ErrQueueFull) {
-		t.Fatalf("100 MB for a peer that reads nothing: %v", err)
-	}
-	if g := wait(t, "closed", e.closed); !errors.Is(g.err, ErrQueueFull) || g.f != f {
-		t.Errorf("closed: %v", g.err)
-	}
-	quick.say(request("quick", 0))
-	if g := wait(t, "message", e.messages); g.m.CallID() != "quick" {
-		t.Errorf("got %q", g.m.CallID())
-	}
-	if n := metric(t, l.metrics.queueFull[TCP]); n != 1 {
-		t.Errorf("%v full queues counted", n)
+}
+
+// A peer that reads nothing for a while, and then all, misses nothing.
+func TestPausedReader(t *testing.T) {
+	for _, k := range []Kind{TCP, TLS} {
+		t.Run(k.String(), func(t *testing.T) {
+			e := newEar()
+			o, pool := tlsOptions(t)
+			o.TCP, o.Limits = []string{"127.0.0.1:0"}, Limits{QueueBytes: 64 << 20, QueueMessages: 1 << 20}
+			l := serve(t, o, e)
+			c := dialTCP(t, l.Addrs(k)[0])
+			if k == TLS {
+				c = over(t, tls.Client(c.Conn, &tls.Config{RootCAs: pool, ServerName: "sip.example.com"}))
+			}
+			c.say(request("a", 0))
+			f := wait(t, "message", e.messages).f
+			const many = 250 // 15 MB, more than the socket buffers hold
+			for i := range many {
+				if err := f.Send(request(id(i), 60_000)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i := range many {
+				if m := c.hear(); m.CallID() != id(i) || len(m.Body()) != 60_000 {
+					t.Fatalf("message %d is %q with %d bytes", i, m.CallID(), len(m.Body()))
+				}
+			}
+		})
 	}
 }
 

@@ -1,107 +1,119 @@
 package transport
 
 import (
-	"context"
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
+	"os"
+	"reflect"
+	"sync"
 	"time"
+	"unsafe"
 )
 
-// tlsChannel is SIP over TLS. Between records it waits on the socket below, so
-// that an idle connection keeps neither a buffer nor the stack of crypto/tls.
-type tlsChannel struct {
-	*sock
-	tls *tls.Conn
-}
+// recordSize is the payload of the largest TLS record, in bytes.
+const recordSize = 16 << 10
 
-// conn is the socket below: closing it never waits for the peer.
-func (c *tlsChannel) conn() net.Conn { return c.TCPConn }
+// records lends the buffers that TLS is decrypted into.
+var records = sync.Pool{New: func() any { return new([recordSize]byte) }}
 
-func (c *tlsChannel) serve(s *stream) error {
-	c.direct = true
-	for {
-		if err := c.drain(s); err != nil {
-			return err
-		}
-		if err := c.await(); err != nil {
-			return err
-		}
-	}
-}
+// errAgain tells crypto/tls that there is nothing to read now: it keeps what
+// it has of a record when an error is temporary.
+type errAgain struct{}
 
-// drain takes what has arrived.
-func (c *tlsChannel) drain(s *stream) error {
-	buf := chunks.Get().(*[chunkSize]byte)
-	defer chunks.Put(buf)
-	for {
-		n, err := c.tls.Read(buf[:])
-		if n > 0 {
-			if err := s.feed(buf[:n]); err != nil {
-				return err
-			}
-		}
-		switch {
-		case errors.As(err, new(errAgain)):
-			return nil
-		case err != nil:
-			return c.readErr(err)
-		}
-	}
-}
+func (errAgain) Error() string   { return "transport: nothing to read yet" }
+func (errAgain) Timeout() bool   { return true }
+func (errAgain) Temporary() bool { return true }
 
-// write puts small messages together, so that they share a record.
-func (c *tlsChannel) write(batch [][]byte) error {
-	if len(batch) == 1 {
-		_, err := c.tls.Write(batch[0])
-		return err
-	}
-	buf := chunks.Get().(*[chunkSize]byte)
-	defer chunks.Put(buf)
-	n := 0
-	for _, b := range batch {
-		for len(b) > 0 {
-			m := copy(buf[n:], b)
-			b = b[m:]
-			if n += m; n < len(buf) {
-				continue
-			}
-			if _, err := c.tls.Write(buf[:n]); err != nil {
-				return err
-			}
-			n = 0
-		}
-	}
-	if n == 0 {
-		return nil
-	}
-	_, err := c.tls.Write(buf[:n])
-	return err
-}
-
-func (c *tlsChannel) closeWrite(string) {
-	_ = c.tls.CloseWrite()
-	_ = c.TCPConn.CloseWrite()
-}
-
-// handshake makes a TLS channel; it takes Limits.Handshake at most. It needs a
-// deep stack, so it does not run on the goroutine that will read.
-func (s *stream) handshake(c *net.TCPConn, wrap func(net.Conn) *tls.Conn) (*tlsChannel, error) {
-	sk, err := newSock(s, c)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.limits().Handshake)
-	defer cancel()
-	t := wrap(sk)
-	if err := t.HandshakeContext(ctx); err != nil {
-		s.drop(dropHandshake)
-		if ctx.Err() != nil {
+// handshake adds TLS; it takes at most limit. It needs a deep stack, so it
+// runs on a goroutine that ends soon.
+func (c *sock) handshake(t *tls.Conn, limit time.Duration) error {
+	_ = c.TCPConn.SetDeadline(time.Now().Add(limit))
+	if err := t.Handshake(); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = ErrSlow
 		}
-		return nil, fmt.Errorf("transport: TLS handshake: %w", err)
+		return fmt.Errorf("transport: TLS handshake: %w", err)
 	}
-	_ = c.SetDeadline(time.Time{})
-	return &tlsChannel{sock: sk, tls: t}, nil
+	c.secured(t)
+	return nil
+}
+
+// secured notes that c's handshake is over.
+func (c *sock) secured(t *tls.Conn) {
+	c.tls = t
+	c.raw = tlsBuffer(t, "rawInput")
+	for _, b := range []*bytes.Buffer{c.raw, tlsBuffer(t, "hand")} {
+		if b != nil && b.Len() == 0 {
+			*b = bytes.Buffer{}
+		}
+	}
+}
+
+// decrypt gives take what data holds, nil for what is there already.
+func (c *sock) decrypt(data []byte, take func([]byte) error) error {
+	c.in = data
+	if c.raw != nil {
+		lend(c.raw)
+	}
+	buf := records.Get().(*[recordSize]byte)
+	defer records.Put(buf)
+	for {
+		n, err := c.tls.Read(buf[:])
+		if n > 0 || data == nil {
+			if e := take(buf[:n]); e != nil {
+				return e
+			}
+		}
+		if err == (errAgain{}) {
+			if c.raw != nil {
+				giveBack(c.raw)
+			}
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// crypto/tls keeps what it has once read into, about 4 kB after a handshake,
+// as long as the connection lives, and there is no public way to tell it that
+// nothing will come for hours. So its two buffers are reached by name: the one
+// for records is lent while there is something to read, the one for handshakes
+// goes when there is none. If they are called otherwise one day,
+// TestTLSBuffers fails, and a connection is that much larger.
+
+// tlsBuffer is a field of t; nil if there is no such buffer.
+func tlsBuffer(t *tls.Conn, name string) *bytes.Buffer {
+	f := reflect.ValueOf(t).Elem().FieldByName(name)
+	if !f.IsValid() || f.Type() != reflect.TypeFor[bytes.Buffer]() {
+		return nil
+	}
+	return (*bytes.Buffer)(unsafe.Pointer(f.UnsafeAddr())) //nolint:gosec // see above
+}
+
+// rawSize is the room for records that is lent, in bytes.
+const rawSize = 4 << 10
+
+var raws = sync.Pool{New: func() any { return new([rawSize]byte) }}
+
+func lend(b *bytes.Buffer) {
+	if b.Cap() == 0 {
+		*b = *bytes.NewBuffer(raws.Get().(*[rawSize]byte)[:0])
+	}
+}
+
+// giveBack takes the buffer of b away if there is nothing in it. All that was
+// decrypted in it has been read.
+func giveBack(b *bytes.Buffer) {
+	if b.Len() > 0 {
+		return
+	}
+	b.Reset()
+	if room := b.AvailableBuffer(); cap(room) == rawSize {
+		raws.Put((*[rawSize]byte)(room[:rawSize]))
+	}
+	*b = bytes.Buffer{}
 }

@@ -1,9 +1,8 @@
 package transport
 
 import (
-	"bufio"
 	"bytes"
-	"context"
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -11,27 +10,18 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"strings"
-	"sync"
 	"time"
+	"unicode/utf8"
 
-	"github.com/coder/websocket"
+	"github.com/parley-im/parley/transport/ws"
 	"github.com/parley-im/parley/wire/sip"
 )
 
-// Buffers that a WebSocket connection keeps: payloads larger than these pass
-// them by.
-const (
-	wsReadBuffer  = 512
-	wsWriteBuffer = 2048
-)
-
 // WebSocketHandler accepts SIP over WebSocket (RFC 7118). secure says that TLS
-// is in front, here or in a proxy. A request with an Origin is from a browser:
-// the Origin must be of the same host or match one of origins (a host, or
-// "scheme://host", path.Match patterns), else 403. It answers 503 unless Serve
-// runs.
+// is in front, here (over a [Listener]) or in a proxy. A request with an Origin
+// is from a browser: the Origin must be of the same host or match one of
+// origins (a host, or "scheme://host", path.Match patterns), else 403. It
+// answers 503 unless Serve runs.
 func (l *Layer) WebSocketHandler(secure bool, origins []string) http.Handler {
 	k := WS
 	if secure {
@@ -42,13 +32,18 @@ func (l *Layer) WebSocketHandler(secure bool, origins []string) http.Handler {
 	})
 }
 
-// upgrade shakes hands and starts the connection's main goroutine; the HTTP
-// server's own goroutine, and its large stack, end here.
+// upgrade shakes hands and gives the connection to its loop; what the HTTP
+// server has for it, goroutine, buffers and request, ends here.
 func (l *Layer) upgrade(w http.ResponseWriter, r *http.Request, k Kind, origins []string) {
-	if !offersSIP(r.Header) {
+	status, text := ws.Refuse(r, origins)
+	if !ws.Lists(r.Header, "Sec-WebSocket-Protocol", "sip") {
 		// RFC 7118 §4.1: the client must offer the subprotocol "sip".
+		status, text = http.StatusBadRequest, "the WebSocket subprotocol must be sip"
+	}
+	if status != 0 {
 		l.metrics.drop(k, dropHandshake)
-		http.Error(w, "the WebSocket subprotocol must be sip", http.StatusBadRequest)
+		w.Header().Set("Sec-WebSocket-Version", "13")
+		http.Error(w, text, status)
 		return
 	}
 	remote, _ := netip.ParseAddrPort(r.RemoteAddr)
@@ -58,26 +53,74 @@ func (l *Layer) upgrade(w http.ResponseWriter, r *http.Request, k Kind, origins 
 		http.Error(w, "too many connections", http.StatusServiceUnavailable)
 		return
 	}
-	ch := &wsChannel{s: s}
-	ws, err := websocket.Accept(&hijacker{ResponseWriter: w, ch: ch}, r, &websocket.AcceptOptions{
-		Subprotocols:    []string{"sip"},
-		OriginPatterns:  origins,
-		CompressionMode: websocket.CompressionDisabled,
-		OnPingReceived:  func(context.Context, []byte) bool { l.metrics.keepalives[k].Inc(); return true },
-	})
+	if !l.hold() {
+		l.dismiss(s)
+		http.Error(w, "shutting down", http.StatusServiceUnavailable)
+		return
+	}
+	defer l.wg.Done()
+	c, early, err := hijack(w, ws.Accept(r.Header.Get("Sec-WebSocket-Key")))
 	if err != nil {
 		l.metrics.drop(k, dropHandshake)
 		l.log.Debug("no WebSocket handshake", "peer", r.RemoteAddr, "err", err)
 		l.dismiss(s)
 		return
 	}
-	ch.ws = ws
-	l.names.noteHTTP(addrPort(ch.raw.LocalAddr()).Port())
-	ws.SetReadLimit(int64(messageLimit(l.limits.SIP)))
-	if !l.start(func() { s.begin(ch) }) {
-		_ = ws.CloseNow()
-		l.dismiss(s)
+	l.names.noteHTTP(addrPort(c.LocalAddr()).Port())
+	s.proto.(*webSocket).buf = early
+	s.begin(c)
+}
+
+// hold keeps Serve from ending until wg.Done; false if it is about to.
+func (l *Layer) hold() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.running || l.closing {
+		return false
 	}
+	l.wg.Add(1)
+	return true
+}
+
+// greetWithin is how long a client may take to take our answer.
+const greetWithin = 10 * time.Second
+
+// hijack takes the connection over from the HTTP server and answers the
+// request. early is what the client has sent since.
+func hijack(w http.ResponseWriter, accept string) (c *sock, early []byte, err error) {
+	nc, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, nil, fmt.Errorf("transport: taking over from HTTP: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = nc.Close()
+		}
+	}()
+	below := nc
+	t, secure := nc.(*tls.Conn)
+	if secure {
+		below = t.NetConn()
+	}
+	switch b := below.(type) {
+	case *sock:
+		c = b
+	case *net.TCPConn:
+		if c, err = newSock(b); err != nil {
+			return nil, nil, err
+		}
+	}
+	if c == nil || secure && below != net.Conn(c) {
+		return nil, nil, fmt.Errorf("transport: a WebSocket over %T, not a transport.Listener", below)
+	}
+	_ = nc.SetDeadline(time.Now().Add(greetWithin))
+	_, err = io.WriteString(nc, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Accept: "+accept+"\r\nSec-WebSocket-Protocol: sip\r\n\r\n")
+	early, _ = rw.Reader.Peek(rw.Reader.Buffered())
+	if secure {
+		c.secured(t)
+	}
+	return c, bytes.Clone(early), err
 }
 
 // messageLimit is the largest message that can be within lim, in bytes.
@@ -93,194 +136,124 @@ func messageLimit(lim sip.Limits) int {
 	return head + body
 }
 
-func offersSIP(h http.Header) bool {
-	for _, row := range h.Values("Sec-WebSocket-Protocol") {
-		for name := range strings.SplitSeq(row, ",") {
-			if strings.EqualFold(strings.TrimSpace(name), "sip") {
-				return true
-			}
+// webSocket is the server's side of RFC 6455 without extensions, and SIP in it
+// (RFC 7118). It holds memory only for a message that is not complete.
+type webSocket struct {
+	buf  []byte // of an incomplete frame, from its first byte
+	msg  []byte // of a message whose last fragment has not come
+	more bool   // there is such a message
+	code uint16 // why we close; 0 is ws.Normal
+}
+
+// take cuts what came into frames.
+func (p *webSocket) take(s *stream, data []byte) error {
+	held := len(p.buf) > 0
+	if held {
+		p.buf = append(p.buf, data...)
+		data = p.buf
+	}
+	limit := messageLimit(s.limits().SIP)
+	for len(data) > 0 && s.state.Load() < ending {
+		f, n, err := ws.Parse(data, limit-len(p.msg))
+		if err == nil && n > 0 {
+			data = data[n:]
+			err = p.frameIn(s, f)
+		}
+		if err != nil {
+			p.refuse(s, err)
+			return nil
+		}
+		if n == 0 {
+			break
 		}
 	}
-	return false
-}
-
-// hijacker hands the connection to the WebSocket library with our socket and
-// small buffers in place of the HTTP server's.
-type hijacker struct {
-	http.ResponseWriter
-	ch *wsChannel
-}
-
-func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	nc, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	h.ch.Conn = nc
-	h.ch.raw = nc
-	if t, ok := nc.(*tls.Conn); ok {
-		h.ch.raw = t.NetConn()
-	}
-	early, _ := rw.Reader.Peek(rw.Reader.Buffered())
-	r := bufio.NewReaderSize(bytes.NewReader(bytes.Clone(early)), max(wsReadBuffer, len(early)))
-	_, _ = r.Peek(len(early)) // the library takes over what is buffered
-	return h.ch, bufio.NewReadWriter(r, bufio.NewWriterSize(h.ch, wsWriteBuffer)), nil
-}
-
-// wsChannel is SIP over WebSocket, and the net.Conn below the library: it
-// keeps the deadlines and notes life signs.
-type wsChannel struct {
-	net.Conn
-	s   *stream
-	ws  *websocket.Conn
-	raw net.Conn // below TLS: closing it never waits
-
-	heard  int64 // when the peer was heard last, on the layer's clock
-	pinged bool
-	pings  sync.WaitGroup
-}
-
-func (c *wsChannel) conn() net.Conn { return c.raw }
-
-// Read is for the library. While a peer is silent it pings it.
-func (c *wsChannel) Read(p []byte) (int, error) {
-	for {
-		n, err := c.Conn.Read(p)
-		if n > 0 {
-			c.heard = c.s.l.now()
-			c.pinged = false
-			if !c.s.incomplete() {
-				c.s.active(false)
-			}
-			return n, err
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) || c.s.expired() {
-			return n, err
-		}
-		if err := c.tick(); err != nil {
-			return 0, err
-		}
-	}
-}
-
-// tick pings a peer that is silent, and gives up on one that does not answer.
-// RFC 7118 §6: either side may ping; browsers have no way to do it themselves.
-func (c *wsChannel) tick() error {
-	quiet := time.Duration(c.s.l.now() - c.heard)
-	every := c.s.limits().Ping
 	switch {
-	case c.pinged && quiet >= every+every/2:
-		c.s.drop(dropIdle)
-		return fmt.Errorf("%w: no pong", ErrIdle)
-	case c.pinged || quiet < every:
-		return nil
+	case len(data) == 0:
+		p.buf = nil
+	case held:
+		p.buf = append(p.buf[:0], data...)
+	default:
+		p.buf = bytes.Clone(data)
 	}
-	c.pinged = true
-	c.pings.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), every)
-		defer cancel()
-		_ = c.ws.Ping(ctx) // the pong is noted by Read
-	})
+	s.active(len(p.buf) > 0 || p.more)
 	return nil
 }
 
-// serve reads messages. RFC 7118 §5: each is one WebSocket message, text or
-// binary.
-func (c *wsChannel) serve(s *stream) error {
-	defer func() {
-		_ = c.raw.Close()
-		_ = c.ws.CloseNow()
-		c.pings.Wait()
-	}()
-	c.heard = s.l.now()
-	for {
-		_, r, err := c.ws.Reader(context.Background())
-		if err != nil {
-			return c.readErr(err)
-		}
-		s.active(true)
-		b, err := readMessage(r)
-		if err != nil {
-			return c.readErr(err)
-		}
-		s.active(false)
-		c.message(s, b)
+// frameIn takes one frame. The payload is only lent.
+func (p *webSocket) frameIn(s *stream, f ws.Frame) error {
+	switch f.Op {
+	case ws.Ping:
+		s.l.metrics.keepalives[s.k].Inc()
+		_ = s.enqueue(ws.Pong, f.Payload)
+		return nil
+	case ws.Pong:
+		return nil
+	case ws.Close:
+		// RFC 6455 §7.1.1: we answer, and close first.
+		s.finish("closed by the peer", fmt.Errorf("%w: closed by the peer", io.EOF))
+		return nil
 	}
+	if p.more == (f.Op != ws.Continuation) {
+		return &ws.Error{Code: ws.Protocol, Text: "fragments of two messages are mixed"} // §5.4
+	}
+	if f.Fin && !p.more {
+		return p.message(s, bytes.Clone(f.Payload))
+	}
+	p.msg = append(p.msg, f.Payload...)
+	if p.more = !f.Fin; p.more {
+		return nil
+	}
+	whole := p.msg
+	p.msg = nil
+	return p.message(s, whole)
 }
 
-// readMessage gives a whole WebSocket message a buffer of its own.
-func readMessage(r io.Reader) ([]byte, error) {
-	buf := chunks.Get().(*[chunkSize]byte)
-	defer chunks.Put(buf)
-	var whole []byte
-	for n := 0; ; {
-		m, err := r.Read(buf[n:])
-		n += m
-		if err != nil || n == len(buf) {
-			whole = append(whole, buf[:n]...)
-			n = 0
-		}
-		if errors.Is(err, io.EOF) {
-			return whole, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-}
-
-// message takes one WebSocket message: a keep-alive (RFC 7118 §6) or SIP.
-func (c *wsChannel) message(s *stream, b []byte) {
-	if s.state.Load() >= ending {
-		return
-	}
+// message takes one WebSocket message: a keep-alive (RFC 7118 §6) or SIP. RFC
+// 7118 §5: each message is one, text or binary; a text that is not UTF-8 is
+// left to the SIP parser, where RFC 6455 §8.1 would have us close.
+func (p *webSocket) message(s *stream, b []byte) error {
 	if len(bytes.Trim(b, "\r\n")) == 0 {
 		if bytes.Contains(b, []byte(ping)) {
 			s.pong(1)
 		}
-		return
+		return nil
 	}
 	if !tokenStart(b[0]) {
 		s.l.metrics.malformed[s.k].Inc()
 		s.drop(dropGarbage)
 		s.finish("not SIP", ErrGarbage)
-		return
+		return nil
 	}
 	s.message(b)
-}
-
-func (c *wsChannel) readErr(err error) error {
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return c.s.late()
-	case errors.Is(err, websocket.ErrMessageTooBig):
-		c.s.drop(dropOversize)
-		return fmt.Errorf("%w: %w", ErrGarbage, err)
-	case websocket.CloseStatus(err) != -1:
-		return fmt.Errorf("%w: %w", io.EOF, err)
-	}
-	return err
-}
-
-// write sends each message as one WebSocket message: text if it is UTF-8, else
-// binary (RFC 7118 §4.2).
-func (c *wsChannel) write(batch [][]byte) error {
-	for _, b := range batch {
-		kind := websocket.MessageText
-		if !isText(b) {
-			kind = websocket.MessageBinary
-		}
-		if err := c.ws.Write(context.Background(), kind, b); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
-// closeWrite sends a close frame; the reader takes the peer's.
-func (c *wsChannel) closeWrite(reason string) {
-	if len(reason) > 120 {
-		reason = reason[:120]
+// refuse closes the connection of a peer that breaks the protocol.
+func (p *webSocket) refuse(s *stream, err error) {
+	var bad *ws.Error
+	if errors.As(err, &bad) {
+		p.code = bad.Code
 	}
-	_ = c.ws.Close(websocket.StatusNormalClosure, strings.ToValidUTF8(reason, ""))
+	why := dropGarbage
+	if p.code == ws.TooBig {
+		why = dropOversize
+	}
+	s.drop(why)
+	s.finish(err.Error(), fmt.Errorf("%w: %w", ErrGarbage, err))
+}
+
+// frame appends a message as text if it is UTF-8, else as binary (RFC 7118
+// §4.2), or a control frame.
+func (p *webSocket) frame(to []byte, op byte, b []byte) []byte {
+	if op == 0 {
+		if op = ws.Text; !utf8.Valid(b) {
+			op = ws.Binary
+		}
+	}
+	return ws.Append(to, op, b)
+}
+
+// goodbye appends a close frame; the reader takes the peer's.
+func (p *webSocket) goodbye(to []byte, reason string) []byte {
+	return ws.AppendClose(to, cmp.Or(p.code, ws.Normal), reason)
 }

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -25,6 +24,7 @@ func webServer(t testing.TB, l *Layer, secure bool, cert *tls.Certificate, origi
 	mux := http.NewServeMux()
 	mux.Handle("/sip", l.WebSocketHandler(secure, origins))
 	s := httptest.NewUnstartedServer(mux)
+	s.Listener = Listener(s.Listener)
 	if secure {
 		s.TLS = &tls.Config{Certificates: []tls.Certificate{*cert}}
 		s.StartTLS()
@@ -332,7 +332,7 @@ func TestWebSocketLimits(t *testing.T) {
 		in   []byte
 		want error
 	}{
-		"claims 2^62 bytes":   {[]byte{0x81, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, ErrSlow},
+		"claims 2^62 bytes":   {[]byte{0x81, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, ErrGarbage},
 		"stops in a message":  {frame(true, 1, request("a", 900))[:500], ErrSlow},
 		"never ends":          {frame(false, 1, []byte("OPTIONS")), ErrSlow},
 		"unmasked":            {[]byte{0x81, 1, 'x'}, nil},
@@ -449,5 +449,3 @@ func TestWebSocketBeforeServe(t *testing.T) {
 	}
 	http.DefaultClient.CloseIdleConnections()
 }
-
-var _ net.Conn = (*wsChannel)(nil)
