@@ -9,6 +9,7 @@
 //	go run ./test/load -mode call -inflight 32
 //	go run ./test/load -profile /tmp/profiles                  with CPU, heap and goroutine profiles of the server
 //	go run ./test/load -server tcp=127.0.0.1:5070 -pid 1234    another server
+//	go run ./test/load -server xmpp=127.0.0.1:5222 -transport xmpp -pid 1234,99    one that speaks XMPP, and its database
 //
 // In a closed loop a fixed number of units is under way; in an open loop units fall due at a fixed rate, and latency
 // counts from the due time whatever the server does meanwhile. A unit is a message, a sign-in, or a call with its end.
