@@ -46,6 +46,7 @@ type soaking struct {
 
 	numbers  atomic.Int64 // of clients and calls
 	underWay atomic.Int64 // calls that are going to end by themselves
+	left     atomic.Bool  // everyone is leaving: what is still answered is as it comes
 	leaked   []io.Closer
 	mu       sync.Mutex // guards what follows
 	sessions map[*session]bool
@@ -171,6 +172,9 @@ func (s *soaking) count(what string) {
 	s.counts[what]++
 }
 
+// enough are the samples without which the load goes on: fewer are nothing to judge by.
+const enough = 36
+
 // unrecorded tells whether an answer says that something could not be recorded, and counts it: the machine was too busy.
 // That is no loss, because who asked knows.
 func (s *soaking) unrecorded(status int, why string) bool {
@@ -198,8 +202,13 @@ func (s *soaking) run(ctx context.Context) error {
 	background.Go(s.tick)
 	failed := make(chan error, 1)
 	background.Go(func() { failed <- s.sampler() })
-	stop, ended := context.WithTimeout(ctx, s.so.time)
+	stop, ended := context.WithCancel(ctx)
 	defer ended()
+	background.Go(func() {
+		defer ended()
+		for more := pause(stop, s.so.time); more && s.series.Len() < enough; more = pause(stop, s.so.every) {
+		}
+	})
 	s.load = stop
 	s.mix(stop, &load)
 	select {
@@ -396,6 +405,7 @@ func (s *soaking) collect(ctx context.Context) {
 
 // leave signs everyone out and closes all that is open.
 func (s *soaking) leave() {
+	s.left.Store(true)
 	var out sync.WaitGroup
 	for _, ses := range s.open() {
 		out.Go(func() { ses.leave(signOut) })

@@ -64,7 +64,7 @@ func (s *soaking) call() {
 			return // the connection ended, or the client has told
 		}
 		gaveUp := p.name == "unanswered" && m.Status() == 487
-		if p.want != 0 && m.Status() != p.want && !gaveUp && !s.unrecorded(m.Status(), m.Get(sip.HWarning)) {
+		if p.want != 0 && m.Status() != p.want && !gaveUp && !s.left.Load() && !s.unrecorded(m.Status(), m.Get(sip.HWarning)) {
 			s.trial.problem("a call to be %q got %d %s", p.name, m.Status(), m.Get(sip.HWarning))
 		}
 		if m.Status()/100 != 2 {
@@ -88,7 +88,7 @@ func (s *soaking) hangUp(ses *session, r *ua.Request, m *sip.Message, never bool
 	bye := ses.c.Acknowledge(r, m)
 	bye.Done = func(m *sip.Message) {
 		over()
-		if m != nil && m.Status() != 200 {
+		if m != nil && m.Status() != 200 && !s.left.Load() {
 			s.trial.problem("BYE got %d %s", m.Status(), m.Get(sip.HWarning))
 		}
 	}
@@ -116,7 +116,7 @@ func (s *soaking) ask() {
 
 // want counts another answer as a problem. No answer was told already, or the connection has ended.
 func (s *soaking) want(what string, m *sip.Message, status int) {
-	if m != nil && m.Status() != status {
+	if m != nil && m.Status() != status && !s.left.Load() {
 		s.trial.problem("%s got %d %s", what, m.Status(), m.Get(sip.HWarning))
 	}
 }
