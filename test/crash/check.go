@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/parley-im/parley/base/id"
 )
 
 // violation is one broken promise.
@@ -28,6 +30,7 @@ const (
 	ruleSequence     = "recorded out of order"               // invariant 5: the log has the order of the sender
 	ruleRefused      = "refused, yet recorded or delivered"  // invariant 6
 	ruleSlow         = "refused too late"                    // a refusal takes less than a second
+	ruleID           = "ids go back"                         // ids are ordered by time, and so is the log
 )
 
 // refusalLimit is how long a refusal may take, seen by a client on a busy machine: the server has a second.
@@ -103,6 +106,7 @@ func check(b book) verdict {
 	x.checkOwed(&v)
 	x.checkDeliveryOrder(&v)
 	x.checkSequence(&v)
+	x.checkIDs(&v)
 	return v
 }
 
@@ -272,6 +276,27 @@ func (x *index) checkSequence(v *verdict) {
 			if b.Seq < a.Seq {
 				v.addf(ruleSequence, "%s was written before %s and is record %d after %d", a.Key, b.Key, a.Seq, b.Seq)
 			}
+		}
+	}
+}
+
+// idSlack is how much the order of ids may differ from that of the log: an id is given before the record stands in its queue.
+const idSlack = time.Second
+
+// checkIDs: an id is later than those well before it in the log, whatever the clock did.
+func (x *index) checkIDs(v *verdict) {
+	var latest time.Time
+	for i := range x.Archive {
+		d, err := id.Parse(x.Archive[i].ID)
+		if err != nil {
+			v.addf(ruleID, "record %d has the id %q", x.Archive[i].Seq, x.Archive[i].ID)
+			continue
+		}
+		if d.Time().Before(latest.Add(-idSlack)) {
+			v.addf(ruleID, "record %d has an id of %s, after one of %s", x.Archive[i].Seq, clock(d.Time()), clock(latest))
+		}
+		if d.Time().After(latest) {
+			latest = d.Time()
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -35,15 +36,18 @@ func whole() book {
 			{Key: "k3", AOR: "b@x", Device: "d1", CallID: "r3", Life: 2, Status: 200, At: later(4)},
 		},
 		Archive: []record{
-			{Seq: 1, ID: "r1", Kind: "message", From: "a@x", To: "b@x", Key: "k1", CallID: "m-k1"},
-			{Seq: 2, ID: "o1", Kind: "delivery", From: "a@x", To: "b@x", Device: "d0", Ref: "r1", Outcome: "delivered"},
-			{Seq: 3, ID: "o2", Kind: "delivery", From: "a@x", To: "b@x", Device: "d1", Ref: "r1", Outcome: "refused"},
-			{Seq: 5, ID: "r3", Kind: "message", From: "a@x", To: "b@x", Key: "k3", CallID: "m-k3"},
-			{Seq: 6, ID: "o3", Kind: "delivery", From: "a@x", To: "b@x", Device: "d0", Ref: "r3", Outcome: "delivered"},
-			{Seq: 7, ID: "o4", Kind: "delivery", From: "a@x", To: "b@x", Device: "d1", Ref: "r3", Outcome: "delivered"},
+			{Seq: 1, ID: idOf("r1"), Kind: "message", From: "a@x", To: "b@x", Key: "k1", CallID: "m-k1"},
+			{Seq: 2, ID: idOf("o1"), Kind: "delivery", From: "a@x", To: "b@x", Device: "d0", Ref: idOf("r1"), Outcome: "delivered"},
+			{Seq: 3, ID: idOf("o2"), Kind: "delivery", From: "a@x", To: "b@x", Device: "d1", Ref: idOf("r1"), Outcome: "refused"},
+			{Seq: 5, ID: idOf("r3"), Kind: "message", From: "a@x", To: "b@x", Key: "k3", CallID: "m-k3"},
+			{Seq: 6, ID: idOf("o3"), Kind: "delivery", From: "a@x", To: "b@x", Device: "d0", Ref: idOf("r3"), Outcome: "delivered"},
+			{Seq: 7, ID: idOf("o4"), Kind: "delivery", From: "a@x", To: "b@x", Device: "d1", Ref: idOf("r3"), Outcome: "delivered"},
 		},
 	}
 }
+
+// idOf makes an id of two letters.
+func idOf(s string) string { return fmt.Sprintf("017f22e2-79b0-7cc3-98c4-dc0c0c07%x", s) }
 
 func drop[T any](list *[]T, i int) { *list = slices.Delete(*list, i, i+1) }
 
@@ -70,11 +74,12 @@ func TestCheckFinds(t *testing.T) {
 		{"a device sees another order", ruleOrder, func(b *book) { b.Received[0], b.Received[2] = b.Received[2], b.Received[0] }},
 		{"the log has another order than the sender", ruleSequence, func(b *book) { b.Sent[0].Place = 9 }},
 		{"a refused message is in the archive", ruleRefused, func(b *book) {
-			b.Archive = append(b.Archive, record{Seq: 8, ID: "r2", Kind: "message", From: "a@x", To: "b@x", Key: "k2", CallID: "m-k2"})
+			b.Archive = append(b.Archive, record{Seq: 8, ID: idOf("r2"), Kind: "message", From: "a@x", To: "b@x", Key: "k2", CallID: "m-k2"})
 		}},
 		{"a refused message is delivered", ruleRefused, func(b *book) {
 			b.Received = append(b.Received, received{Key: "k2", AOR: "b@x", Device: "d0", CallID: "r2", Life: 2, Status: 200})
 		}},
+		{"an id is from a second and more before", ruleID, func(b *book) { b.Archive[5].ID = "017f22e2-0000-7cc3-98c4-dc0c0c073981" }},
 		{"a refusal has no Retry-After", ruleRefused, func(b *book) { b.Answers[1].RetryAfter = "" }},
 		{"a refusal comes late", ruleSlow, func(b *book) { b.Answers[1].Took = 3 * time.Second }},
 	} {

@@ -38,8 +38,8 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 30, "rounds of each fault; in a plan, of kill")
 	flag.IntVar(&o.every, "every", 5, "rounds between two judgements")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano())%1_000_000, "of the schedule")
-	flag.StringVar(&o.faults, "fault", "kill", "what to break, in turn: names with commas, or list")
-	flag.StringVar(&o.db, "db", "sqlite", "sqlite, or postgres at $PARLEY_TEST_POSTGRES (test/postgres/run sets it)")
+	flag.StringVar(&o.faults, "fault", "", "what to break, in turn: names with commas, or list; by default kill, in a plan everything")
+	flag.StringVar(&o.db, "db", "", "sqlite, or postgres at $PARLEY_TEST_POSTGRES (test/postgres/run sets it); by default sqlite, in a plan both")
 	flag.IntVar(&o.rate, "rate", 300, "messages a second that are offered")
 	flag.StringVar(&o.control, "control", "", "build a server that breaks its promise, and want it found: late or nosync")
 	flag.BoolVar(&o.keep, "keep", false, "keep the folder of the run, even if nothing was lost")
@@ -50,6 +50,12 @@ func main() {
 	judge := flag.String("check", "", "only judge the files in this folder")
 	flag.Parse()
 
+	if o.faults == "" && *kind == "" {
+		o.faults = "kill"
+	}
+	if o.db == "" && *kind == "" {
+		o.db = "sqlite"
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	var err error

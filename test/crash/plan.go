@@ -63,7 +63,7 @@ func plan(kind string, kills int) ([]step, error) {
 		return []step{
 			{"kill", "sqlite", "", kills, 10, 0},
 			{"points", "sqlite", "", 2 * len(points), 10, 0},
-			{"replay", "sqlite", "", 4, 2, 5},
+			{"replay", "sqlite", "", 3, 3, 40},
 			{"stop", "sqlite", "", 3, 3, 0},
 			{"lock", "sqlite", "", 3, 3, 0},
 			{"killlock", "sqlite", "", 12, 4, 0},
@@ -79,7 +79,7 @@ func plan(kind string, kills int) ([]step, error) {
 			{"postgres", "postgres", "", 4, 1, 0},
 			{"stop", "postgres", "", 3, 3, 0},
 			{"kill", "sqlite", "late", 3, 1, 0},
-			{"replay", "sqlite", "nosync", 1, 1, 20},
+			{"replay", "sqlite", "nosync", 1, 1, 60},
 			{"power", "sqlite", "nosync", 2, 1, 0},
 		}, nil
 	}
@@ -98,6 +98,13 @@ func runPlan(ctx context.Context, kind string, o options, file string, out io.Wr
 	defer os.RemoveAll(o.builds)
 	rep := report{Date: time.Now().Format(time.DateOnly), Plan: kind, Seed: o.seed}
 	var errs []error
+	if o.faults != "" {
+		names := strings.Split(o.faults, ",")
+		steps = slices.DeleteFunc(steps, func(s step) bool { return !slices.Contains(names, s.fault) })
+	}
+	if o.db != "" {
+		steps = slices.DeleteFunc(steps, func(s step) bool { return s.db != o.db })
+	}
 	for _, s := range steps {
 		if s.db == "postgres" && os.Getenv("PARLEY_TEST_POSTGRES") == "" {
 			fmt.Fprintln(out, "PostgreSQL is not there (test/postgres/run), left out:", s.fault)
