@@ -212,3 +212,14 @@ func TestMarkdown(t *testing.T) {
 		at += i
 	}
 }
+
+// What is not installed is said with the words that install it.
+func TestMissing(t *testing.T) {
+	s := &subject{needs: map[string]string{"sh": "dash", "no-such-program": "pack-b", "/no/such/*/file": "pack-a", "no-such-program-2": "pack-b", "/bin/s*": "coreutils"}}
+	if text := s.missing(); text != "not installed: apt-get install pack-a pack-b" {
+		t.Errorf("missing: %q", text)
+	}
+	if text := parley.missing(); text != "" || !parley.ours() || kamailioBare.ours() {
+		t.Errorf("Parley is %s", text)
+	}
+}

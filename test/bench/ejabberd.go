@@ -23,7 +23,7 @@ var ejabberd = &subject{
 var ejabberdPostgres = &subject{
 	id: "ejabberd-postgres", pack: "ejabberd", name: "ejabberd with PostgreSQL",
 	keeps: "every message for both users, in PostgreSQL, which syncs, most of them beside the delivery; SASL once for each connection",
-	needs: map[string]string{"erl": "ejabberd", ejabberdBeams: "ejabberd", postgresPrograms + "initdb": "postgresql"},
+	needs: map[string]string{"erl": "ejabberd", ejabberdBeams: "ejabberd", "/usr/lib/erlang/lib/p1_pgsql-*/ebin/pgsql.beam": "erlang-p1-pgsql", postgresPrograms + "initdb": "postgresql"},
 	start: func(ctx context.Context, b *bench, p *place) (_ *running, err error) {
 		db, err := startPostgres(ctx, p)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -64,7 +65,8 @@ func (s *subject) missing() string {
 	if len(packages) == 0 {
 		return ""
 	}
-	return "not installed: apt-get install " + strings.Join(packages, " ")
+	slices.Sort(packages)
+	return "not installed: apt-get install " + strings.Join(slices.Compact(packages), " ")
 }
 
 // program starts a process in a group of its own, which writes into a log in dir. The process is stopped with a signal,
