@@ -20,8 +20,8 @@ type ContactsChanged struct {
 // Subject implements Event.
 func (ContactsChanged) Subject() string { return "contacts.changed" }
 
-// LevelsChanged: what others are to an account may be something else now. It comes after the ContactsChanged of the same
-// change.
+// LevelsChanged: what others are to an account may be something else now. Each change has its ContactsChanged as well, which
+// another subscriber may not have seen yet: whoever asks service/contact for the level now tells it first, with Outdated.
 type LevelsChanged struct {
 	Owner   string   `json:"owner"`
 	Version int64    `json:"version"`

@@ -21,8 +21,8 @@ const maxAddress = 255
 // front; "sips:bob@example.com" and "tel:+4930123" stay what they are.
 func (s *Service) address(text string) (string, error) {
 	scheme, rest, ok := strings.Cut(strings.TrimSpace(text), ":")
-	if !ok {
-		scheme, rest = "sip", scheme
+	if !ok || strings.Contains(scheme, "@") {
+		scheme, rest = "sip", strings.TrimSpace(text)
 	}
 	scheme = strings.ToLower(scheme)
 	canonical := ""
@@ -55,7 +55,7 @@ func aorOf(text string) string {
 		}
 	}
 	u, err := sip.ParseURI("sip:" + b.String())
-	if err != nil || u.Password != "" || u.Port != 0 || strings.ContainsAny(text, ";?:/") || !utf8.ValidString(sip.Unescape(u.User)) {
+	if err != nil || u.Password != "" || u.Port != 0 || u.Params != "" || u.Headers != "" || !utf8.ValidString(sip.Unescape(u.User)) {
 		return ""
 	}
 	return u.AOR()

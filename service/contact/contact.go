@@ -286,6 +286,11 @@ func (s *Service) Owners(ctx context.Context, by Actor, address, after string, l
 	if address, err = s.address(address); err != nil {
 		return nil, false, err
 	}
+	if after != "" {
+		if after, err = s.address(after); err != nil {
+			return nil, false, err
+		}
+	}
 	list, err = s.OwnersOf(ctx, address, after, limit+1)
 	return list[:min(limit, len(list))], len(list) > limit, err
 }

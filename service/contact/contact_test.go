@@ -126,7 +126,7 @@ func TestRefusals(t *testing.T) {
 			{add(NewContact{Address: bob}), errs.Conflict, "bob@example.com is in the list of alice@example.com already"},
 			{add(NewContact{Address: "nobody@example.com"}), errs.NotFound, "there is no user nobody@example.com"},
 			{add(NewContact{Address: "bob"}), errs.Invalid, `"bob" is not an address`},
-			{add(NewContact{Address: "bob@example.com:5060"}), errs.Invalid, "cannot be reached"},
+			{add(NewContact{Address: "bob@example.com:5060"}), errs.Invalid, "is not an address"},
 			{add(NewContact{Address: "sip:bob@example.com;x=y"}), errs.Invalid, "is not an address"},
 			{add(NewContact{Address: "tel:x"}), errs.Invalid, "is not an address"},
 			{add(NewContact{Address: "mailto:bob@example.com"}), errs.Invalid, `of the kind "mailto"`},

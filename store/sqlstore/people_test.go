@@ -159,7 +159,7 @@ func TestFindPeople(t *testing.T) {
 		if err != nil || len(page.People) != 1 || page.People[0].Person != list[0].Person || page.People[0].Name != list[0].Name {
 			t.Errorf("%+v, %v", page, err)
 		}
-		for _, after := range []string{"!", "eA", "enp6IGE"} {
+		for _, after := range []string{"!", "eA", "enp6IGE", "YW5uIP8", "YW5uIGEA"} {
 			if _, err := r.People().FindPeople(ctx, store.PeopleFilter{Words: "ann", After: after, Limit: 1}); !errors.Is(err, errs.Invalid) {
 				t.Errorf("after %q: %v", after, err)
 			}

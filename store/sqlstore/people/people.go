@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
@@ -176,7 +177,7 @@ func place(after string, terms []string) (word, aor string, first int, err error
 	text, err := base64.RawURLEncoding.DecodeString(after)
 	word, aor, ok := strings.Cut(string(text), " ")
 	first = slices.IndexFunc(terms, func(t string) bool { return strings.HasPrefix(word, t) })
-	if err != nil || !ok || first < 0 {
+	if err != nil || !ok || first < 0 || !utf8.ValidString(aor) || strings.Contains(aor, "\x00") {
 		return "", "", 0, errs.New(errs.Invalid, "people: this is not where a page of the same search ended")
 	}
 	return word, aor, first, nil
