@@ -2,7 +2,8 @@
 // makes everything that waits durable with one sync, and the index, which is made from the log and can be lost.
 //
 // In the data folder: log.db and state.db (the records, and everything else) with their WALs, index.db, "lock" with
-// the pid of the server, "log.refused" (empty but after a failure) and, with PostgreSQL, "node" with the name of this node.
+// the pid of the server, "log.refused" (empty but after a failure), "log.head" (how far the log was written, see damage.go)
+// and, with PostgreSQL, "node" with the name of this node.
 package sqlstore
 
 import (
