@@ -25,7 +25,7 @@ type options struct {
 	rate    int
 	control string
 	keep    bool
-	points  int           // a replay cuts the power at every so many operations
+	points  int           // a replay cuts the power at every so many operations; 0: 150 times
 	traced  time.Duration // how long it records
 	builds  string        // folder for the built servers; "" for that of the run
 }
@@ -43,8 +43,8 @@ func main() {
 	flag.IntVar(&o.rate, "rate", 300, "messages a second that are offered")
 	flag.StringVar(&o.control, "control", "", "build a server that breaks its promise, and want it found: late or nosync")
 	flag.BoolVar(&o.keep, "keep", false, "keep the folder of the run, even if nothing was lost")
-	flag.IntVar(&o.points, "points", 20, "a replay cuts the power at every so many writes and syncs")
-	flag.DurationVar(&o.traced, "traced", 6*time.Second, "how long a replay records the writes of the server under load")
+	flag.IntVar(&o.points, "points", 0, "a replay cuts the power at every so many writes and syncs; 0: so that there are 150 cuts")
+	flag.DurationVar(&o.traced, "traced", 4*time.Second, "how long a replay records the writes of the server under load")
 	kind := flag.String("plan", "", "run everything and print a table: full (about half an hour) or short (under two minutes)")
 	out := flag.String("json", "", "write the table of a plan to this file as well")
 	judge := flag.String("check", "", "only judge the files in this folder")

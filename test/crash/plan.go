@@ -45,7 +45,6 @@ type report struct {
 type step struct {
 	fault, db, control string
 	rounds, every      int
-	points             int
 }
 
 // plans. kills is the number of rounds of kill.
@@ -53,34 +52,34 @@ func plan(kind string, kills int) ([]step, error) {
 	switch kind {
 	case "short":
 		return []step{
-			{"kill", "sqlite", "", 4, 4, 0},
-			{"points", "sqlite", "", 5, 5, 0},
-			{"replay", "sqlite", "", 1, 1, 25},
-			{"kill", "sqlite", "late", 2, 1, 0},
-			{"replay", "sqlite", "nosync", 1, 1, 25},
+			{"kill", "sqlite", "", 4, 4},
+			{"points", "sqlite", "", 5, 5},
+			{"replay", "sqlite", "", 1, 1},
+			{"kill", "sqlite", "late", 2, 1},
+			{"replay", "sqlite", "nosync", 1, 1},
 		}, nil
 	case "full":
 		return []step{
-			{"kill", "sqlite", "", kills, 10, 0},
-			{"points", "sqlite", "", 2 * len(points), 10, 0},
-			{"replay", "sqlite", "", 3, 3, 40},
-			{"stop", "sqlite", "", 3, 3, 0},
-			{"lock", "sqlite", "", 3, 3, 0},
-			{"killlock", "sqlite", "", 12, 4, 0},
-			{"full", "sqlite", "", 3, 1, 0},
-			{"eio", "sqlite", "", 6, 3, 0},
-			{"power", "sqlite", "", 6, 2, 0},
-			{"torn", "sqlite", "", 6, 3, 0},
-			{"flip", "sqlite", "", 6, 3, 0},
-			{"clock", "sqlite", "", 8, 2, 0},
-			{"storm", "sqlite", "", 3, 3, 0},
-			{"kill", "postgres", "", max(1, kills/5), 10, 0},
-			{"points", "postgres", "", 12, 6, 0},
-			{"postgres", "postgres", "", 4, 1, 0},
-			{"stop", "postgres", "", 3, 3, 0},
-			{"kill", "sqlite", "late", 3, 1, 0},
-			{"replay", "sqlite", "nosync", 1, 1, 60},
-			{"power", "sqlite", "nosync", 2, 1, 0},
+			{"kill", "sqlite", "", kills, 10},
+			{"points", "sqlite", "", 2 * len(points), 10},
+			{"replay", "sqlite", "", 4, 4},
+			{"stop", "sqlite", "", 3, 3},
+			{"lock", "sqlite", "", 3, 3},
+			{"killlock", "sqlite", "", 12, 4},
+			{"full", "sqlite", "", 3, 1},
+			{"eio", "sqlite", "", 6, 3},
+			{"power", "sqlite", "", 6, 2},
+			{"torn", "sqlite", "", 6, 3},
+			{"flip", "sqlite", "", 6, 3},
+			{"clock", "sqlite", "", 8, 2},
+			{"storm", "sqlite", "", 3, 3},
+			{"kill", "postgres", "", max(1, kills/5), 10},
+			{"points", "postgres", "", 12, 6},
+			{"postgres", "postgres", "", 4, 1},
+			{"stop", "postgres", "", 3, 3},
+			{"kill", "sqlite", "late", 3, 1},
+			{"replay", "sqlite", "nosync", 1, 1},
+			{"power", "sqlite", "nosync", 2, 1},
 		}, nil
 	}
 	return nil, fmt.Errorf("crash: there is no plan %q; full and short are", kind)
@@ -112,9 +111,6 @@ func runPlan(ctx context.Context, kind string, o options, file string, out io.Wr
 		}
 		one := o
 		one.faults, one.db, one.control, one.rounds, one.every = s.fault, s.db, s.control, s.rounds, s.every
-		if s.points > 0 {
-			one.points = s.points
-		}
 		began := time.Now()
 		t, err := crash(ctx, one, out)
 		if ctx.Err() != nil {

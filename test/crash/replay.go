@@ -269,11 +269,14 @@ func (p *replay) run(ctx context.Context, x *run) (string, error) {
 	var wg sync.WaitGroup
 	var bad atomic.Int64
 	room := make(chan struct{}, 2)
-	opened := 0
+	opened, every := 0, x.o.points
+	if every == 0 {
+		every = max(1, len(p.trace)/150)
+	}
 	for i := range p.trace {
 		d.step(i)
 		// A moment lasts until the next operation stands in the trace.
-		if i%x.o.points != 0 || i+1 == len(p.trace) || ctx.Err() != nil {
+		if i%every != 0 || i+1 == len(p.trace) || ctx.Err() != nil {
 			continue
 		}
 		room <- struct{}{}
