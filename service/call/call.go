@@ -276,8 +276,12 @@ func (s *Service) ring(r *route.Request, c *call) {
 		}
 		s.o.Forward.Forward(r, targets, route.Options{
 			RecordRoute: true, Ring: s.o.Ring,
-			OnResponse: func(m *sip.Message, t route.Target) { s.heard(c, m, t.AOR, transport.Flow{}) },
-			Done:       func(o route.Outcome) { s.done(c, o) },
+			OnResponse: func(m *sip.Message, t route.Target) {
+				if t.AOR != "" && t.AOR != c.to { // the rest is known from Send
+					s.heard(c, m, t.AOR, transport.Flow{})
+				}
+			},
+			Done: func(o route.Outcome) { s.done(c, o) },
 		})
 	})
 }

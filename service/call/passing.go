@@ -43,6 +43,14 @@ type passage struct {
 // nothing that it says is on record. The messages of a call pass in the order in which they came.
 func (s *Service) hear(c *call, p passage) {
 	s.mu.Lock()
+	if !c.busy { // nothing waits
+		c.busy = true
+		s.mu.Unlock()
+		if s.turn(c, p) {
+			s.proceed(c)
+		}
+		return
+	}
 	if len(c.waiting) >= maxWaiting {
 		s.mu.Unlock()
 		if p.m != nil {
@@ -52,13 +60,7 @@ func (s *Service) hear(c *call, p passage) {
 		return
 	}
 	c.waiting = append(c.waiting, p)
-	if c.busy {
-		s.mu.Unlock()
-		return
-	}
-	c.busy = true
 	s.mu.Unlock()
-	s.proceed(c)
 }
 
 // proceed lets one message after the other pass, until one has to wait for the log or none is left.
