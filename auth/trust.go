@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 	"time"
 )
@@ -24,12 +25,12 @@ type trusted struct {
 type trusts struct {
 	mu    sync.Mutex
 	conns map[uint64][]trusted
-	aors  map[string]map[uint64]struct{}
+	aors  map[string][]uint64  // the connections in conns that are trusted for an account
 	fresh map[uint64][]trusted // authenticated by digest on this connection, not yet trusted
 }
 
 func newTrusts() *trusts {
-	return &trusts{conns: make(map[uint64][]trusted), aors: make(map[string]map[uint64]struct{}), fresh: make(map[uint64][]trusted)}
+	return &trusts{conns: make(map[uint64][]trusted), aors: make(map[string][]uint64), fresh: make(map[uint64][]trusted)}
 }
 
 // authenticated remembers by which secret a connection last proved to be id, for a
@@ -92,10 +93,9 @@ func (t *trusts) trust(conn uint64, id Identity, until, now time.Time) {
 				t.drop(conn, t.conns[conn][0].id.AOR)
 			}
 			t.conns[conn] = put(t.conns[conn], x)
-			if t.aors[id.AOR] == nil {
-				t.aors[id.AOR] = make(map[uint64]struct{})
+			if !slices.Contains(t.aors[id.AOR], conn) {
+				t.aors[id.AOR] = append(t.aors[id.AOR], conn)
 			}
-			t.aors[id.AOR][conn] = struct{}{}
 			return
 		}
 	}
@@ -140,8 +140,9 @@ func (t *trusts) drop(conn uint64, aor string) {
 	} else {
 		t.conns[conn] = list
 	}
-	delete(t.aors[aor], conn)
-	if len(t.aors[aor]) == 0 {
+	if conns := slices.DeleteFunc(t.aors[aor], func(c uint64) bool { return c == conn }); len(conns) > 0 {
+		t.aors[aor] = conns
+	} else {
 		delete(t.aors, aor)
 	}
 }
@@ -159,11 +160,7 @@ func (t *trusts) closed(conn uint64) {
 func (t *trusts) connsOf(aor string) []uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	list := make([]uint64, 0, len(t.aors[aor]))
-	for c := range t.aors[aor] {
-		list = append(list, c)
-	}
-	return list
+	return slices.Clone(t.aors[aor])
 }
 
 // holds tells whether the account still has the secret the trust was built on.
