@@ -10,15 +10,13 @@ import (
 
 // How the server uses memory for speed, unless the environment sets GOGC. A server that holds 10 MB and carries 10,000
 // messages a second makes 10 MB of garbage many times a second. So a small heap may grow by heapRoom between two collections,
-// which costs that much memory and takes off most of their work; a large one is collected when it has doubled, as ever. When
-// nothing happens any more, memory goes back to the system.
+// which costs that much memory and takes off most of their work; a large one is collected when it has doubled, as ever. What
+// is left over when nothing happens any more, package server gives back to the system.
 const (
-	heapRoom   = 48 << 20 // bytes
-	mostGrowth = 400      // percent, so that a heap that grows suddenly is collected in time
-	leastGrow  = 100
-	tendEvery  = 2 * time.Second
-	quietBytes = 2 << 20 // allocated between two looks, at most, when nothing happens
-	quietLooks = 5       // in a row, before memory is given back
+	heapRoom    = 48 << 20 // bytes
+	mostGrowth  = 400      // percent, so that a heap that grows suddenly is collected in time
+	leastGrowth = 100
+	tendEvery   = 2 * time.Second
 )
 
 // tendHeap keeps to that until ctx ends.
@@ -26,18 +24,14 @@ func tendHeap(ctx context.Context) {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	ticker := time.NewTicker(tendEvery)
 	defer ticker.Stop()
-	var t tender
-	for {
-		metrics.Read(samples)
-		percent, trim := t.look(samples[0].Value.Uint64(), samples[1].Value.Uint64())
-		if percent != 0 {
-			debug.SetGCPercent(percent)
-		}
-		if trim {
-			debug.FreeOSMemory()
+	for set := 0; ; {
+		metrics.Read(live)
+		if want := growth(live[0].Value.Uint64(), set); want != set {
+			set = want
+			debug.SetGCPercent(set)
 		}
 		select {
 		case <-ticker.C:
@@ -47,29 +41,12 @@ func tendHeap(ctx context.Context) {
 	}
 }
 
-// tender decides what tendHeap does.
-type tender struct {
-	percent   int
-	allocated uint64 // at the last look
-	trimmed   uint64 // allocated when memory was last given back
-	quiet     int    // looks in a row
-}
-
-// look takes the bytes that were in use after the last collection and those that were ever allocated. It returns the growth
-// to set, 0 for as it is, and whether to give memory back.
-func (t *tender) look(live, allocated uint64) (percent int, trim bool) {
-	want := max(leastGrow, min(mostGrowth, int(heapRoom*100/max(live, 1<<20))))
-	if diff := want - t.percent; diff > t.percent/10 || -diff > t.percent/10 {
-		t.percent, percent = want, want
+// growth is by how many percent a heap may grow of which so many bytes were in use after the last collection; set, the value
+// that holds now, when that is about right.
+func growth(live uint64, set int) int {
+	want := max(leastGrowth, min(mostGrowth, int(heapRoom*100/max(live, 1<<20))))
+	if diff := want - set; diff <= set/10 && -diff <= set/10 {
+		return set
 	}
-	if allocated-t.allocated > quietBytes {
-		t.quiet = 0
-	} else {
-		t.quiet++
-	}
-	t.allocated = allocated
-	if t.quiet >= quietLooks && allocated-t.trimmed > 4*quietBytes {
-		t.trimmed, trim = allocated, true
-	}
-	return percent, trim
+	return want
 }
