@@ -75,6 +75,7 @@ func flipRound(ctx context.Context, x *run, _ int) (string, error) {
 		x.printf("  VIOLATION damaged WAL: %d acknowledged messages are gone and the server does not say so (%s)\n", gone, note)
 		x.silent++
 	}
+	x.crew.loading.Store(false)
 	more, err := flipAround(ctx, x, sound)
 	return note + "; " + more, err
 }

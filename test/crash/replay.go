@@ -186,6 +186,7 @@ func replayRound(ctx context.Context, x *run, i int) (string, error) {
 	if _, err := x.again(ctx); err != nil {
 		return "", err
 	}
+	x.crew.loading.Store(false) // what is said meanwhile would only make the log of the next round longer
 	p, err := newReplay(ctx, base, trace, final, seen)
 	if err != nil {
 		return "", err
