@@ -2,6 +2,8 @@ package route
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/parley-im/parley/transaction"
@@ -285,7 +287,7 @@ func (f *fork) report(o Outcome) {
 func (f *fork) onCancel(cancel *sip.Message) {
 	reason := ""
 	if cancel != nil {
-		reason = cancel.Get(sip.HReason)
+		reason = plainReason(cancel)
 	}
 	f.mu.Lock()
 	if f.final || f.over {
@@ -298,6 +300,29 @@ func (f *fork) onCancel(cancel *sip.Message) {
 	for _, b := range list {
 		b.cancel(reason)
 	}
+}
+
+// plainReason is the Reason of a CANCEL without its words: nobody records a
+// CANCEL, which is answered here and sent on anew. RFC 3326 §2.
+func plainReason(cancel *sip.Message) string {
+	var out []string
+	for v := range cancel.Values(sip.HReason) {
+		protocol, params, _ := strings.Cut(v, ";")
+		protocol = strings.TrimSpace(protocol)
+		cause, _ := sip.Params(";" + params).Get("cause")
+		n, err := strconv.ParseUint(cause, 10, 16)
+		if err != nil || !strings.EqualFold(protocol, "SIP") && !strings.EqualFold(protocol, "Q.850") {
+			continue
+		}
+		// The standard texts are no words of a person; phones look at the first
+		// to show no missed call.
+		text := ""
+		if t, _ := sip.Params(";" + params).Get("text"); t == "Call completed elsewhere" || t == sip.StatusText(int(n)) {
+			text = `;text="` + t + `"`
+		}
+		out = append(out, protocol+";cause="+strconv.FormatUint(n, 10)+text)
+	}
+	return strings.Join(out, ", ")
 }
 
 // onRing gives up on phones that nobody answers.

@@ -220,6 +220,27 @@ func (l *listener) either(from, to *UA, method string) (arrived, refusal *sip.Me
 	return arrived, refusal
 }
 
+// givenUp is a call that the caller cancels with words.
+func (l *listener) givenUp(from, to *UA) {
+	l.t.Helper()
+	d := from.Request(sip.INVITE, to.User).Add(sip.HContact, from.Contact).Body("application/sdp", []byte(SDP("audio 4000 RTP/AVP 0")))
+	from.Write(d.Bytes())
+	invite := to.Expect(sip.INVITE)
+	to.Reply(invite, 180)
+	from.Wait("180", func(m *sip.Message) bool { return m.Status() == 180 })
+	req, _ := d.Message() // our own
+	cancel := cancelFor(req)
+	if l.place.name != "parameter of Via" { // it would belong to no INVITE
+		l.say("CANCEL", cancel)
+	}
+	from.Write(cancel.Bytes())
+	to.Reply(l.hear(to.Expect(sip.CANCEL)), 200)
+	to.Write(l.say("487", to.Response(invite, 487)).Bytes())
+	no := l.hear(from.Wait("487", func(m *sip.Message) bool { return final(m) && m.Method() == sip.INVITE }))
+	from.Write(ackFor(req, no).Bytes())
+	to.Expect(sip.ACK)
+}
+
 func TestCallsAreOnRecord(t *testing.T) {
 	s := Start(t)
 	alice, bob := s.SignedIn("alice", transport.TCP), s.SignedIn("bob", transport.TCP)
@@ -249,6 +270,8 @@ func TestCallsAreOnRecord(t *testing.T) {
 			req, _ := d.Message() // our own
 			alice.Write(ackFor(req, no).Bytes())
 			bob.Expect(sip.ACK)
+
+			l.givenUp(alice, bob)
 
 			// A call with all there is.
 			d = alice.Request(sip.INVITE, "bob").Add(sip.HContact, alice.Contact).Add(sip.HSupported, "100rel")
@@ -318,7 +341,7 @@ func TestCallsAreOnRecord(t *testing.T) {
 			}
 		}
 		for words, what := range l.sent {
-			if _, ok := l.arrived[words]; !ok && l.place.arrives && !strings.Contains(what, "outside") {
+			if _, ok := l.arrived[words]; !ok && l.place.arrives && !strings.Contains(what, "outside") && what != "CANCEL" {
 				t.Errorf("%s in %s: it was lost", l.place.name, what)
 			}
 		}
