@@ -15,6 +15,7 @@ const (
 	KindDelivery  = "delivery"   // what became of message Ref at Device of To: MetaOutcome says
 	KindReceipt   = "receipt"    // a disposition notification of From about message Ref (RFC 5438)
 	KindCallStart = "call.start" // From called To
+	KindCallText  = "call.text"  // said by From in the call of record Ref, after its start
 	KindCallEnd   = "call.end"   // the call of record Ref ended: MetaOutcome, MetaDuration
 	KindAdmin     = "admin"      // an administrative act of From, concerning To
 	KindSearch    = "search"     // From searched the archive
@@ -42,6 +43,7 @@ const (
 	MetaCount     = "count"      // how many things were concerned, decimal
 	MetaVia       = "via"        // the door: "sip", "api", "cli"
 	MetaDisplay   = "display"    // display name in From
+	MetaHeaders   = "headers"    // of a call: rows of headers with words in them, "Name: value", one a line
 	MetaSeq       = "seq"        // Seq of the message that an outcome is about, decimal
 )
 

@@ -29,7 +29,7 @@ type archiveSearchCmd struct {
 	With   string   `placeholder:"USER@DOMAIN" help:"With --from: only what went between the two."`
 	Since  string   `placeholder:"TIME" help:"2026-01-31, 2026-01-31T14:00, or how long ago: 90m, 12h, 7d."`
 	Until  string   `placeholder:"TIME" help:"As --since."`
-	Kind   []string `help:"Only these kinds: message, delivery, receipt, call.start, call.end, admin, search."`
+	Kind   []string `help:"Only these kinds: message, delivery, receipt, call.start, call.text, call.end, admin, search."`
 	Limit  int      `default:"1000" help:"Most records to print; 0 for all."`
 	Oldest bool     `help:"Oldest first instead of newest first."`
 	JSON   bool     `help:"One record a line as JSON."`
@@ -103,6 +103,8 @@ func what(r *v1.Record) string {
 		return r.Meta["query"]
 	case "call.start":
 		return r.Meta["media"]
+	case "call.text":
+		return strings.TrimSpace(r.Meta["part"] + ": " + r.Meta["headers"])
 	case "call.end":
 		if ms, err := time.ParseDuration(r.Meta["duration"] + "ms"); err == nil {
 			return r.Meta["outcome"] + " after " + ms.Round(100*time.Millisecond).String()

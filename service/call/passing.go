@@ -13,15 +13,9 @@ import (
 	"github.com/parley-im/parley/wire/sip"
 )
 
-// KindText is a record of what From let To read in the call Ref after its beginning: rows of headers in metaHeaders, and
-// a body. Dialogs from before a restart, whose call is over in the log, have no Ref.
-const KindText = "call.text"
-
-// Keys of Record.Meta.
-const (
-	metaHeaders = "headers" // "Name: value", one a line
-	metaPart    = "part"    // the message that said it: "BYE", "200 INVITE"
-)
+// metaPart is the message that said what is in a record: "BYE", "200 INVITE". Texts of dialogs from before a restart, whose
+// call is over in the log, have no Ref.
+const metaPart = "part"
 
 // Bounds of one call.
 const (
@@ -130,7 +124,7 @@ func (c *call) textRecord(m *sip.Message, by string, said speech) *store.Record 
 	if !m.IsRequest() {
 		part = strconv.Itoa(m.Status()) + " " + part
 	}
-	rec := &store.Record{Kind: KindText, From: by, To: to, Ref: c.id, Meta: map[string]string{
+	rec := &store.Record{Kind: store.KindCallText, From: by, To: to, Ref: c.id, Meta: map[string]string{
 		store.MetaCallID: strings.ToValidUTF8(strings.Clone(m.CallID()), "\uFFFD"), metaPart: part,
 	}}
 	said.fill(rec, m)
@@ -140,7 +134,7 @@ func (c *call) textRecord(m *sip.Message, by string, said speech) *store.Record 
 // fill writes what was said into its record.
 func (p *speech) fill(rec *store.Record, m *sip.Message) {
 	if len(p.rows) > 0 {
-		rec.Meta[metaHeaders] = strings.ToValidUTF8(strings.Join(p.rows, "\r\n"), "\uFFFD")
+		rec.Meta[store.MetaHeaders] = strings.ToValidUTF8(strings.Join(p.rows, "\r\n"), "\uFFFD")
 	}
 	if p.body {
 		rec.ContentType, rec.Body = strings.ToValidUTF8(strings.Clone(m.Get(sip.HContentType)), "\uFFFD"), m.Body()

@@ -17,8 +17,8 @@ func note(text string) func(*sip.Draft) {
 func (r *rig) texts() (rows []string) {
 	r.t.Helper()
 	for _, rec := range r.records() {
-		if rec.Kind == KindText {
-			rows = append(rows, rec.From+" "+rec.Meta[metaPart]+" "+rec.Meta[metaHeaders]+string(rec.Body))
+		if rec.Kind == store.KindCallText {
+			rows = append(rows, rec.From+" "+rec.Meta[metaPart]+" "+rec.Meta[store.MetaHeaders]+string(rec.Body))
 		}
 	}
 	return rows
@@ -98,7 +98,7 @@ func TestSaidOnce(t *testing.T) {
 		r.hangUp("alice", "bob", ok)
 		r.wantTexts("bob@example.com INFO X-Note: more")
 		start := r.records()[0]
-		if h := start.Meta[metaHeaders]; h != "From: \"Alice\" <sip:alice@example.com>\r\nX-Note: hello" {
+		if h := start.Meta[store.MetaHeaders]; h != "From: \"Alice\" <sip:alice@example.com>\r\nX-Note: hello" {
 			t.Errorf("headers of the start: %q", h)
 		}
 	})

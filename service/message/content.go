@@ -209,8 +209,11 @@ func mediaType(contentType string) string {
 // Text is what a person would read in a record, for the index of words; "" when there is nothing to read.
 func Text(r *store.Record) string {
 	ct, body := r.ContentType, r.Body
-	if r.Kind == store.KindReceipt {
+	switch r.Kind {
+	case store.KindReceipt:
 		return ""
+	case store.KindCallStart, store.KindCallText:
+		return callText(r)
 	}
 	if mediaType(ct) == cpim.ContentType {
 		m, err := cpim.Parse(body)
@@ -234,4 +237,17 @@ func Text(r *store.Record) string {
 		return strings.TrimSpace(subject + "\n" + string(body))
 	}
 	return subject
+}
+
+// callText is what a call shows to people: the subject, what was said in headers, and the lines of a description that are
+// for people (RFC 8866 §5).
+func callText(r *store.Record) string {
+	texts := []string{r.MetaValue(store.MetaSubject), r.MetaValue(store.MetaHeaders)}
+	for line := range strings.Lines(string(r.Body)) {
+		line = strings.TrimSpace(line)
+		if len(line) > 2 && line[1] == '=' && strings.IndexByte("siuep", line[0]) >= 0 && line != "s=-" {
+			texts = append(texts, line[2:])
+		}
+	}
+	return strings.TrimSpace(strings.Join(texts, "\n"))
 }

@@ -399,7 +399,7 @@ func (b *batch) add(r *store.Record, text func(*store.Record) string) {
 	case store.KindCallEnd:
 		b.people(r, "")
 		b.closed = append(b.closed, r.Ref)
-	case store.KindAdmin, store.KindSearch:
+	case store.KindAdmin, store.KindSearch, store.KindCallText:
 		b.people(r, "")
 	default:
 		return // deliveries are found by reading the log

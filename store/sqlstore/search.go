@@ -15,7 +15,7 @@ import (
 var _ store.Index = (*index)(nil)
 
 // searchKinds are what Search returns when it is not told.
-var searchKinds = []string{store.KindMessage, store.KindCallStart, store.KindCallEnd, store.KindAdmin, store.KindSearch}
+var searchKinds = []string{store.KindMessage, store.KindCallStart, store.KindCallText, store.KindCallEnd, store.KindAdmin, store.KindSearch}
 
 // seqs runs a query for seqs on the index.
 func (x *index) seqs(ctx context.Context, text string, args ...any) ([]int64, error) {
