@@ -280,7 +280,7 @@ func TestOutcomeLost(t *testing.T) {
 	r.faultLog = func(l store.Log) store.Log { return noOutcomes{l} }
 	r.run()
 	phone := r.signIn(bob, "urn:uuid:phone", nil)
-	if res := r.send(say("x")); res.Status != 200 {
+	if res := r.send(say("x")); res.Status/100 != 2 /* 202 on a machine that is slow */ {
 		t.Fatalf("got %+v", res)
 	}
 	first := phone.next()
