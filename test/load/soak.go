@@ -173,7 +173,7 @@ func (s *soaking) count(what string) {
 }
 
 // enough are the samples without which the load goes on: fewer are nothing to judge by.
-const enough = 36
+const enough = 18
 
 // unrecorded tells whether an answer says that something could not be recorded, and counts it: the machine was too busy.
 // That is no loss, because who asked knows.

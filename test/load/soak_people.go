@@ -55,19 +55,24 @@ func (p *person) session() *session {
 	ses := &session{p: p, number: s.numbers.Add(1), rings: map[string]*ringing{}}
 	ses.c = ua.New(&s.trial.shared, int(ses.number), p.name, p.password, s.o.domain)
 	ses.c.On = ses.take
-	s.mu.Lock()
-	s.sessions[ses] = true
-	s.mu.Unlock()
 	return ses
+}
+
+// connected makes it one of those that are open.
+func (ses *session) connected() {
+	s := ses.p.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessions[ses] = true
 }
 
 // arrive connects and signs in.
 func (p *person) arrive(expires int) (*session, error) {
 	ses := p.session()
 	if err := ses.c.Connect(p.kind, p.s.target.addrs[p.kind]); err != nil {
-		ses.leave(closeLink)
 		return nil, err
 	}
+	ses.connected()
 	if p.instance != "" {
 		ses.c.Contact += `;+sip.instance="<` + p.instance + `>"`
 	}

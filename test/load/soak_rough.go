@@ -118,6 +118,7 @@ func (s *soaking) guess() {
 		ses := p.session()
 		ses.c.Leave() // the server may end the connection
 		ses.c.Attach(&ua.Link{Kind: p.kind, Conn: conn, Local: conn.LocalAddr().String()})
+		ses.connected()
 		if status := ses.register(60); status/100 == 2 {
 			s.trial.problem("a wrong password signed in")
 		}
@@ -191,7 +192,11 @@ func (s *soaking) career(ctx context.Context, p *person) error {
 	if err != nil {
 		return fmt.Errorf("the first sign-in: %w", err)
 	}
-	defer func() { ses.leave(closeLink) }()
+	defer func() {
+		if ses != nil { // the last sign-in succeeded
+			ses.leave(closeLink)
+		}
+	}()
 	if err := s.greet(p, 200); err != nil {
 		return err
 	}
