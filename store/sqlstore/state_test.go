@@ -30,7 +30,7 @@ func TestUsers(t *testing.T) {
 		if err := users.AddUsers(ctx, many); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(start); took > 5*time.Second {
+		if took := time.Since(start); took > 20*time.Second { // half a second, but for the race detector on a busy machine
 			t.Errorf("10,000 users took %v", took)
 		}
 		if n, err := users.CountUsers(ctx); n != 10_000 || err != nil {

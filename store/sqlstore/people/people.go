@@ -4,6 +4,7 @@ package people
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/base64"
@@ -216,12 +217,19 @@ func (s Store) Index(ctx context.Context, tx *sql.Tx, users []store.User) error 
 		args = args[:0]
 		return err
 	}
+	type row struct{ word, aor string }
+	var rows []row
 	for i := range users {
 		for _, w := range wordsOf(&users[i]) {
-			if args = append(args, []byte(w), users[i].AOR); len(args) == 2*most {
-				if err := flush(); err != nil {
-					return err
-				}
+			rows = append(rows, row{w, users[i].AOR})
+		}
+	}
+	// Neighbours in the table are written together.
+	slices.SortFunc(rows, func(a, b row) int { return cmp.Or(strings.Compare(a.word, b.word), strings.Compare(a.aor, b.aor)) })
+	for _, r := range rows {
+		if args = append(args, []byte(r.word), r.aor); len(args) == 2*most {
+			if err := flush(); err != nil {
+				return err
 			}
 		}
 	}
