@@ -30,6 +30,24 @@ func New() ID {
 	return at(time.Now(), &last, rand.Uint64())
 }
 
+// After makes every ID that this process makes from now on greater than d: what a start knows of the process before it, in case
+// the clock was set back meanwhile. An ID from more than limit ahead of the clock is ignored: that clock was wrong, and to follow
+// it would be worse.
+func After(d ID, limit time.Duration) { after(d, time.Now().Add(limit), &last) }
+
+func after(d ID, latest time.Time, last *atomic.Uint64) {
+	if d.Time().After(latest) {
+		return
+	}
+	ms := uint64(d.Time().UnixMilli())
+	stamp := ms<<12 | uint64(d[6]&0x0f)<<8 | uint64(d[7])
+	for old := last.Load(); stamp > old; old = last.Load() {
+		if last.CompareAndSwap(old, stamp) {
+			return
+		}
+	}
+}
+
 // at takes the next stamp: milliseconds and 1/4096 of one, or one more than the last stamp if that is later.
 func at(now time.Time, last *atomic.Uint64, random uint64) ID {
 	us := now.UnixMicro()

@@ -129,3 +129,32 @@ func BenchmarkNew(b *testing.B) {
 		New()
 	}
 }
+
+// A process goes on above the last id of the one before, unless that is from a clock that was far ahead.
+func TestAfter(t *testing.T) {
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		before time.Duration // the last id of the process before
+		want   time.Duration // the next one of this
+	}{
+		"the clock was set back":  {time.Hour, time.Hour},
+		"it was far ahead":        {24 * time.Hour, 0},
+		"it went on as it should": {-time.Hour, 0},
+	} {
+		var mine atomic.Uint64
+		old := at(now.Add(c.before), new(atomic.Uint64), 7)
+		after(old, now.Add(2*time.Hour), &mine)
+		next := at(now, &mine, 7)
+		if got := next.Time().Sub(now); got != c.want {
+			t.Errorf("%s: the next id is of %v from now, want %v", name, got, c.want)
+		}
+		if c.want >= c.before && next.Compare(old) <= 0 {
+			t.Errorf("%s: %s follows %s", name, next, old)
+		}
+	}
+	known := New()
+	After(known, time.Hour)
+	if next := New(); next.Compare(known) <= 0 {
+		t.Errorf("%s follows %s", next, known)
+	}
+}

@@ -153,6 +153,22 @@ func (l *log) Find(ctx context.Context, rid id.ID) (*store.Record, error) {
 	return nil, fmt.Errorf("sqlstore: record %s: %w", rid, store.ErrNotFound)
 }
 
+// followIDs lets new ids be greater than the last in the log, although the clock may have been set back since.
+func (l *log) followIDs(ctx context.Context) error {
+	var b []byte
+	err := l.db.QueryRowContext(ctx, `SELECT id FROM log ORDER BY seq DESC LIMIT 1`).Scan(&b)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return unavailable(err, "sqlstore: reading the log")
+	}
+	var d id.ID
+	copy(d[:], b)
+	id.After(d, clockSlack)
+	return nil
+}
+
 // seek returns a seq with which records at or after t begin: the log is ordered by time as far as the clock was right. It
 // takes about log2(head) point reads.
 func (l *log) seek(ctx context.Context, t time.Time) (int64, error) {

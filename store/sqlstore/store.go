@@ -93,11 +93,15 @@ func (s *Store) open(ctx context.Context) error {
 	if err := open(ctx); err != nil {
 		return err
 	}
+	s.state.head = s.log.Head
 	if err := s.index.start(ctx); err != nil {
 		return err
 	}
 	if s.look != nil {
 		s.look(ctx) // before anything is written
+	}
+	if err := s.log.followIDs(ctx); err != nil {
+		return err
 	}
 	return s.log.Settle(ctx)
 }
