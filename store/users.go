@@ -16,6 +16,7 @@ type User struct {
 	Disabled  bool
 	Created   time.Time // set by AddUsers when zero
 	Changed   time.Time // set by AddUsers and UpdateUser
+	Since     int64     // head of the log when the account was made, set by AddUsers when zero; zero for older accounts: not known
 	Person
 }
 

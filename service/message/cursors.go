@@ -12,6 +12,9 @@ import (
 // saveEvery bounds what replay reads after a crash, and how far the saved cursors are behind.
 const saveEvery = time.Second
 
+// freshPause is how long the cursors of new devices are collected.
+const freshPause = 20 * time.Millisecond
+
 // keepCursors saves what moved, every second and at the end, and lapses cursors once an hour.
 func (s *Service) keepCursors(ctx context.Context) error {
 	select {
@@ -29,6 +32,17 @@ func (s *Service) keepCursors(ctx context.Context) error {
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 			defer cancel()
 			return s.saveCursors(last, func(_ *shard, f func()) { f() }) // the shards have stopped
+		case <-s.fresh:
+			// The cursor of a device that comes for the first time is all that is known of it: until it is saved, a server
+			// that is killed would take it for a new one once more. A crowd is saved together.
+			select {
+			case <-time.After(freshPause):
+			case <-ctx.Done():
+				continue
+			}
+			if err := s.saveCursors(ctx, (*shard).post); err != nil && ctx.Err() == nil {
+				s.o.Log.Warn("message: cursors cannot be saved; trying again", "err", err)
+			}
 		case <-save.C:
 			if err := s.saveCursors(ctx, (*shard).post); err != nil && ctx.Err() == nil {
 				s.o.Log.Warn("message: cursors cannot be saved; trying again", "err", err)

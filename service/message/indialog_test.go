@@ -116,7 +116,7 @@ func TestInDialog(t *testing.T) {
 	r.eventually("the outcome", func() bool { return len(r.records(store.KindDelivery)) == 1 })
 	o := r.records(store.KindDelivery)[0]
 	if o.Ref != recs[0].ID || o.Device != "urn:uuid:phone" || o.MetaValue(store.MetaOutcome) != store.OutcomeRefused ||
-		o.MetaValue(store.MetaReason) != "words of the peer" || len(cursorsOf([]store.Record{o})) != 0 {
+		o.MetaValue(store.MetaReason) != "words of the peer" || !movesNothing(&o) {
 		t.Errorf("outcome %+v", o)
 	}
 }

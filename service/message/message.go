@@ -100,6 +100,7 @@ type Service struct {
 	metrics  *metrics
 	rate     *rate
 	loaded   chan struct{} // closed by Load
+	fresh    chan struct{} // a device was never seen before: its cursor is saved soon
 	position int64         // that the saved cursors cover; belongs to keepCursors
 
 	mu    sync.Mutex // guards early
@@ -115,7 +116,7 @@ func New(o Options) *Service {
 	if o.Lapse == 0 {
 		o.Lapse = DefaultLapse
 	}
-	s := &Service{o: o, seed: maphash.MakeSeed(), repeats: newRepeats(o.Window), readers: newReaders(), rate: newRate(o.Rate), loaded: make(chan struct{})}
+	s := &Service{o: o, seed: maphash.MakeSeed(), repeats: newRepeats(o.Window), readers: newReaders(), rate: newRate(o.Rate), loaded: make(chan struct{}), fresh: make(chan struct{}, 1)}
 	s.metrics = newMetrics(o.Registerer, s.repeats)
 	for range runtime.GOMAXPROCS(0) {
 		s.shards = append(s.shards, newShard(s))

@@ -20,6 +20,8 @@ const (
 	// one after whose arrival the device falls silent after that many returns, so that it never blocks the next.
 	maxRefusals = 3
 	maxSilences = 10
+	// maxUnrecorded outcomes of earlier messages are named in that of a later one.
+	maxUnrecorded = 32
 	// retryFirst doubles up to retryMax while a device that is registered does not answer.
 	retryFirst = 30 * time.Second
 	retryMax   = 10 * time.Minute
@@ -72,6 +74,25 @@ func (d *outbox) onRecord() int64 {
 		return min(d.cursor, d.owed[0].seq-1)
 	}
 	return d.cursor
+}
+
+// unrecorded are the messages whose outcomes are not on record yet, as text: the first few of them.
+func (d *outbox) unrecorded() string {
+	var list []byte
+	n := 0
+	for _, o := range d.owed {
+		if o.landed.Load() {
+			continue
+		}
+		if n++; n > maxUnrecorded {
+			break
+		}
+		if list != nil {
+			list = append(list, ' ')
+		}
+		list = strconv.AppendInt(list, o.seq, 10)
+	}
+	return string(list)
 }
 
 // push takes a message that was just recorded. tried means that p will hear from this device; later, that the device
@@ -155,6 +176,9 @@ func (d *outbox) next() {
 
 // wants is false for what is not for this device at all, and for what was said to an earlier account of this name.
 func (d *outbox) wants(r *store.Record) bool {
+	if first := d.box.first; first != 0 {
+		return r.Seq > first && meantFor(r, d.device) // whatever the clock said then and says now
+	}
 	return meantFor(r, d.device) && !r.At.Before(d.box.since)
 }
 
@@ -298,8 +322,9 @@ func (d *outbox) settle(outcome string, status int, reason string) {
 		d.box.taken = max(d.box.taken, it.rec.Seq)
 	}
 	o := &owed{seq: it.rec.Seq}
+	earlier := d.unrecorded()
 	d.owed = append(d.owed, o)
-	d.box.w.s.recordOutcome(it.rec, d.device, outcome, status, reason, func() { o.landed.Store(true) })
+	d.box.w.s.recordOutcome(it.rec, d.device, outcome, status, reason, earlier, func() { o.landed.Store(true) })
 	if it.p == nil {
 		return
 	}

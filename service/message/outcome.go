@@ -3,6 +3,7 @@ package message
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/parley-im/parley/base/errs"
@@ -13,14 +14,16 @@ import (
 const settingCursors = "message.cursors"
 
 // recordOutcome appends what became of a message at a device. It keeps trying: the device has it or not,
-// whatever the log can do now. It calls landed when that is on record.
-func (s *Service) recordOutcome(m *store.Record, device, outcome string, status int, reason string, landed func()) {
+// whatever the log can do now. It calls landed when that is on record. Unrecorded names earlier messages to the device whose
+// outcomes may not be.
+func (s *Service) recordOutcome(m *store.Record, device, outcome string, status int, reason, unrecorded string, landed func()) {
 	if !Recording {
 		landed()
 		return
 	}
 	r := outcomeOf(m, device, outcome, status, reason)
 	r.Meta[metaMessageSeq] = strconv.FormatInt(m.Seq, 10)
+	set(r, metaUnrecorded, unrecorded)
 	s.appendOutcome(r, landed)
 }
 
@@ -50,12 +53,14 @@ func (s *Service) appendOutcome(r *store.Record, landed func()) {
 	})
 }
 
-// replay applies outcomes that the saved cursors do not hold yet.
+// replay applies outcomes that the saved cursors do not hold yet. An outcome that could not be recorded at once is tried
+// again, and later ones may overtake it; if the server was killed before, the cursor must not pass its message.
 func (s *Service) replay(ctx context.Context) error {
 	from, err := s.savedPosition(ctx)
 	if err != nil {
 		return err
 	}
+	devices := replayed{}
 	for head := s.o.Store.Head(); from < head; {
 		list, err := s.o.Store.Read(ctx, from, 1000)
 		if err != nil {
@@ -64,29 +69,83 @@ func (s *Service) replay(ctx context.Context) error {
 		if len(list) == 0 {
 			break
 		}
-		if err := s.o.Store.SaveCursors(ctx, cursorsOf(list), nil); err != nil {
-			return errs.Wrap(errs.Unavailable, err, "message: saving cursors")
+		for i := range list {
+			devices.add(&list[i])
 		}
 		from = list[len(list)-1].Seq
+		if err := s.o.Store.SaveCursors(ctx, devices.cursors(), nil); err != nil {
+			return errs.Wrap(errs.Unavailable, err, "message: saving cursors")
+		}
 	}
 	return s.savePosition(ctx, from)
 }
 
-// cursorsOf turns outcome records into the cursors they imply.
-func cursorsOf(list []store.Record) []store.Cursor {
-	var cursors []store.Cursor
-	for i := range list {
-		r := &list[i]
-		seq, err := strconv.ParseInt(r.MetaValue(metaMessageSeq), 10, 64)
-		if r.Kind != store.KindDelivery || err != nil || r.Device == "" {
+// replayed is what outcomes in the log say of devices, and of accounts under the device "".
+type replayed map[store.CursorKey]*replayedDevice
+
+type replayedDevice struct {
+	cursor  store.Cursor
+	moved   bool           // since cursors was called
+	landed  map[int64]bool // the last few messages whose outcomes are in the log
+	missing map[int64]bool // those that were named as unrecorded and have not come yet
+}
+
+// keptLanded outcomes of a device are remembered: one that was on its way may come before the one that names it.
+const keptLanded = 4 * maxUnrecorded
+
+func (x replayed) add(r *store.Record) {
+	seq, err := strconv.ParseInt(r.MetaValue(metaMessageSeq), 10, 64)
+	if r.Kind != store.KindDelivery || err != nil || r.Device == "" {
+		return
+	}
+	d := x.move(r, r.Device, seq)
+	if d.landed == nil || len(d.landed) >= keptLanded {
+		d.landed = map[int64]bool{}
+	}
+	d.landed[seq] = true
+	delete(d.missing, seq)
+	for text := range strings.FieldsSeq(r.MetaValue(metaUnrecorded)) {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || d.landed[n] {
 			continue
 		}
-		cursors = append(cursors, store.Cursor{AOR: r.To, Device: r.Device, Seq: seq, Created: r.At, Seen: r.At})
-		if r.MetaValue(store.MetaOutcome) == store.OutcomeDelivered {
-			cursors = append(cursors, store.Cursor{AOR: r.To, Seq: seq, Created: r.At, Seen: r.At})
+		if d.missing == nil {
+			d.missing = map[int64]bool{}
 		}
+		d.missing[n] = true
 	}
-	return cursors
+	if r.MetaValue(store.MetaOutcome) == store.OutcomeDelivered {
+		x.move(r, "", seq)
+	}
+}
+
+func (x replayed) move(r *store.Record, device string, seq int64) *replayedDevice {
+	k := store.CursorKey{AOR: r.To, Device: device}
+	d := x[k]
+	if d == nil {
+		d = &replayedDevice{cursor: store.Cursor{AOR: r.To, Device: device, Created: r.At}}
+		x[k] = d
+	}
+	d.cursor.Seq, d.cursor.Seen, d.moved = max(d.cursor.Seq, seq), r.At, true
+	return d
+}
+
+// cursors are those that moved since the last call. One stays before the first message whose outcome has not come: it is
+// delivered again. The store keeps its own when that is higher.
+func (x replayed) cursors() []store.Cursor {
+	var list []store.Cursor
+	for _, d := range x {
+		if !d.moved {
+			continue
+		}
+		d.moved = false
+		c := d.cursor
+		for n := range d.missing {
+			c.Seq = min(c.Seq, n-1)
+		}
+		list = append(list, c)
+	}
+	return list
 }
 
 func (s *Service) savedPosition(ctx context.Context) (int64, error) {

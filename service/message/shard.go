@@ -30,8 +30,13 @@ func (w *shard) post(f func()) {
 	w.mu.Lock()
 	w.events = append(w.events, f)
 	w.mu.Unlock()
+	notify(w.wake)
+}
+
+// notify wakes the one receiver of a channel with room for one.
+func notify(ch chan struct{}) {
 	select {
-	case w.wake <- struct{}{}:
+	case ch <- struct{}{}:
 	default:
 	}
 }
@@ -107,7 +112,8 @@ type mailbox struct {
 	w        *shard
 	aor      string
 	outboxes map[string]*outbox
-	since    time.Time // when the account was made: nothing older is for it
+	first    int64     // head of the log when the account was made: nothing before is for it
+	since    time.Time // when the account was made, where first is not known
 	taken    int64     // highest Seq that any device took
 	saved    int64     // the value of taken that the store has
 	loaded   bool
@@ -142,9 +148,9 @@ func (b *mailbox) fill(cursors []store.Cursor, u *store.User, err error) {
 	case b.gone:
 		return
 	case err == nil:
-		b.since = u.Created
+		b.since, b.first = u.Created, u.Since
 	case errs.KindOf(err) == errs.NotFound: // removed just now
-		b.since = time.Now()
+		b.since, b.first = time.Now(), b.w.s.o.Store.Head()
 	default:
 		// Nothing is lost: the log has the messages. Senders hear 202 by the clock meanwhile.
 		b.w.s.o.Log.Warn("message: device cursors cannot be read; trying again", "aor", b.aor, "err", err)
@@ -209,6 +215,7 @@ func (b *mailbox) outbox(device string) *outbox {
 	now := time.Now()
 	d := &outbox{box: b, device: device, cursor: b.taken, read: b.taken, latest: b.w.s.o.Store.Head(), created: now, seen: now, dirty: true, expected: true}
 	b.outboxes[device] = d
+	notify(b.w.s.fresh)
 	return d
 }
 

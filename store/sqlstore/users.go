@@ -20,6 +20,7 @@ type state struct {
 	d           *dialect
 	read, write *sql.DB
 	points      *checkpointer // of write; nil on PostgreSQL
+	head        func() int64  // of the log
 }
 
 var (
@@ -94,18 +95,18 @@ func affected(r sql.Result, err error, what string) error {
 }
 
 const (
-	userColumns     = "aor, name, password, ha1_md5, ha1_sha256, admin, disabled, created, changed, " + people.PersonColumns
-	userColumnCount = 9 + people.PersonColumnCount
+	userColumns     = "aor, name, password, ha1_md5, ha1_sha256, admin, disabled, created, changed, since, " + people.PersonColumns
+	userColumnCount = 10 + people.PersonColumnCount
 )
 
 func userArgs(u store.User) []any {
-	return append([]any{u.AOR, u.Name, u.Password, u.HA1MD5, u.HA1SHA256, number(u.Admin), number(u.Disabled), micros(u.Created), micros(u.Changed)},
+	return append([]any{u.AOR, u.Name, u.Password, u.HA1MD5, u.HA1SHA256, number(u.Admin), number(u.Disabled), micros(u.Created), micros(u.Changed), u.Since},
 		people.PersonArgs(&u.Person)...)
 }
 
 func scanUser(row scanner) (u store.User, err error) {
 	var admin, disabled, created, changed int64
-	err = row.Scan(append([]any{&u.AOR, &u.Name, &u.Password, &u.HA1MD5, &u.HA1SHA256, &admin, &disabled, &created, &changed},
+	err = row.Scan(append([]any{&u.AOR, &u.Name, &u.Password, &u.HA1MD5, &u.HA1SHA256, &admin, &disabled, &created, &changed, &u.Since},
 		people.PersonDest(&u.Person)...)...)
 	u.Admin, u.Disabled = admin != 0, disabled != 0
 	u.Created, u.Changed = fromMicros(created), fromMicros(changed)
@@ -182,6 +183,9 @@ func (s *state) AddUsers(ctx context.Context, users []store.User) error {
 		seen[u.AOR] = true
 		if u.Changed = now; u.Created.IsZero() {
 			u.Created = now
+		}
+		if u.Since == 0 {
+			u.Since = s.head()
 		}
 		args = append(args, userArgs(u)...)
 	}

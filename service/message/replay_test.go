@@ -1,0 +1,97 @@
+package message
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/store"
+)
+
+// movesNothing tells whether an outcome moves no cursor.
+func movesNothing(r *store.Record) bool {
+	x := replayed{}
+	x.add(r)
+	return len(x.cursors()) == 0
+}
+
+// busyLog refuses the outcomes of one message, as a locked database does for a while.
+type busyLog struct {
+	store.Log
+	text string // of the message
+}
+
+func (l busyLog) Append(r *store.Record, done func(error)) {
+	if r.Kind == store.KindDelivery && r.MetaValue(store.MetaReason) == l.text {
+		go done(errs.New(errs.Unavailable, "locked"))
+		return
+	}
+	l.Log.Append(r, done)
+}
+
+// Invariant 3: an outcome that is tried again, when the server is killed meanwhile and outcomes of later messages are in the log,
+// is not lost: the message is delivered again.
+func TestOutcomeOvertaken(t *testing.T) {
+	t.Parallel()
+	r := prepare(t)
+	r.faultLog = func(l store.Log) store.Log { return busyLog{l, "one"} }
+	r.run()
+	r.signIn(bob, "urn:uuid:phone", nil)
+	s, at := r.service, time.Now()
+	first := &store.Record{Seq: 1 << 40, To: bob, At: at}
+	second := &store.Record{Seq: 1<<40 + 1, To: bob, At: at}
+	s.recordOutcome(first, "urn:uuid:phone", store.OutcomeRefused, 488, "one", "", func() {})
+	s.recordOutcome(second, "urn:uuid:phone", store.OutcomeRefused, 488, "two", "1099511627776", func() {})
+	r.eventually("the second outcome", func() bool { return len(r.records(store.KindDelivery)) == 1 })
+	x := replayed{}
+	for _, o := range r.records(store.KindDelivery) {
+		x.add(&o)
+	}
+	if list := x.cursors(); len(list) != 1 || list[0].Seq != first.Seq-1 {
+		t.Errorf("the cursor would be %+v, want %d", list, first.Seq-1)
+	}
+	// When it comes, in whatever order, the cursor goes on.
+	o := outcomeOf(first, "urn:uuid:phone", store.OutcomeRefused, 488, "one")
+	o.Meta[metaMessageSeq] = "1099511627776"
+	x.add(o)
+	if list := x.cursors(); len(list) != 1 || list[0].Seq != second.Seq {
+		t.Errorf("then the cursor would be %+v, want %d", list, second.Seq)
+	}
+}
+
+// A device names what is on its way, the first of it.
+func TestUnrecorded(t *testing.T) {
+	d := &outbox{}
+	for i := range 40 {
+		d.owed = append(d.owed, &owed{seq: int64(i)})
+	}
+	d.owed[0].landed.Store(true)
+	if got := strings.Fields(d.unrecorded()); len(got) != maxUnrecorded || got[0] != "1" {
+		t.Errorf("got %v", got)
+	}
+}
+
+// An account gets what was said since it was made, also when the clock was set back meanwhile, and nothing from before, also
+// when it was set forward.
+func TestClockSetBack(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.send(say("for the old bob"))
+	made := r.records(store.KindMessage)[0].Seq
+	for _, offset := range []time.Duration{time.Hour, -time.Hour} {
+		r.mu.Lock()
+		r.users[bob] = &store.User{AOR: bob, Created: time.Now().Add(offset), Since: made}
+		r.mu.Unlock()
+		r.service.Forget(bob)
+		text := "for the new bob " + offset.String()
+		r.send(say(text))
+		phone := r.signIn(bob, "urn:uuid:phone"+offset.String(), nil)
+		for got := phone.text(); got != text; got = phone.text() {
+			if got == "for the old bob" {
+				t.Fatalf("clock %v: got %q", offset, got)
+			}
+		}
+		phone.signOut()
+	}
+}
