@@ -1,6 +1,6 @@
 # The verbs of this repository; `make` lists them. Go is enough for build and test.
 .POSIX:
-.PHONY: help build test check fuzz clients bench bench-quick microbench crash soak
+.PHONY: help build test check fuzz clients bench bench-quick microbench crash crash-quick soak
 
 # How long each fuzz target runs.
 FUZZTIME = 10s
@@ -50,6 +50,9 @@ bench-quick: ## Parley alone, beside the figures committed last, in less than 3 
 
 crash: ## kill and break the server in every way, and want nothing lost (make crash ROUNDS=20)
 	test/postgres/run test/crash/run $(ROUNDS)
+
+crash-quick: ## some of everything that make crash does, in less than two minutes
+	test/crash/run short
 
 soak: ## everything at once for SOAK, and nothing may grow or be lost (make soak SOAK=12h)
 	test/soak/run $(SOAK)
