@@ -241,7 +241,7 @@ func Text(r *store.Record) string {
 }
 
 // callText is what a call shows to people: the subject, what was said in headers, and the lines of a description that are
-// for people (RFC 8866 §5).
+// for people (RFC 4566 §5).
 func callText(r *store.Record) string {
 	texts := []string{r.MetaValue(store.MetaSubject), r.MetaValue(store.MetaHeaders)}
 	for line := range strings.Lines(string(r.Body)) {
