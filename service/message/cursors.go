@@ -2,6 +2,7 @@ package message
 
 import (
 	"context"
+	"math"
 	"strconv"
 	"time"
 
@@ -57,17 +58,18 @@ func (s *Service) keepCursors(ctx context.Context) error {
 
 // saveCursors writes what moved since the last time. on runs a function as a shard.
 func (s *Service) saveCursors(ctx context.Context, on func(*shard, func())) error {
-	// Outcomes up to here are in the shards' cursors by now: a cursor moves before its outcome is appended.
+	// Outcomes up to here are in the shards' cursors by now, but for those of which a shard has not heard that they are.
 	position := s.o.Store.Head()
-	moved := make(chan []store.Cursor, len(s.shards))
+	moved := make(chan gathered, len(s.shards))
 	for _, w := range s.shards {
 		on(w, func() { moved <- w.gather() })
 	}
 	var cursors []store.Cursor
 	for range s.shards {
 		select {
-		case c := <-moved:
-			cursors = append(cursors, c...)
+		case g := <-moved:
+			cursors = append(cursors, g.cursors...)
+			position = min(position, g.below)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -90,9 +92,15 @@ func (s *Service) saveCursors(ctx context.Context, on func(*shard, func())) erro
 	return s.savePosition(ctx, position)
 }
 
-// gather returns the cursors that moved since the last time.
-func (w *shard) gather() []store.Cursor {
+// gathered are the cursors of a shard that moved since the last time.
+type gathered struct {
+	cursors []store.Cursor
+	below   int64 // outcomes that are not in these cursors have a higher Seq
+}
+
+func (w *shard) gather() gathered {
 	var list []store.Cursor
+	below := int64(math.MaxInt64)
 	now := time.Now()
 	for _, b := range w.boxes {
 		if b.taken > b.saved {
@@ -103,10 +111,13 @@ func (w *shard) gather() []store.Cursor {
 			if d.dirty {
 				list = append(list, store.Cursor{AOR: b.aor, Device: d.device, Seq: d.onRecord(), Created: d.created, Seen: d.seen})
 				d.dirty = len(d.owed) > 0
+				for _, o := range d.owed {
+					below = min(below, o.after)
+				}
 			}
 		}
 	}
-	return list
+	return gathered{list, below}
 }
 
 // restore marks cursors that could not be saved.

@@ -123,6 +123,8 @@ func (r *rig) Devices(aor string) []route.Target {
 	return list
 }
 
+func (r *rig) Reachable(aor string) bool { return len(r.Devices(aor)) > 0 }
+
 func (r *rig) Resolve(uri sip.URI) (aor, device string, ok bool) {
 	device, _ = uri.Params.Get("gr")
 	return uri.AOR(), device, strings.HasSuffix(uri.AOR(), "@example.com")

@@ -38,6 +38,9 @@ const answerWithin = 2 * time.Second
 type Devices interface {
 	// Devices returns the bindings of an AOR, best first. Several with one Device are contacts of that device.
 	Devices(aor string) []route.Target
+	// Reachable tells whether Devices would return anything. It is asked for every open mailbox once a second, so it
+	// must be cheap.
+	Reachable(aor string) bool
 	// Resolve says whose address a Request-URI is. device is set when it is a GRUU (RFC 5627 §5.1).
 	// ok is false for a GRUU that is not ours or no longer valid.
 	Resolve(uri sip.URI) (aor, device string, ok bool)

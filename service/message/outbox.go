@@ -62,7 +62,8 @@ type outbox struct {
 
 // owed is the outcome of one message on its way into the log.
 type owed struct {
-	seq    int64
+	seq    int64 // of the message
+	after  int64 // its record will have a higher Seq
 	landed atomic.Bool
 }
 
@@ -321,7 +322,7 @@ func (d *outbox) settle(outcome string, status int, reason string) {
 	if outcome == store.OutcomeDelivered {
 		d.box.taken = max(d.box.taken, it.rec.Seq)
 	}
-	o := &owed{seq: it.rec.Seq}
+	o := &owed{seq: it.rec.Seq, after: d.box.w.s.o.Store.Head()}
 	earlier := d.unrecorded()
 	d.owed = append(d.owed, o)
 	d.box.w.s.recordOutcome(it.rec, d.device, outcome, status, reason, earlier, func() { o.landed.Store(true) })

@@ -95,3 +95,34 @@ func TestClockSetBack(t *testing.T) {
 		phone.signOut()
 	}
 }
+
+// deafLog records outcomes and does not say so, as a log whose callbacks are late when the server is killed.
+type deafLog struct{ store.Log }
+
+func (l deafLog) Append(r *store.Record, done func(error)) {
+	if r.Kind == store.KindDelivery {
+		done = func(error) {}
+	}
+	l.Log.Append(r, done)
+}
+
+// What is on record as delivered is not delivered again, also when the cursors were saved between the record and its callback.
+func TestSavedBeforeHeard(t *testing.T) {
+	t.Parallel()
+	r := prepare(t)
+	r.faultLog = func(l store.Log) store.Log { return deafLog{l} }
+	r.run()
+	phone := r.signIn(bob, "urn:uuid:phone", nil)
+	for _, text := range []string{"one", "two"} {
+		r.send(say(text))
+		phone.next()
+	}
+	r.eventually("the outcomes", func() bool { return len(r.records(store.KindDelivery)) == 2 })
+	r.stop() // saves the cursors
+	r.faultLog = nil
+	r.run()
+	r.send(say("three"))
+	if m := phone.next(); string(m.Body()) != "three" {
+		t.Errorf("%q was delivered again", m.Body())
+	}
+}

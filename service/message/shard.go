@@ -76,7 +76,7 @@ const (
 func (w *shard) deliver(p *pending) {
 	box := w.boxes[p.rec.To]
 	if box == nil {
-		if len(w.s.o.Devices.Devices(p.rec.To)) == 0 {
+		if !w.s.o.Devices.Reachable(p.rec.To) {
 			p.settle(Result{Status: 202}) // nobody there: the log keeps it
 			return
 		}
@@ -282,7 +282,7 @@ func (b *mailbox) targets(device string) []route.Target {
 
 // idle tells whether nobody is there and the mailbox holds nothing that the store does not hold.
 func (b *mailbox) idle() bool {
-	if !b.loaded || len(b.waiting) > 0 || len(b.w.s.o.Devices.Devices(b.aor)) > 0 {
+	if !b.loaded || len(b.waiting) > 0 || b.w.s.o.Devices.Reachable(b.aor) {
 		return false
 	}
 	for _, d := range b.outboxes {

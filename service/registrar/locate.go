@@ -87,6 +87,37 @@ func (s *Registrar) Devices(aor string) []route.Target {
 	return s.targets(list, "", true)
 }
 
+// Reachable tells whether Devices would return anything. It allocates nothing.
+func (s *Registrar) Reachable(aor string) bool {
+	list, _ := s.snapshot(aor)
+	if len(list) == 0 {
+		return false
+	}
+	now := s.now()
+	for _, b := range list {
+		if !b.Expires.After(now) {
+			continue
+		}
+		if s.flow(b).Alive() {
+			return true
+		}
+		if _, ok := b.dialable(); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// flow is the way that a binding came, zero when that is gone.
+func (s *Registrar) flow(b *Binding) transport.Flow {
+	f := b.Flow
+	if f.IsZero() && b.Transport == transport.UDP.String() {
+		// Restored before its listener was there, or that listener has gone.
+		f, _ = s.o.UDPFlow(b.Local, b.Remote)
+	}
+	return f
+}
+
 // targets makes targets of the bindings that can be reached now.
 func (s *Registrar) targets(list []*Binding, instance string, all bool) []route.Target {
 	now := s.now()
@@ -111,11 +142,7 @@ func (s *Registrar) target(b *Binding) (route.Target, bool) {
 	t := route.Target{
 		URI: b.Contact, Route: b.Path, Q: b.Q, AOR: b.AOR, Device: b.Device, Instance: b.Instance, Caps: b.Params,
 	}
-	f := b.Flow
-	if f.IsZero() && b.Transport == transport.UDP.String() {
-		// Restored before its listener was there, or that listener has gone.
-		f, _ = s.o.UDPFlow(b.Local, b.Remote)
-	}
+	f := s.flow(b)
 	if f.Alive() {
 		// RFC 5626 §7: over the flow, and with outbound or behind a NAT over nothing else.
 		t.Hop = transaction.Hop{Flow: s.towards(b, f), Sticky: b.Outbound || b.natted()}

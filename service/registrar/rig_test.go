@@ -322,12 +322,14 @@ func (r *rig) trusted() []string {
 func (r *rig) consistent() {
 	r.t.Helper()
 	total, flows, refs, epochs, queued := 0, map[uint64]int{}, 0, 0, map[ref]int{}
+	var aors []string
 	for i := range r.shards {
 		sh := &r.shards[i]
 		for aor, e := range sh.entries {
 			if len(e.bindings) == 0 {
 				r.t.Errorf("%s has an empty entry", aor)
 			}
+			aors = append(aors, aor)
 			total += len(e.bindings)
 			epochs += len(e.temps)
 			for _, b := range e.bindings {
@@ -336,6 +338,11 @@ func (r *rig) consistent() {
 				}
 				queued[ref{b.AOR, b.Key}] = 0
 			}
+		}
+	}
+	for _, aor := range append(aors, "nobody@example.com") {
+		if n := len(r.Devices(aor)); r.Reachable(aor) != (n > 0) {
+			r.t.Errorf("%s has %d ways, but reachable is %t", aor, n, n == 0)
 		}
 	}
 	for _, d := range r.expiry.heap {

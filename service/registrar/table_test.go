@@ -57,6 +57,11 @@ func TestLocate(t *testing.T) {
 		if people, n := r.Counts(); people != 1 || n != 2 {
 			t.Errorf("%d people, %d contacts", people, n)
 		}
+		r.consistent()
+		// It is asked once a second for everybody.
+		if n := testing.AllocsPerRun(100, func() { r.Reachable(alice) }); n != 0 {
+			t.Errorf("Reachable allocates %v times", n)
+		}
 	})
 }
 
