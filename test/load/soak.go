@@ -62,6 +62,7 @@ type soakOptions struct {
 	people int
 	leak   float64 // connections a second that are never given back
 	csv    string
+	judge  string
 }
 
 func parseSoak(args []string) (*options, soakOptions, error) {
@@ -73,7 +74,8 @@ func parseSoak(args []string) (*options, soakOptions, error) {
 	f.DurationVar(&so.settle, "settle", 4*time.Minute, "longest wait at the end until the server has forgotten everyone; 0: it need not")
 	f.IntVar(&so.people, "people", 160, "users; one in five comes and goes")
 	f.Float64Var(&so.leak, "leak", 0, "negative control: connections per second that are opened and kept, so that the soak must fail")
-	f.StringVar(&so.csv, "csv", "", "file for all samples")
+	f.StringVar(&so.csv, "csv", "", "file for all samples, written every minute")
+	f.StringVar(&so.judge, "judge", "", "only judge the samples of such a file, also of a soak that still goes on")
 	f.StringVar(&o.binary, "parley", "", "parley binary to start (empty: build ./cmd/parley)")
 	f.StringVar(&o.profile, "profile", "", "folder for heap and goroutine profiles after a third and at the end; the server then runs in a child of this tool")
 	f.StringVar(&o.store, "store", "", "store.url of the private server")
@@ -104,6 +106,9 @@ func soakMain(args []string) error {
 	if err != nil {
 		return err
 	}
+	if so.judge != "" {
+		return judge(so.judge, so.time)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	dir, err := os.MkdirTemp(o.dir, "parley-soak-")
@@ -128,6 +133,38 @@ func soakMain(args []string) error {
 	s := newSoaking(o, so, dir, t)
 	err = s.run(ctx)
 	return errors.Join(err, t.stop())
+}
+
+// judge prints what the samples of a file say of the load's part, which is length or what there is of it.
+func judge(file string, length time.Duration) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	series, err := soak.ReadCSV(f)
+	if err != nil {
+		return err
+	}
+	hours := min(length.Hours(), series.Hours())
+	list := soak.Judge(series, soak.Rules, hours/3, hours)
+	err = soak.Table(os.Stdout, list)
+	if soak.Grown(list) {
+		err = errors.Join(err, errors.New("load: soak: it grows"))
+	}
+	return err
+}
+
+// writeSamples writes the file of the samples anew.
+func (s *soaking) writeSamples() error {
+	if s.so.csv == "" {
+		return nil
+	}
+	f, err := os.Create(s.so.csv)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.series.WriteCSV(f), f.Close())
 }
 
 func newSoaking(o *options, so soakOptions, dir string, t *target) *soaking {
@@ -255,7 +292,7 @@ func (s *soaking) open() []*session {
 func (s *soaking) sampler() error {
 	ticker := time.NewTicker(s.so.every)
 	defer ticker.Stop()
-	profiled := false
+	profiled, written := false, now()
 	for {
 		select {
 		case <-ticker.C:
@@ -271,6 +308,12 @@ func (s *soaking) sampler() error {
 		if !profiled && now()-s.began > s.so.time/3 {
 			profiled = true
 			s.profile("third")
+		}
+		if now()-written > time.Minute {
+			written = now()
+			if err := s.writeSamples(); err != nil {
+				return err
+			}
 		}
 		s.progress()
 	}
@@ -483,14 +526,7 @@ func (s *soaking) report(before, after soak.Sample, hours float64) error {
 	}
 	r.PerSecond = float64(r.Talk.Acked+r.Talk.Receipts+r.Counts["typing"]) / (hours * 3600)
 	r.Wrong = s.wrong(r)
-	var errs []error
-	if s.so.csv != "" {
-		f, err := os.Create(s.so.csv)
-		if err == nil {
-			err = errors.Join(s.series.WriteCSV(f), f.Close())
-		}
-		errs = append(errs, err)
-	}
+	errs := []error{s.writeSamples()}
 	if s.o.json != "" {
 		errs = append(errs, writeJSON(s.o.json, r))
 	}

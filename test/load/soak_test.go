@@ -9,24 +9,23 @@ import (
 )
 
 // soakFor runs a soak of seconds and reads its files.
-func soakFor(t *testing.T, more ...string) (outcome, error) {
+func soakFor(t *testing.T, more ...string) (o outcome, samples string, failed error) {
 	t.Helper()
 	file, samples := filepath.Join(t.TempDir(), "soak.json"), filepath.Join(t.TempDir(), "soak.csv")
-	failed := mainError(append([]string{
+	failed = mainError(append([]string{
 		"soak", "-quiet", "-people", "40", "-every", "100ms", "-settle", "0", "-json", file, "-csv", samples, "-dir", t.TempDir(),
 	}, more...))
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err, failed)
 	}
-	var o outcome
 	if err := json.Unmarshal(text, &o); err != nil {
 		t.Fatal(err)
 	}
 	if text, err = os.ReadFile(samples); err != nil || strings.Count(string(text), "\n") < 10 {
 		t.Errorf("the samples are %q: %v", text, err)
 	}
-	return o, failed
+	return o, samples, failed
 }
 
 // A few seconds of everything lose nothing. Whether anything grows is not to be seen in so short a time, but the same
@@ -38,7 +37,7 @@ func TestSoak(t *testing.T) {
 	}
 	t.Run("everything at once", func(t *testing.T) {
 		t.Parallel()
-		o, _ := soakFor(t, "-parley", binary, "-time", "4s", "-rate", "100")
+		o, _, _ := soakFor(t, "-parley", binary, "-time", "4s", "-rate", "100")
 		for _, w := range o.Wrong {
 			if !strings.Contains(w, " grows by ") {
 				t.Error(w)
@@ -50,9 +49,12 @@ func TestSoak(t *testing.T) {
 	})
 	t.Run("leaked connections", func(t *testing.T) {
 		t.Parallel()
-		o, failed := soakFor(t, "-parley", binary, "-time", "4s", "-rate", "20", "-leak", "50")
+		o, samples, failed := soakFor(t, "-parley", binary, "-time", "4s", "-rate", "20", "-leak", "50")
 		if failed == nil {
 			t.Fatal("a leak is taken")
+		}
+		if err := mainError([]string{"soak", "-judge", samples}); err == nil {
+			t.Error("the samples alone do not show the leak")
 		}
 		grown := map[string]bool{}
 		for _, f := range o.Findings {

@@ -40,6 +40,16 @@ func (s *Series) Len() int {
 	return len(s.samples)
 }
 
+// Hours is the time of the newest sample.
+func (s *Series) Hours() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.hours) == 0 {
+		return 0
+	}
+	return s.hours[len(s.hours)-1]
+}
+
 // Last is the newest sample; nil when there is none.
 func (s *Series) Last() Sample {
 	s.mu.Lock()
@@ -88,6 +98,37 @@ func (s *Series) WriteCSV(w io.Writer) error {
 	}
 	out.Flush()
 	return out.Error()
+}
+
+// ReadCSV reads what WriteCSV wrote.
+func ReadCSV(r io.Reader) (*Series, error) {
+	rows, err := csv.NewReader(r).ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("soak: the samples cannot be read: %w", err)
+	}
+	s := &Series{}
+	for n, row := range rows {
+		if n == 0 {
+			continue
+		}
+		v, seconds := Sample{}, 0.0
+		for i, text := range row {
+			if text == "" {
+				continue
+			}
+			x, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				return nil, fmt.Errorf("soak: line %d of the samples: %w", n+1, err)
+			}
+			if i == 0 {
+				seconds = x
+			} else {
+				v[rows[0][i]] = x
+			}
+		}
+		s.Add(seconds/3600, v)
+	}
+	return s, nil
 }
 
 // Line is a straight line through samples.
@@ -203,8 +244,6 @@ var gauges = []struct {
 	{"go_goroutines", "goroutines", 1},
 	{"go_memstats_heap_inuse_bytes", "heap_MB", 1 << 20},
 	{"go_memstats_stack_inuse_bytes", "stacks_MB", 1 << 20},
-	// The collector's goal is twice what survived the last collection: without the saw-tooth of the garbage.
-	{"go_memstats_next_gc_bytes", "heap_live_MB", 2 << 20},
 	{"parley_message_repeat_keys", "repeat_keys", 1},
 	{"parley_registrar_bindings", "bindings", 1},
 	{"parley_registrar_unwritten", "bindings_unwritten", 1},
@@ -241,6 +280,13 @@ func (v Sample) Metrics(m map[string]float64) {
 			v[g.column] = x / g.scale
 		}
 	}
+	// The collector's goal is what survived the last collection, which has no saw-tooth of garbage, and the room for garbage:
+	// GOGC percent of that and of the stacks. The server sets the room by itself.
+	room := sums["go_gc_gogc_percent"] / 100
+	live := (sums["go_memstats_next_gc_bytes"] - sums["go_memstats_stack_inuse_bytes"]*room) / (1 + room)
+	v["heap_live_MB"] = live / (1 << 20)
+	v["heap_room_MB"] = (sums["go_memstats_next_gc_bytes"] - live) / (1 << 20)
+	v["repeat_MB"] = v["repeat_keys"] * KeyBytes / (1 << 20)
 	v["panics"] = sums["panics"]
 	v["index_behind"] = max(0, v["log_records"]-v["indexed"])
 	v["wal_MB"] = v["log.db-wal_MB"] + v["state.db-wal_MB"] + v["index.db-wal_MB"]

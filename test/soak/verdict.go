@@ -4,33 +4,27 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"text/tabwriter"
 )
 
 // A Rule says how much a column may grow.
 type Rule struct {
 	Column  string
-	Limit   float64 // growth in an hour that is still flat
-	Share   float64 // or this part of the mean, if that is more
-	Less    string  // a column that explains growth
-	Each    float64 // by so much for each of its units
-	Explain string  // in words
+	Limit   float64  // growth in an hour that is still flat
+	Share   float64  // or this part of the mean, if that is more
+	Less    []string // columns, in the same unit, whose growth is known and taken off
+	Explain string   // what they are
 }
 
-// KeyBytes is what a key of the window of repeats takes (service/message/repeats.go): 32 bytes in a table that is between
-// 7/16 and 7/8 full, 38 to 75 bytes and about 60 while it grows. keyCost is that in MB; keyRSS is twice as much, because a
-// heap is collected when it has doubled.
-const (
-	KeyBytes = 60
-	keyCost  = KeyBytes / float64(1<<20)
-	keyRSS   = 2 * keyCost
-)
+// KeyBytes is what a key of the window of repeats takes at most (service/message/said.go says 29 to 33).
+const KeyBytes = 33
 
 // Rules are what a flat server holds to. The window of repeats is bounded by time, at least a day, so in a run of an hour
 // it grows with every message: that part is known and taken off, and what is left has to be flat.
 var Rules = []Rule{
-	{Column: "rss_MB", Limit: 6, Less: "repeat_keys", Each: keyRSS, Explain: "window of repeats"},
-	{Column: "heap_live_MB", Limit: 3, Less: "repeat_keys", Each: keyCost, Explain: "window of repeats"},
+	{Column: "rss_MB", Limit: 6, Less: []string{"repeat_MB", "heap_room_MB"}, Explain: "window of repeats, and the room for garbage that is set for a heap of that size"},
+	{Column: "heap_live_MB", Limit: 3, Less: []string{"repeat_MB"}, Explain: "window of repeats"},
 	{Column: "stacks_MB", Limit: 1, Share: 0.05},
 	{Column: "goroutines", Limit: 10},
 	{Column: "fds", Limit: 20}, // with those of the databases, a pool that fills
@@ -86,16 +80,15 @@ func Judge(s *Series, rules []Rule, from, to float64) []Finding {
 			f.Highest = max(f.Highest, x)
 		}
 		whole := Fit(hours, values)
-		rest := whole
-		if r.Less != "" {
-			if _, known := s.Column(r.Less, from, to); len(known) == len(values) {
-				left := make([]float64, len(values))
-				for i := range values {
-					left[i] = values[i] - known[i]*r.Each
+		left := slices.Clone(values)
+		for _, name := range r.Less {
+			if _, known := s.Column(name, from, to); len(known) == len(left) {
+				for i := range left {
+					left[i] -= known[i]
 				}
-				rest = Fit(hours, left)
 			}
 		}
+		rest := Fit(hours, left)
 		f.Mean, f.Slope, f.Error, f.Explained = whole.Mean, whole.Slope, rest.Error, whole.Slope-rest.Slope
 		f.Limit = max(r.Limit, r.Share*math.Abs(whole.Mean)) * max(1, shortest/(hours[len(hours)-1]-hours[0]))
 		f.Grows = rest.Slope > f.Limit && rest.Slope > sure*rest.Error

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -16,7 +17,7 @@ func hour(column string, level, noise, tooth, growth float64, keys float64) *Ser
 		h := float64(i) / 360
 		v := Sample{column: level + noise*r.NormFloat64() + tooth*float64(i%9)/9 + growth*h}
 		if keys > 0 {
-			v["repeat_keys"] = keys * h
+			v["repeat_MB"] = keys * h
 		}
 		s.Add(h, v)
 	}
@@ -37,10 +38,11 @@ func TestJudge(t *testing.T) {
 		{"descriptors are given back", hour("fds", 300, 8, 0, -30, 0), false},
 		{"garbage", hour("rss_MB", 120, 2, 30, 0, 0), false},
 		{"a leak of 20 MB behind the garbage", hour("rss_MB", 120, 2, 30, 20, 0), true},
-		{"a leak of 20 MB with keys that explain 12", hour("rss_MB", 120, 2, 30, 20, 12/keyRSS), true},
-		{"growth that the keys explain", hour("rss_MB", 120, 2, 30, 60, 60/keyRSS), false},
-		{"heap that the keys explain", hour("heap_live_MB", 30, 1, 0, 30, 30/keyCost), false},
-		{"heap that they do not", hour("heap_live_MB", 30, 1, 0, 36, 30/keyCost), true},
+		{"a leak of 20 MB with keys that explain 12", hour("rss_MB", 120, 2, 30, 20, 12), true},
+		{"growth that the keys do not explain to the end", hour("rss_MB", 120, 2, 30, 70, 60), true},
+		{"growth that the keys explain", hour("rss_MB", 120, 2, 30, 60, 60), false},
+		{"heap that the keys explain", hour("heap_live_MB", 30, 1, 0, 30, 30), false},
+		{"heap that they do not", hour("heap_live_MB", 30, 1, 0, 36, 30), true},
 		{"transactions in a share of their number", hour("transactions", 5000, 30, 0, 100, 0), false},
 		{"transactions that stay", hour("transactions", 5000, 30, 0, 500, 0), true},
 		{"a log that is never checkpointed", hour("wal_MB", 4, 1, 0, 500, 0), true},
@@ -111,11 +113,11 @@ func TestSample(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.Metrics(map[string]float64{
-		"go_memstats_next_gc_bytes": 8 << 20, `parley_transaction_in_flight{side="client"}`: 2, `parley_transaction_in_flight{side="server"}`: 3,
+		"go_memstats_next_gc_bytes": 50 << 20, "go_gc_gogc_percent": 300, "go_memstats_stack_inuse_bytes": 2 << 20, "parley_message_repeat_keys": 1 << 20, `parley_transaction_in_flight{side="client"}`: 2, `parley_transaction_in_flight{side="server"}`: 3,
 		"parley_log_head": 10, "parley_index_position": 7, "parley_route_panics_total": 1, "parley_transport_panics_total": 1,
 	})
 	for name, want := range map[string]float64{
-		"log.db_MB": 0.5, "log.db-wal_MB": 0.5, "wal_MB": 0.5, "heap_live_MB": 4, "transactions": 5, "index_behind": 3, "panics": 2,
+		"log.db_MB": 0.5, "log.db-wal_MB": 0.5, "wal_MB": 0.5, "heap_live_MB": 11, "heap_room_MB": 39, "repeat_MB": 33, "transactions": 5, "index_behind": 3, "panics": 2,
 	} {
 		if v[name] != want {
 			t.Errorf("%s is %v, want %v", name, v[name], want)
@@ -133,5 +135,15 @@ func TestSample(t *testing.T) {
 	}
 	if want := "seconds,a,b\n1800.0,1,2\n3600.0,,3\n"; out.String() != want {
 		t.Errorf("the file is %q", out.String())
+	}
+	again, err := ReadCSV(strings.NewReader(out.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if hours, values := again.Column("b", 0, 1); !slices.Equal(hours, []float64{0.5, 1}) || !slices.Equal(values, []float64{2, 3}) {
+		t.Errorf("read again: %v at %v", values, hours)
+	}
+	if _, err := ReadCSV(strings.NewReader("seconds,a\n1,x\n")); err == nil {
+		t.Error("a word is taken for a number")
 	}
 }
