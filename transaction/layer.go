@@ -47,7 +47,7 @@ type Handler interface {
 type Limits struct {
 	// Server is the number of server transactions; 262,144. Beyond it the oldest of those that are answered and only wait
 	// for retransmissions makes room; if there is none, a new request is answered 503 with Retry-After. Over UDP an
-	// answered request is held for 32 s, at about 400 bytes and its response; over a connection it is not held.
+	// answered request is held for 32 s, at about 150 bytes and its response; over a connection it is not held.
 	Server int
 	// Client is the number of client transactions; 131,072. Beyond it Send fails with ErrTooMany.
 	Client int
@@ -134,6 +134,7 @@ func (l *Layer) Serve(ctx context.Context) error {
 	for _, t := range l.servers.all() {
 		t.input(event{kind: evClosed})
 	}
+	l.servers.dropAnswers()
 	l.wheel.close()
 	return nil
 }
@@ -204,6 +205,10 @@ func (l *Layer) request(in *incoming, f transport.Flow) {
 		l.retransmitted(t)
 		return
 	}
+	if r, ok := l.servers.kept(k, l.wheel); ok {
+		l.repeat(&r, f)
+		return
+	}
 	if l.closed.Load() {
 		return
 	}
@@ -229,10 +234,14 @@ func (l *Layer) request(in *incoming, f transport.Flow) {
 	}
 	// RFC 3261 §17.2.1, §17.2.2: the initial state, and the request to the TU.
 	t.mu.Lock()
-	if old := l.servers.put(k, t); old != nil {
+	if old, answered, ok := l.servers.put(k, t, l.wheel); !ok {
 		t.mu.Unlock()
 		l.servers.count.Add(-1)
-		l.retransmitted(old)
+		if old != nil {
+			l.retransmitted(old)
+		} else {
+			l.repeat(&answered, f)
+		}
 		return
 	}
 	if t.invite {
@@ -252,12 +261,14 @@ func (l *Layer) request(in *incoming, f transport.Flow) {
 // take a new request instead of refusing it. If its client should repeat that request after all, which it does only when
 // the response was lost, it is taken as a new one. A flood of requests that are answered at once therefore shuts nobody out.
 func (l *Layer) makeRoom(k key) bool {
-	t := l.servers.oldest(k)
-	if t == nil {
+	t, found := l.servers.oldest(k)
+	if !found {
 		return false
 	}
 	l.metrics.evicted.Inc()
-	t.input(event{kind: evEvict})
+	if t != nil {
+		t.input(event{kind: evEvict})
+	}
 	return true
 }
 
@@ -298,16 +309,18 @@ func (l *Layer) ack(in *incoming, f transport.Flow) {
 
 // cancel is RFC 3261 §9.2. A CANCEL needs no transaction of its own: its answer is the same each time it comes.
 func (l *Layer) cancel(in *incoming, f transport.Flow) {
-	t := l.cancelled(in, f)
-	if t == nil {
+	k, t, ok := l.cancelled(in, f)
+	if !ok {
 		l.metrics.stateless.cancel481.Inc()
 		l.reply(in, f, sip.NewResponse(in.m, 481, ""))
 		return
 	}
 	l.metrics.stateless.cancel200.Inc()
 	// The To tag of both responses should be the same.
-	l.reply(in, f, sip.NewResponse(in.m, 200, "").SetToTag(l.sealer.toTag(t.key)))
-	t.input(event{kind: evCancel, msg: stamp(in.m, in.via, f)})
+	l.reply(in, f, sip.NewResponse(in.m, 200, "").SetToTag(l.sealer.toTag(k)))
+	if t != nil {
+		t.input(event{kind: evCancel, msg: stamp(in.m, in.via, f)})
+	}
 }
 
 // cancellable are the methods whose transactions a CANCEL is looked for in. CANCEL says nothing of the method; it makes
@@ -317,19 +330,19 @@ var cancellable = [...]string{
 	sip.UPDATE, sip.PRACK, sip.REFER,
 }
 
-// cancelled is the transaction that a CANCEL is after. RFC 3261 §22.1: a CANCEL cannot be challenged and should come from
+// cancelled is the transaction that a CANCEL is after, nil when only its answer is left. RFC 3261 §22.1: a CANCEL cannot be challenged and should come from
 // the same hop as the request; we ask for the same address.
-func (l *Layer) cancelled(in *incoming, f transport.Flow) *serverTx {
+func (l *Layer) cancelled(in *incoming, f transport.Flow) (k key, t *serverTx, found bool) {
 	for _, method := range cancellable {
-		t := l.servers.get(l.keyer.key(in, method))
-		if t != nil {
-			if t.from.Remote().Addr() != f.Remote().Addr() {
-				return nil
-			}
-			return t
+		k = l.keyer.key(in, method)
+		if t = l.servers.get(k); t != nil {
+			return k, t, t.from.Remote().Addr() == f.Remote().Addr()
+		}
+		if r, ok := l.servers.kept(k, l.wheel); ok {
+			return k, nil, r.from().Addr() == f.Remote().Addr()
 		}
 	}
-	return nil
+	return k, nil, false
 }
 
 // overload is the answer to a request that is one too many. It costs no transaction; the key's tag makes the ACK to it

@@ -40,6 +40,7 @@ type serverTx struct {
 	server    *Server // until the final response
 	last      []byte  // the last response, as sent
 	answered  bool    // a final response was given
+	kept      bool    // it has left the table, where an answer stands for it
 	cancelled bool
 	cancel    *sip.Message // a CANCEL that came before OnCancel was set
 	onCancel  func(*sip.Message)
@@ -112,12 +113,13 @@ func (s *Server) OnCancel(f func(cancel *sip.Message)) {
 }
 
 // OnDone sets what is called once when the transaction ends, whichever way; soon when it has ended already. It may be
-// called from inside Respond.
+// called from inside Respond. Whoever wants to know when timer J has come sets it before the final response: without it a
+// transaction over UDP other than INVITE ends with that, and only the response is kept.
 func (s *Server) OnDone(f func()) {
 	t := s.tx
 	t.mu.Lock()
 	t.onDone = f
-	if t.state == terminated {
+	if t.state == terminated || t.kept {
 		t.note(action{op: opDone})
 	}
 	t.release(t)
@@ -190,7 +192,7 @@ func (t *serverTx) expectAck(d *sip.Draft) {
 	}
 	in.via = t.server.original
 	t.ackKey = t.l.keyer.legacy(&in, sip.ACK, to.Tag())
-	t.l.servers.put(t.ackKey, t)
+	t.l.servers.put(t.ackKey, t, t.l.wheel)
 }
 
 // step runs the function of the current state. t.mu is held.

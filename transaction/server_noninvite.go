@@ -57,6 +57,12 @@ func (t *serverTx) complete(e event) {
 		t.terminate()
 		return
 	}
+	if t.keepable() {
+		t.wait(t, 0, 0)
+		t.kept = true
+		t.l.servers.keep(t, e.data, t.l.wheel.after(0)+t.l.clock.long, t.l.wheel)
+		return
+	}
 	t.wait(t, 0, t.l.clock.long)
 	t.l.servers.retire(t)
 }

@@ -23,6 +23,7 @@ type serverShard struct {
 	mu             sync.Mutex
 	m              map[key]*serverTx
 	oldest, newest *serverTx // retired ones
+	kept           answers
 }
 
 func newServerTable() *serverTable {
@@ -33,23 +34,28 @@ func newServerTable() *serverTable {
 	return t
 }
 
+func (s *serverTable) shard(k key) *serverShard { return &s.shards[k.lo%serverShards] }
+
 func (s *serverTable) get(k key) *serverTx {
-	shard := &s.shards[k.lo%serverShards]
+	shard := s.shard(k)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	return shard.m[k]
 }
 
-// put adds t unless there is a transaction with that key, which it returns then.
-func (s *serverTable) put(k key, t *serverTx) *serverTx {
-	shard := &s.shards[k.lo%serverShards]
+// put adds t unless there is a transaction with that key, which it returns then, or an answer for it.
+func (s *serverTable) put(k key, t *serverTx, w *wheel) (old *serverTx, answered repeat, ok bool) {
+	shard := s.shard(k)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if old := shard.m[k]; old != nil {
-		return old
+	if old = shard.m[k]; old != nil {
+		return old, answered, false
+	}
+	if answered, ok = shard.kept.find(k); ok && w.after(0) < answered.end {
+		return nil, answered, false
 	}
 	shard.m[k] = t
-	return nil
+	return nil, answered, true
 }
 
 // remove takes t out, if it is t that is there.
@@ -79,22 +85,25 @@ func (s *serverTable) retire(t *serverTx) {
 	shard.newest = t
 }
 
-// oldest takes the transaction that was retired first off its list: that of the shard of k, where the new one will be, or
-// else of the next shard that has one.
-func (s *serverTable) oldest(k key) *serverTx {
+// oldest lets go of the oldest answer, or takes the transaction that was retired first off its list: in the shard of k,
+// where the new one will be, or else in the next shard that has one.
+func (s *serverTable) oldest(k key) (t *serverTx, found bool) {
 	for i := range uint64(serverShards) {
 		shard := &s.shards[(k.lo+i)%serverShards]
 		shard.mu.Lock()
-		t := shard.oldest
-		if t != nil {
+		if found = shard.kept.first < shard.kept.next; found {
+			shard.kept.pop()
+			s.count.Add(-1)
+		} else if t = shard.oldest; t != nil {
 			shard.unlist(t)
+			found = true
 		}
 		shard.mu.Unlock()
-		if t != nil {
-			return t
+		if found {
+			return t, true
 		}
 	}
-	return nil
+	return nil, false
 }
 
 // unlist takes t off the list. shard.mu is held.
