@@ -34,7 +34,14 @@ type check struct {
 
 // finish counts and answers.
 func (c *check) finish(result string, r Result) {
-	c.a.metrics.requests.WithLabelValues(result).Inc()
+	switch result {
+	case resultOK:
+		c.a.metrics.ok.Inc()
+	case resultChallenged:
+		c.a.metrics.challenged.Inc()
+	default:
+		c.a.metrics.requests.WithLabelValues(result).Inc()
+	}
 	c.done(r)
 }
 
@@ -187,7 +194,7 @@ func (c *check) verify(acc *account, err error) {
 		return
 	}
 	now := c.a.now()
-	x := &exchange{
+	x := exchange{
 		alg: c.alg, method: c.m.Method(), uri: c.cred.URI, nonce: c.cred.Nonce,
 		qop: c.cred.QOP, nc: c.cred.NC, cnonce: c.cred.CNonce, body: c.m.Body(),
 	}
@@ -215,7 +222,7 @@ func (c *check) verify(acc *account, err error) {
 		return
 	}
 	c.a.guard.right(c.aor, c.src.Addr.Addr(), now)
-	c.signedIn(acc, match, x)
+	c.signedIn(acc, match, &x)
 }
 
 // signedIn is for a right password.

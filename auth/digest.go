@@ -71,60 +71,69 @@ func HA1(a Algorithm, username, realm, password string) []byte {
 // exchange is what goes into a digest beside the secret. Its fields are as the client
 // sent them, quotes removed.
 type exchange struct {
-	alg            Algorithm
-	method, uri    string
-	nonce          string
-	qop            string // "", "auth" or "auth-int", in the client's spelling
-	nc, cnonce     string
-	body           []byte // hashed for auth-int only
-	buf            []byte // scratch, kept between calls
-	ha2            []byte // hex of H(A2), made once
-	withoutMethod  bool   // rspauth: A2 begins with the colon
-	haveHA2        bool
-	scratch1, hash [2 * sha256.Size]byte
+	alg           Algorithm
+	method, uri   string
+	nonce         string
+	qop           string // "", "auth" or "auth-int", in the client's spelling
+	nc, cnonce    string
+	body          []byte // hashed for auth-int only
+	ha2           hexSum // of A2, made once
+	withoutMethod bool   // rspauth: A2 begins with the colon
+	haveHA2       bool
 }
 
-// response is the hex digest for one secret. The result is valid until the next call.
-func (x *exchange) response(ha1 []byte) []byte {
+// hexSum is a hash in hexadecimal; of a short one the rest is not used.
+type hexSum [2 * sha256.Size]byte
+
+// hex writes the hash of in and returns its digits, which are in h.
+func (h *hexSum) hex(a Algorithm, in []byte) []byte {
+	var raw [sha256.Size]byte
+	return hex.AppendEncode(h[:0], a.sum(raw[:0], in))
+}
+
+// scratch is room for what is hashed; longer fields cost an allocation.
+type scratch [320]byte
+
+// response is the hex digest for one secret, written to out.
+func (x *exchange) response(out *hexSum, ha1 []byte) []byte {
 	if !x.haveHA2 {
-		x.ha2 = x.makeHA2()
+		x.makeHA2()
 		x.haveHA2 = true
 	}
 	// RFC 7616 §3.4.1; without qop RFC 2069 §2.1.2.
-	b := hex.AppendEncode(x.buf[:0], ha1)
+	var room scratch
+	b := hex.AppendEncode(room[:0], ha1)
 	b = append(append(b, ':'), x.nonce...)
 	if x.qop != "" {
 		b = append(append(b, ':'), x.nc...)
 		b = append(append(b, ':'), x.cnonce...)
 		b = append(append(b, ':'), x.qop...)
 	}
-	b = append(append(b, ':'), x.ha2...)
-	x.buf = b
-	raw := x.alg.sum(x.scratch1[:0], b)
-	return hex.AppendEncode(x.hash[:0], raw)
+	b = append(append(b, ':'), x.ha2[:2*x.alg.size()]...)
+	return out.hex(x.alg, b)
 }
 
 // makeHA2 is the hex of H(A2), RFC 7616 §3.4.3 and, for rspauth, §3.5.
-func (x *exchange) makeHA2() []byte {
-	b := x.buf[:0]
+func (x *exchange) makeHA2() {
+	var room scratch
+	b := room[:0]
 	if !x.withoutMethod {
 		b = append(b, x.method...)
 	}
 	b = append(append(b, ':'), x.uri...)
 	if strings.EqualFold(x.qop, "auth-int") {
 		// RFC 8760 §2.6 no. 7: an absent body is hashed as the empty string.
-		raw := x.alg.sum(x.scratch1[:0], x.body)
-		b = hex.AppendEncode(append(b, ':'), raw)
+		var body hexSum
+		b = append(append(b, ':'), body.hex(x.alg, x.body)...)
 	}
-	x.buf = b
-	raw := x.alg.sum(x.scratch1[:0], b)
-	return hex.AppendEncode(make([]byte, 0, 2*sha256.Size), raw)
+	x.ha2.hex(x.alg, b)
 }
 
 // matches compares in constant time. RFC 7616 wants lower-case digits; upper-case ones
 // are taken too.
 func (x *exchange) matches(ha1 []byte, response string) bool {
-	want := x.response(ha1)
+	var sum hexSum
+	want := x.response(&sum, ha1)
 	if len(response) != len(want) {
 		return false
 	}
@@ -143,5 +152,6 @@ func (x *exchange) matches(ha1 []byte, response string) bool {
 // response without a body or with qop "auth" (RFC 7616 §3.5).
 func (x *exchange) rspauth(ha1 []byte) string {
 	y := exchange{alg: x.alg, uri: x.uri, nonce: x.nonce, qop: x.qop, nc: x.nc, cnonce: x.cnonce, withoutMethod: true}
-	return string(y.response(ha1))
+	var sum hexSum
+	return string(y.response(&sum, ha1))
 }

@@ -29,7 +29,7 @@ func TestResponseExamples(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			r.x.method, r.x.uri = "GET", "/dir/index.html"
 			ha1 := HA1(r.x.alg, "Mufasa", r.realm, r.password)
-			if got := string(r.x.response(ha1)); got != r.want {
+			if got := string(r.x.response(new(hexSum), ha1)); got != r.want {
 				t.Fatalf("got %s, want %s", got, r.want)
 			}
 			if !r.x.matches(ha1, r.want) || !r.x.matches(ha1, strings.ToUpper(r.want)) {

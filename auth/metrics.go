@@ -17,9 +17,11 @@ const (
 
 type metrics struct {
 	requests *prometheus.CounterVec
-	trusted  prometheus.Counter // the one of requests that counts most messages
-	lookup   prometheus.Histogram
-	broken   prometheus.Counter
+	// Those of requests that nearly all requests count for.
+	trusted, ok, challenged prometheus.Counter
+
+	lookup prometheus.Histogram
+	broken prometheus.Counter
 }
 
 func newMetrics() *metrics {
@@ -35,7 +37,8 @@ func newMetrics() *metrics {
 			Name: "parley_auth_unreadable_secrets_total", Help: "Stored passwords that do not open with the key of this server.",
 		}),
 	}
-	m.trusted = m.requests.WithLabelValues(resultTrusted)
+	m.trusted, m.ok = m.requests.WithLabelValues(resultTrusted), m.requests.WithLabelValues(resultOK)
+	m.challenged = m.requests.WithLabelValues(resultChallenged)
 	return m
 }
 

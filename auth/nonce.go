@@ -49,8 +49,15 @@ func (n nonceID) issued() time.Time {
 
 // nonces issues and checks. It is safe for concurrent use.
 type nonces struct {
-	macs    sync.Pool // of hash.Hash keyed with our key
+	macs    sync.Pool // of *keyed
 	counter atomic.Uint64
+}
+
+// keyed is an HMAC with our key, and room for what goes in and comes out.
+type keyed struct {
+	h   hash.Hash
+	in  [nonceBody + 16]byte
+	out [sha256.Size]byte
 }
 
 func newNonces() *nonces {
@@ -59,7 +66,7 @@ func newNonces() *nonces {
 	rand.Read(key)   // never fails: crypto/rand ends the process instead
 	rand.Read(start) // the same
 	n := &nonces{}
-	n.macs.New = func() any { return hmac.New(sha256.New, key) }
+	n.macs.New = func() any { return &keyed{h: hmac.New(sha256.New, key)} }
 	n.counter.Store(binary.BigEndian.Uint64(start))
 	return n
 }
@@ -101,14 +108,14 @@ func (n *nonces) check(text string, addr netip.Addr, now time.Time, life time.Du
 }
 
 func (n *nonces) mac(body []byte, addr netip.Addr) (out [nonceBytes - nonceBody]byte) {
-	h := n.macs.Get().(hash.Hash)
-	h.Reset()
-	h.Write(body)
+	k := n.macs.Get().(*keyed)
+	copy(k.in[:], body)
 	a := addr.Unmap().As16()
-	h.Write(a[:])
-	var sum [sha256.Size]byte
-	copy(out[:], h.Sum(sum[:0]))
-	n.macs.Put(h)
+	copy(k.in[nonceBody:], a[:])
+	k.h.Reset()
+	k.h.Write(k.in[:])
+	copy(out[:], k.h.Sum(k.out[:0]))
+	n.macs.Put(k)
 	return out
 }
 
@@ -129,7 +136,7 @@ type usedNonces struct {
 
 type usedShard struct {
 	mu    sync.Mutex
-	seen  map[nonceID]*ncState
+	seen  map[nonceID]ncState
 	queue []nonceID // in order of first use; a ring
 	head  int
 	count int
@@ -145,7 +152,7 @@ func newUsedNonces(limit int) *usedNonces {
 	u := &usedNonces{}
 	per := max(limit/usedShards, 1)
 	for i := range u.shards {
-		u.shards[i].seen = make(map[nonceID]*ncState)
+		u.shards[i].seen = make(map[nonceID]ncState)
 		u.shards[i].queue = make([]nonceID, per)
 	}
 	return u
@@ -168,9 +175,17 @@ func (u *usedNonces) use(id nonceID, nc uint32, now time.Time, life time.Duratio
 		}
 		s.queue[(s.head+s.count)%len(s.queue)] = id
 		s.count++
-		s.seen[id] = &ncState{highest: nc}
+		s.seen[id] = ncState{highest: nc}
 		return true
 	}
+	if ok = st.use(nc); ok {
+		s.seen[id] = st
+	}
+	return ok
+}
+
+// use marks nc as seen and reports whether it was new.
+func (st *ncState) use(nc uint32) bool {
 	switch {
 	case nc > st.highest:
 		shift := nc - st.highest
