@@ -7,6 +7,7 @@
 //	go run ./test/load -mode register -users 10000 -transport tls -inflight 256
 //	go run ./test/load -mode idle -users 8000 -time 10s
 //	go run ./test/load -mode call -inflight 32
+//	go run ./test/load soak -time 1h                           everything at once and slowly, and nothing may grow
 //	go run ./test/load -profile /tmp/profiles                  with CPU, heap and goroutine profiles of the server
 //	go run ./test/load -server tcp=127.0.0.1:5070 -pid 1234    another server
 //	go run ./test/load -server xmpp=127.0.0.1:5222 -transport xmpp -pid 1234,99    one that speaks XMPP, and its database
