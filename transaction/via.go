@@ -52,18 +52,13 @@ func defaultPort(k transport.Kind) uint16 {
 	return 5060
 }
 
-// stamp returns the request with received and rport in its top Via as RFC 3261 §18.2.1 and RFC 3581 §4 ask; the request
-// itself when nothing is to be added. A received or rport value that the sender wrote is replaced, it is ours to say.
+// stamp puts received and rport into the top Via of a request as RFC 3261 §18.2.1 and RFC 3581 §4 ask, and returns it. A
+// received or rport value that the sender wrote is replaced, it is ours to say.
 func stamp(m *sip.Message, via sip.Via, f transport.Flow) *sip.Message {
-	value, ok := stamped(via, f.Remote())
-	if !ok {
-		return m
+	if value, ok := stamped(via, f.Remote()); ok {
+		_ = m.SetTopVia(value) // if the header block has no room left, responses find their way without it
 	}
-	edited, err := m.WithTopVia(value)
-	if err != nil {
-		return m // the header block had no room left; responses find their way without it
-	}
-	return edited
+	return m
 }
 
 // stamped is the Via with the parameters; false when it is good as it is.

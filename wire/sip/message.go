@@ -12,7 +12,7 @@ type field struct {
 	id      HeaderID
 }
 
-// Message is a SIP request or response as it was received: one buffer plus offsets. It is read-only once parsed.
+// Message is a SIP request or response as it was received: one buffer plus offsets. It is read-only once parsed, but for SetTopVia.
 type Message struct {
 	data []byte // header block and body, exactly
 	buf  string // the same bytes
