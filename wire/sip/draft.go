@@ -19,17 +19,29 @@ type Draft struct {
 	newLine bool // the start line is not that of base
 
 	rows    []row
+	names   []string // of rows that are not written under the name of their id
 	inline  [24]row
 	body    []byte
 	newBody bool // body is not that of base
 }
 
-// row is a row of base, when base >= 0, or id (or name, for HOther) and value.
+// row is a row of base, when base >= 0, or a value under the name of id, when base is fresh, or under another name: that of
+// index named-base.
 type row struct {
 	base  int32
 	id    HeaderID
-	name  string
 	value string
+}
+
+const (
+	fresh = -1
+	named = -2
+)
+
+// named is the base of a row with a name of its own.
+func (d *Draft) named(name string) int32 {
+	d.names = append(d.names, name)
+	return named - int32(len(d.names)-1)
 }
 
 // NewRequest starts a request with nothing but its request line.
@@ -74,7 +86,7 @@ func (d *Draft) copyRow(m *Message, i uint16) {
 		d.rows = append(d.rows, row{base: int32(i - 1), id: f.id})
 		return
 	}
-	d.rows = append(d.rows, row{base: -1, id: f.id, name: m.name(f), value: m.value(f)})
+	d.rows = append(d.rows, row{base: d.named(m.name(f)), id: f.id, value: m.value(f)})
 }
 
 // Edit starts a copy of m. The rows that are not touched are later copied as they are.
@@ -147,7 +159,7 @@ func (d *Draft) Has(id HeaderID) bool { return d.find(id) >= 0 }
 
 // Add appends a row.
 func (d *Draft) Add(id HeaderID, value string) *Draft {
-	d.rows = append(d.rows, row{base: -1, id: id, value: value})
+	d.rows = append(d.rows, row{base: fresh, id: id, value: value})
 	return d
 }
 
@@ -156,7 +168,7 @@ func (d *Draft) AddName(name, value string) *Draft {
 	if !isToken(name) {
 		return d
 	}
-	d.rows = append(d.rows, row{base: -1, id: LookupHeader(name), name: name, value: value})
+	d.rows = append(d.rows, row{base: d.named(name), id: LookupHeader(name), value: value})
 	return d
 }
 
@@ -165,7 +177,7 @@ func (d *Draft) Prepend(id HeaderID, value string) *Draft {
 	i := max(d.find(id), 0)
 	d.rows = append(d.rows, row{})
 	copy(d.rows[i+1:], d.rows[i:])
-	d.rows[i] = row{base: -1, id: id, value: value}
+	d.rows[i] = row{base: fresh, id: id, value: value}
 	return d
 }
 
@@ -175,7 +187,7 @@ func (d *Draft) Set(id HeaderID, value string) *Draft {
 	if i < 0 {
 		return d.Add(id, value)
 	}
-	d.rows[i] = row{base: -1, id: id, value: value}
+	d.rows[i] = row{base: fresh, id: id, value: value}
 	d.removeFrom(i+1, func(r row) bool { return r.id == id })
 	return d
 }
@@ -199,8 +211,8 @@ func (d *Draft) name(r row) string {
 	switch {
 	case r.base >= 0:
 		return d.base.name(d.base.fields[r.base])
-	case r.name != "":
-		return r.name
+	case r.base <= named:
+		return d.names[named-r.base]
 	}
 	return r.id.String()
 }
@@ -224,7 +236,7 @@ func (d *Draft) RemoveFirst(id HeaderID) *Draft {
 	}
 	if isList(id) {
 		if _, rest, more := cutValue(d.value(d.rows[i])); more {
-			d.rows[i] = row{base: -1, id: id, value: trim(rest)}
+			d.rows[i] = row{base: fresh, id: id, value: trim(rest)}
 			return d
 		}
 	}
@@ -243,7 +255,7 @@ func (d *Draft) ReplaceFirst(id HeaderID, value string) *Draft {
 			value += ", " + trim(rest)
 		}
 	}
-	d.rows[i] = row{base: -1, id: id, value: value}
+	d.rows[i] = row{base: fresh, id: id, value: value}
 	return d
 }
 
@@ -254,7 +266,7 @@ func (d *Draft) SetToTag(tag string) *Draft {
 		return d
 	}
 	if v := d.value(d.rows[i]); tagOf(v) == "" {
-		d.rows[i] = row{base: -1, id: HTo, value: v + ";tag=" + tag}
+		d.rows[i] = row{base: fresh, id: HTo, value: v + ";tag=" + tag}
 	}
 	return d
 }
