@@ -455,9 +455,10 @@ func TestLapse(t *testing.T) {
 	phone.next()
 	phone.signOut()
 	r.send(say("missed"))
+	known := r.records(store.KindMessage)[0].Seq
 	r.eventually("cursor saved", func() bool {
 		list, err := r.store.LoadCursors(t.Context(), bob)
-		return err == nil && len(list) == 2
+		return err == nil && len(list) == 2 && list[0].Seq == known && list[1].Seq == known
 	})
 	if err := r.service.lapse(t.Context(), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
