@@ -1,11 +1,11 @@
 package route
 
 import (
-	"container/list"
 	"hash/maphash"
 	"sync"
 	"time"
 
+	"github.com/parley-im/parley/transaction"
 	"github.com/parley-im/parley/wire/sip"
 )
 
@@ -47,55 +47,78 @@ type mergeTable struct {
 	size int
 	seed maphash.Seed
 
-	mu    sync.Mutex
-	seen  map[uint64]*list.Element
-	order list.List // of *mergeEntry, oldest first
+	mu          sync.Mutex
+	seen        map[uint64]uint64 // by key the number of the latest request with it
+	ring        []mergeEntry      // number n is at n modulo its length
+	first, next uint64            // numbers
 }
 
 func newMergeTable(size int) *mergeTable {
-	return &mergeTable{size: size, seen: map[uint64]*list.Element{}, seed: maphash.MakeSeed()}
+	return &mergeTable{size: size, seen: map[uint64]uint64{}, seed: maphash.MakeSeed()}
 }
 
 type mergeEntry struct {
 	key    uint64
 	branch uint64
 	at     time.Time
-	tx     interface{ Answered() bool }
+	tx     *transaction.Server
 }
+
+func (t *mergeTable) entry(number uint64) *mergeEntry { return &t.ring[number%uint64(len(t.ring))] }
 
 // merged tells whether a request with the same identity but another branch is
 // still being answered, and remembers this one otherwise.
 func (t *mergeTable) merged(r *Request) bool {
 	m := r.Msg
-	var h maphash.Hash
-	h.SetSeed(t.seed)
-	for _, s := range []string{m.CallID(), m.FromTag(), m.Get(sip.HCSeq)} {
-		h.WriteString(s)
-		h.WriteByte(0)
-	}
-	key := h.Sum64()
+	key := t.hash(m.CallID(), m.FromTag(), m.Get(sip.HCSeq))
 	via, _ := m.TopVia()
-	branch := maphash.String(t.seed, via.Host+"|"+via.Branch())
+	branch := t.hash(via.Host, via.Branch(), "")
 	now := r.Tx.Received()
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for e := t.order.Front(); e != nil; e = t.order.Front() {
-		old := e.Value.(*mergeEntry)
+	for t.first < t.next {
+		old := t.entry(t.first)
 		// What was answered can merge with nothing any more, but would keep its transaction and its message alive.
-		if t.order.Len() < t.size && now.Sub(old.at) < mergedLife && !old.tx.Answered() {
+		if int(t.next-t.first) < t.size && now.Sub(old.at) < mergedLife && !old.tx.Answered() {
 			break
 		}
-		t.order.Remove(e)
-		delete(t.seen, old.key)
+		if t.seen[old.key] == t.first {
+			delete(t.seen, old.key)
+		}
+		*old = mergeEntry{}
+		t.first++
 	}
-	if e := t.seen[key]; e != nil {
-		old := e.Value.(*mergeEntry)
-		if old.branch != branch && !old.tx.Answered() {
+	if number, ok := t.seen[key]; ok {
+		if old := t.entry(number); old.branch != branch && !old.tx.Answered() {
 			return true
 		}
-		t.order.Remove(e)
 	}
-	t.seen[key] = t.order.PushBack(&mergeEntry{key: key, branch: branch, at: now, tx: r.Tx})
+	if int(t.next-t.first) == len(t.ring) {
+		t.grow()
+	}
+	*t.entry(t.next) = mergeEntry{key: key, branch: branch, at: now, tx: r.Tx}
+	t.seen[key] = t.next
+	t.next++
 	return false
+}
+
+// hash takes three strings together.
+func (t *mergeTable) hash(a, b, c string) uint64 {
+	var h maphash.Hash
+	h.SetSeed(t.seed)
+	for _, s := range [...]string{a, b, c} {
+		h.WriteString(s)
+		h.WriteByte(0)
+	}
+	return h.Sum64()
+}
+
+// grow doubles the ring. t.mu is held.
+func (t *mergeTable) grow() {
+	old := t.ring
+	t.ring = make([]mergeEntry, min(max(2*len(old), 16), max(t.size, 1)))
+	for n := t.first; n < t.next; n++ {
+		*t.entry(n) = old[n%uint64(len(old))]
+	}
 }

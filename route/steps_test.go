@@ -196,10 +196,31 @@ func TestMergedForgets(t *testing.T) {
 		held[0].Reply(200, "")
 		held[1].Reply(200, "")
 		table.merged(held[2])
-		if n, m := table.order.Len(), len(table.seen); n != 1 || m != 1 {
+		if n, m := table.next-table.first, len(table.seen); n != 1 || m != 1 {
 			t.Errorf("%d and %d requests are remembered, want 1: only one is still being answered", n, m)
 		}
 		held[2].Reply(200, "")
+	})
+}
+
+// Each of many requests that are still being answered is remembered, however often the table has grown.
+func TestMergedMany(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		var held []*Request
+		r.mux.Handle(sip.REGISTER, HandlerFunc(func(q *Request) { held = append(held, q) }))
+		const n = 40 // more than the chain's own table holds
+		for i := range 2 * n {
+			r.from("alice", request("REGISTER", "alice", "sip:example.com", fmt.Sprint(i), fmt.Sprintf("CSeq: %d REGISTER", i%n+1)))
+		}
+		table := newMergeTable(n + 10)
+		for i, q := range held {
+			if table.merged(q) != (i >= n) {
+				t.Errorf("request %d of %d: merged is %v", i, len(held), i < n)
+			}
+		}
+		for _, q := range held {
+			q.Reply(200, "")
+		}
 	})
 }
 
