@@ -591,7 +591,11 @@ func (r *outcome) print(w io.Writer) {
 	for _, name := range slices.Sorted(maps.Keys(r.After)) {
 		fmt.Fprintf(w, "  %s %.6g → %.6g\n", name, r.Before[name], r.After[name])
 	}
-	if len(r.Wrong) == 0 {
+	early := slices.ContainsFunc(r.Findings, func(f soak.Finding) bool { return f.Early })
+	switch {
+	case len(r.Wrong) == 0 && early:
+		fmt.Fprintln(w, "\nFLAT, as far as so short a time tells: nothing was lost, doubled or out of order.")
+	case len(r.Wrong) == 0:
 		fmt.Fprintln(w, "\nFLAT: nothing grows, nothing was lost, doubled or out of order.")
 	}
 	for _, text := range r.Wrong {

@@ -13,6 +13,7 @@ type Rule struct {
 	Column  string
 	Limit   float64  // growth in an hour that is still flat
 	Share   float64  // or this part of the mean, if that is more
+	Fills   float64  // minutes until it is as full as it gets; the rule holds for what comes after
 	Less    []string // columns, in the same unit, whose growth is known and taken off
 	Explain string   // what they are
 }
@@ -23,25 +24,25 @@ const KeyBytes = 33
 // Rules are what a flat server holds to. The window of repeats is bounded by time, at least a day, so in a run of an hour
 // it grows with every message: that part is known and taken off, and what is left has to be flat.
 var Rules = []Rule{
-	{Column: "rss_MB", Limit: 6, Less: []string{"repeat_MB", "heap_room_MB"}, Explain: "window of repeats, and the room for garbage that is set for a heap of that size"},
-	{Column: "heap_live_MB", Limit: 3, Less: []string{"repeat_MB"}, Explain: "window of repeats"},
-	{Column: "stacks_MB", Limit: 1, Share: 0.05},
+	{Column: "rss_MB", Limit: 6, Fills: 10, Less: []string{"repeat_MB", "heap_room_MB"}, Explain: "window of repeats, and the room for garbage that is set for a heap of that size"},
+	{Column: "heap_live_MB", Limit: 3, Fills: 10, Less: []string{"repeat_MB"}, Explain: "window of repeats"},
+	{Column: "stacks_MB", Limit: 1, Fills: 2, Share: 0.05},
 	{Column: "goroutines", Limit: 10},
 	{Column: "fds", Limit: 20}, // with those of the databases, a pool that fills
 	{Column: "fds_other", Limit: 10},
 	{Column: "connections", Limit: 10},
-	{Column: "threads", Limit: 3},
+	{Column: "threads", Limit: 3, Fills: 5},
 	{Column: "bindings", Limit: 10},
-	{Column: "subscriptions", Limit: 10},
-	{Column: "calls", Limit: 10},
-	{Column: "transactions", Limit: 50, Share: 0.05},
-	{Column: "timers", Limit: 50, Share: 0.05},
-	{Column: "nonces", Limit: 50, Share: 0.05},
-	{Column: "accounts_cached", Limit: 10},
+	{Column: "subscriptions", Limit: 10, Fills: 2},
+	{Column: "calls", Limit: 10, Fills: 4},
+	{Column: "transactions", Limit: 50, Fills: 2, Share: 0.05},
+	{Column: "timers", Limit: 50, Fills: 2, Share: 0.05},
+	{Column: "nonces", Limit: 50, Fills: 10, Share: 0.05},
+	{Column: "accounts_cached", Limit: 10, Fills: 15},
 	{Column: "bindings_unwritten", Limit: 10},
 	{Column: "log_queue", Limit: 10},
 	{Column: "index_lag_s", Limit: 0.1},
-	{Column: "wal_MB", Limit: 3},
+	{Column: "wal_MB", Limit: 3, Fills: 10},
 }
 
 // A Finding is what a rule says of a series.
@@ -55,6 +56,7 @@ type Finding struct {
 	Error       float64 `json:"error_per_hour"`
 	Limit       float64 `json:"limit_per_hour"`
 	Grows       bool    `json:"grows"`
+	Early       bool    `json:"too_early,omitempty"` // it may still be filling, and is not judged
 	Explain     string  `json:"explained_by,omitempty"`
 }
 
@@ -91,7 +93,8 @@ func Judge(s *Series, rules []Rule, from, to float64) []Finding {
 		rest := Fit(hours, left)
 		f.Mean, f.Slope, f.Error, f.Explained = whole.Mean, whole.Slope, rest.Error, whole.Slope-rest.Slope
 		f.Limit = max(r.Limit, r.Share*math.Abs(whole.Mean)) * max(1, shortest/(hours[len(hours)-1]-hours[0]))
-		f.Grows = rest.Slope > f.Limit && rest.Slope > sure*rest.Error
+		f.Early = from*60 < r.Fills
+		f.Grows = !f.Early && rest.Slope > f.Limit && rest.Slope > sure*rest.Error
 		list = append(list, f)
 	}
 	return list
@@ -116,8 +119,11 @@ func Table(w io.Writer, list []Finding) error {
 	fmt.Fprintln(tw, "\tmean\thighest\tgrowth/h\texplained\tleft\t± error\tlimit\t\t")
 	for _, f := range list {
 		verdict := "flat"
-		if f.Grows {
+		switch {
+		case f.Grows:
 			verdict = "GROWS"
+		case f.Early:
+			verdict = "too early"
 		}
 		fmt.Fprintf(tw, "%s\t%.1f\t%.1f\t%+.2f\t%+.2f\t%+.2f\t%.2f\t%.1f\t%s\t\n", f.Column, f.Mean, f.Highest, f.Slope, f.Explained, f.Left(), f.Error, f.Limit, verdict)
 	}

@@ -61,8 +61,11 @@ func TestJudge(t *testing.T) {
 func TestEveryRuleFails(t *testing.T) {
 	for _, r := range Rules {
 		s := hour(r.Column, 100, 0.01, 0, 3*max(r.Limit, 100*r.Share), 0)
-		if list := Judge(s, Rules, 0, 1); len(list) != 1 || !list[0].Grows {
+		if list := Judge(s, Rules, 1.0/3, 1); len(list) != 1 || !list[0].Grows {
 			t.Errorf("%s: growth of three times the limit is taken: %+v", r.Column, list)
+		}
+		if list := Judge(s, Rules, 0.01, 1); list[0].Grows == (r.Fills > 0) || list[0].Early != (r.Fills > 0) {
+			t.Errorf("%s: from the first minute on: %+v", r.Column, list)
 		}
 	}
 }
