@@ -109,7 +109,7 @@ func newAccounts(users UserStore, keys *Keys, limit, queue int, now func() time.
 // Lookup finds an account by its AOR. done runs at once when the account is cached,
 // else later on a worker; it must not block. Errors: store.ErrNotFound (errs.NotFound),
 // errs.TooMany when too many lookups wait, or what the store says. Unknown accounts are
-// cached too.
+// cached too. The account comes without its secrets.
 func (a *Accounts) Lookup(aor string, done func(*store.User, error)) {
 	a.lookup(aor, func(acc *account, err error) {
 		if err != nil {
@@ -170,6 +170,19 @@ func (a *Accounts) Invalidate(aor string) {
 	}
 }
 
+// sweep forgets accounts that were read too long ago to be believed, and were not asked for since others were.
+func (a *Accounts) sweep() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for at := a.lru.Back(); at != nil; at = a.lru.Back() {
+		e := at.Value.(*entry)
+		if a.now().Sub(e.read) < accountLife {
+			return
+		}
+		a.forget(e)
+	}
+}
+
 // forget drops a ready entry. The caller holds mu.
 func (a *Accounts) forget(e *entry) {
 	a.lru.Remove(e.at)
@@ -220,7 +233,9 @@ func (a *Accounts) load(ctx context.Context, aor string) (*account, error) {
 	if err != nil {
 		return nil, err
 	}
-	acc := &account{user: u}
+	slim := *u
+	slim.Password, slim.HA1MD5, slim.HA1SHA256 = "", nil, nil
+	acc := &account{user: &slim}
 	add := func(device string, md5, sha256 []byte) {
 		c := credential{device: device}
 		c.md5 = a.open(MD5, aor, md5)

@@ -122,7 +122,7 @@ func New(o Options) (*Authenticator, error) {
 	}
 	a := &Authenticator{
 		o: o, domains: make(map[string]bool), nonces: newNonces(), used: newUsedNonces(o.MaxNonces),
-		guard: newGuard(o.MaxCached, o.Failures), trusts: newTrusts(), metrics: newMetrics(), log: o.Log, now: o.Now,
+		guard: newGuard(o.MaxCached, o.Failures), trusts: newTrusts(o.Now()), metrics: newMetrics(), log: o.Log, now: o.Now,
 	}
 	for _, d := range o.Domains {
 		a.domains[strings.ToLower(d)] = true
@@ -153,6 +153,7 @@ func (a *Authenticator) Serve(ctx context.Context) error {
 				return
 			case <-tick.C:
 				a.trusts.sweep(a.now())
+				a.accounts.sweep()
 			}
 		}
 	})
@@ -256,12 +257,10 @@ func (a *Authenticator) newCheck(m *sip.Message, src Source, proxy bool, done fu
 // trusted takes the word of the connection, if the account still stands. It makes no check before it needs one: most messages
 // come this way.
 func (a *Authenticator) trusted(m *sip.Message, src Source, proxy bool, done func(Result), t trusted) {
-	a.accounts.lookup(t.id.AOR, func(acc *account, err error) {
+	a.accounts.lookup(t.aor, func(acc *account, err error) {
 		if err == nil && t.holds(acc) {
-			id := t.id
-			id.Admin, id.Name = acc.user.Admin, acc.user.Name
 			a.metrics.trusted.Inc()
-			done(Result{Identity: id})
+			done(Result{Identity: Identity{AOR: t.aor, Device: t.device, Admin: acc.user.Admin, Name: acc.user.Name}})
 			return
 		}
 		from, _ := m.From() // it was read before
@@ -270,7 +269,7 @@ func (a *Authenticator) trusted(m *sip.Message, src Source, proxy bool, done fun
 			c.unavailable(err)
 			return
 		}
-		a.trusts.trust(src.Conn, t.id, time.Time{}, a.now())
+		a.trusts.trust(src.Conn, Identity{AOR: t.aor}, time.Time{}, a.now())
 		c.digest()
 	})
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"crypto/md5"
 	"encoding/hex"
@@ -688,7 +689,7 @@ func TestTrust(t *testing.T) {
 		if got := r.ask(message(src)); got.Status != 407 {
 			t.Errorf("got %+v", got)
 		}
-		if len(r.trusts.conns) != 0 || len(r.trusts.fresh) != 0 || len(r.trusts.aors) != 0 {
+		if len(r.trusts.conns) != 0 || len(r.trusts.aors) != 0 {
 			t.Errorf("left behind: %v", r.trusts)
 		}
 	})
@@ -760,11 +761,64 @@ func TestTrust(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 	})
+	t.Run("another secret", func(t *testing.T) {
+		r, src, id := setup(t)
+		now, proof := r.now(), func(b byte) []byte { return bytes.Repeat([]byte{b}, MD5.size()) }
+		speaks := func(want string) {
+			t.Helper()
+			if x, ok := r.trusts.speaker(7, alice, r.now()); !ok || x.device != want {
+				t.Errorf("speaks for device %q, %t; want %q", x.device, ok, want)
+			}
+		}
+		id.Device = "d1"
+		r.trusts.authenticated(7, id, MD5, proof(1), now)
+		speaks("") // proven is not trusted
+		r.Trust(src, id, now.Add(time.Hour))
+		speaks("d1")
+		id.Device = "d2"
+		r.trusts.authenticated(7, id, MD5, proof(2), now)
+		id.Device = "d1"
+		r.trusts.authenticated(7, id, MD5, proof(1), now) // the last one counts
+		r.Trust(src, id, now.Add(time.Hour))
+		speaks("d1")
+		if conns := r.Conns(alice); len(conns) != 1 {
+			t.Errorf("connections: %v", conns)
+		}
+		r.pass(proofLife + time.Second)
+		r.trusts.sweep(r.now())
+		if x := r.trusts.conns[7]; x == nil || x.next != nil {
+			t.Errorf("kept: %+v", x)
+		}
+		r.Trust(src, id, r.now().Add(2*time.Hour)) // proven too long ago
+		r.pass(time.Hour)
+		if _, ok := r.trusts.speaker(7, alice, r.now()); ok {
+			t.Error("trust was extended without a proof")
+		}
+	})
+	t.Run("many accounts", func(t *testing.T) {
+		r, src, id := setup(t)
+		for i := range 3 * maxTrusts {
+			id.AOR = fmt.Sprintf("u%d@example.com", i)
+			r.trusts.authenticated(7, id, MD5, make([]byte, MD5.size()), r.now())
+			r.Trust(src, id, r.now().Add(time.Hour))
+		}
+		n := 0
+		for x := r.trusts.conns[7]; x != nil; x = x.next {
+			n++
+		}
+		if n > 2*maxTrusts || len(r.trusts.aors) != maxTrusts || len(r.Conns(alice)) != 0 || len(r.Conns(id.AOR)) != 1 {
+			t.Errorf("%d kept, %d trusted", n, len(r.trusts.aors))
+		}
+		r.ConnClosed(7)
+		if len(r.trusts.conns) != 0 || len(r.trusts.aors) != 0 {
+			t.Errorf("left behind: %v", r.trusts)
+		}
+	})
 	t.Run("sweep", func(t *testing.T) {
 		r, _, _ := setup(t)
 		r.pass(2 * time.Hour)
 		r.trusts.sweep(r.now())
-		if len(r.trusts.conns) != 0 || len(r.trusts.fresh) != 0 || len(r.trusts.aors) != 0 {
+		if len(r.trusts.conns) != 0 || len(r.trusts.aors) != 0 {
 			t.Errorf("left behind: %v", r.trusts)
 		}
 	})
@@ -993,5 +1047,30 @@ func BenchmarkTrusted(b *testing.B) {
 				b.Fatal(x)
 			}
 		})
+	}
+}
+
+// What is cached has no secrets, and goes when it is too old to be believed.
+func TestCachedAccount(t *testing.T) {
+	r := newRig(t, nil)
+	a := r.accounts
+	acc, err := a.load(t.Context(), alice)
+	if err != nil || acc.user.Password != "" || acc.user.HA1MD5 != nil || acc.user.HA1SHA256 != nil || len(acc.credentials) != 1 {
+		t.Fatalf("%+v, %v", acc, err)
+	}
+	for _, aor := range []string{alice, bob} {
+		e := &entry{aor: aor}
+		a.mu.Lock()
+		a.entries[aor] = e
+		a.settle(e, acc, nil)
+		a.mu.Unlock()
+		r.pass(accountLife / 2)
+	}
+	if a.sweep(); a.size() != 1 || a.entries[bob] == nil {
+		t.Errorf("%d accounts kept", a.size())
+	}
+	r.pass(accountLife / 2)
+	if a.sweep(); a.size() != 0 || a.lru.Len() != 0 {
+		t.Errorf("%d accounts kept", a.size())
 	}
 }

@@ -221,6 +221,9 @@ func (c *check) verify(acc *account, err error) {
 		c.challenge(resultStale, true)
 		return
 	}
+	if acc.user.AOR == c.aor {
+		c.aor = acc.user.AOR // one string for all who keep it
+	}
 	c.a.guard.right(c.aor, c.src.Addr.Addr(), now)
 	c.signedIn(acc, match, &x)
 }
