@@ -8,43 +8,46 @@ import (
 )
 
 // Garbage is collected when the heap has doubled, and what is free below that size is never given back to the system. So
-// after a storm of sign-ins the process would hold twice what it uses for as long as little happens. When a busy time is
-// over, we collect once and give back.
+// after a storm of sign-ins, or a day in which little happens, the process would hold twice what it uses. When it is
+// quiet and there is enough to give back, we collect once and do so.
 const (
 	quietEvery = time.Second
-	busyAbove  = 16 << 20 // bytes allocated in quietEvery
-	quietBelow = 4 << 20
-	quietFor   = 2 // times quietEvery in a row
+	quietBelow = 2 << 20  // bytes allocated in quietEvery
+	quietFor   = 2        // times quietEvery in a row
+	worthwhile = 16 << 20 // bytes to give back, and a quarter of what is in use; the runtime itself collects at all of it
 )
 
-// quiet decides when to give memory back, from the bytes allocated since the start.
-type quiet struct {
-	last uint64
-	busy bool // since memory was last given back
-	calm int  // times quietEvery since then
+// usage is the heap at a moment, in bytes.
+type usage struct {
+	allocated uint64 // since the start
+	live      uint64 // in use when garbage was last collected
+	objects   uint64 // in use now, or garbage
+	free      uint64 // in use before, and not given back
 }
 
-func (q *quiet) due(allocated uint64) bool {
-	more := allocated - q.last
-	q.last = allocated
-	switch {
-	case more > busyAbove:
-		q.busy = true
-		fallthrough
-	case more > quietBelow:
+// quiet decides when to give memory back.
+type quiet struct {
+	last uint64 // usage.allocated
+	calm int    // times quietEvery
+}
+
+func (q *quiet) due(u usage) bool {
+	more := u.allocated - q.last
+	q.last = u.allocated
+	if more > quietBelow {
 		q.calm = 0
 		return false
 	}
-	if q.calm++; !q.busy || q.calm < quietFor {
-		return false
-	}
-	q.busy = false
-	return true
+	q.calm++
+	back := u.free + max(u.objects, u.live) - u.live
+	return q.calm >= quietFor && back >= max(worthwhile, u.live/4)
 }
 
 // giveBack runs until ctx ends.
 func giveBack(ctx context.Context) error {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	samples := []metrics.Sample{
+		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+	}
 	var q quiet
 	t := time.NewTicker(quietEvery)
 	defer t.Stop()
@@ -54,7 +57,9 @@ func giveBack(ctx context.Context) error {
 			return nil
 		case <-t.C:
 		}
-		if metrics.Read(sample); q.due(sample[0].Value.Uint64()) {
+		metrics.Read(samples)
+		value := func(i int) uint64 { return samples[i].Value.Uint64() }
+		if q.due(usage{value(0), value(1), value(2), value(3)}) {
 			debug.FreeOSMemory()
 		}
 	}
