@@ -125,7 +125,7 @@ func (r *running) put(t testing.TB, records ...*store.Record) {
 		if len(late) == 0 {
 			return
 		}
-		if try == 10 {
+		if try == 60 {
 			t.Fatalf("%d records were refused %d times", len(late), try)
 		}
 		// A machine that is busy with other tests may not sync in time. What was refused is void: it is said again.

@@ -26,12 +26,8 @@ func TestUsers(t *testing.T) {
 			many[i] = store.User{AOR: fmt.Sprintf("user%05d@example.com", i), Name: fmt.Sprintf("User %d", i), Password: strings.Repeat("p", 97),
 				HA1MD5: make([]byte, 60), HA1SHA256: make([]byte, 76)}
 		}
-		start := time.Now()
 		if err := users.AddUsers(ctx, many); err != nil {
 			t.Fatal(err)
-		}
-		if took := time.Since(start); took > 20*time.Second { // half a second, but for the race detector on a busy machine
-			t.Errorf("10,000 users took %v", took)
 		}
 		if n, err := users.CountUsers(ctx); n != 10_000 || err != nil {
 			t.Error(n, err)
