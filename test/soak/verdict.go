@@ -32,7 +32,7 @@ var Rules = []Rule{
 	{Column: "fds_other", Limit: 10},
 	{Column: "connections", Limit: 10},
 	{Column: "threads", Limit: 3, Fills: 5},
-	{Column: "bindings", Limit: 10},
+	{Column: "bindings", Limit: 10, Fills: 4},
 	{Column: "subscriptions", Limit: 10, Fills: 2},
 	{Column: "calls", Limit: 10, Fills: 4},
 	{Column: "transactions", Limit: 50, Fills: 2, Share: 0.05},
