@@ -191,7 +191,7 @@ const (
 	metaExpires     = "expires"     // Unix time in ms after which it is not delivered any more
 	metaInDialog    = "in_dialog"   // passed inside a dialog: never delivered by us
 	metaMessageSeq  = "message_seq" // of an outcome: Seq of its message
-	metaUnrecorded  = "unrecorded"  // of an outcome: Seqs of earlier messages to the device whose outcomes may not be in the log
+	metaUnrecorded  = "unrecorded"  // of an outcome: Seq of the last message to the device before it whose outcome may not be in the log
 )
 
 // set keeps only what is there: most messages have few of these.

@@ -20,8 +20,6 @@ const (
 	// one after whose arrival the device falls silent after that many returns, so that it never blocks the next.
 	maxRefusals = 3
 	maxSilences = 10
-	// maxUnrecorded outcomes of earlier messages are named in that of a later one.
-	maxUnrecorded = 32
 	// retryFirst doubles up to retryMax while a device that is registered does not answer.
 	retryFirst = 30 * time.Second
 	retryMax   = 10 * time.Minute
@@ -77,23 +75,15 @@ func (d *outbox) onRecord() int64 {
 	return d.cursor
 }
 
-// unrecorded are the messages whose outcomes are not on record yet, as text: the first few of them.
-func (d *outbox) unrecorded() string {
-	var list []byte
-	n := 0
-	for _, o := range d.owed {
-		if o.landed.Load() {
-			continue
+// unrecorded is the last message before whose outcome may not be on record yet, 0 for none. Its own outcome names the one
+// before it, and so on.
+func (d *outbox) unrecorded() int64 {
+	for _, o := range slices.Backward(d.owed) {
+		if !o.landed.Load() {
+			return o.seq
 		}
-		if n++; n > maxUnrecorded {
-			break
-		}
-		if list != nil {
-			list = append(list, ' ')
-		}
-		list = strconv.AppendInt(list, o.seq, 10)
 	}
-	return string(list)
+	return 0
 }
 
 // push takes a message that was just recorded. tried means that p will hear from this device; later, that the device

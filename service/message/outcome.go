@@ -3,7 +3,6 @@ package message
 import (
 	"context"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/parley-im/parley/base/errs"
@@ -14,16 +13,18 @@ import (
 const settingCursors = "message.cursors"
 
 // recordOutcome appends what became of a message at a device. It keeps trying: the device has it or not,
-// whatever the log can do now. It calls landed when that is on record. Unrecorded names earlier messages to the device whose
-// outcomes may not be.
-func (s *Service) recordOutcome(m *store.Record, device, outcome string, status int, reason, unrecorded string, landed func()) {
+// whatever the log can do now. It calls landed when that is on record. Unrecorded is the last message to the device before this
+// one whose outcome may not be, or 0.
+func (s *Service) recordOutcome(m *store.Record, device, outcome string, status int, reason string, unrecorded int64, landed func()) {
 	if !Recording {
 		landed()
 		return
 	}
 	r := outcomeOf(m, device, outcome, status, reason)
 	r.Meta[metaMessageSeq] = strconv.FormatInt(m.Seq, 10)
-	set(r, metaUnrecorded, unrecorded)
+	if unrecorded != 0 {
+		r.Meta[metaUnrecorded] = strconv.FormatInt(unrecorded, 10)
+	}
 	s.appendOutcome(r, landed)
 }
 
@@ -60,7 +61,15 @@ func (s *Service) replay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	devices := replayed{}
+	devices := replayed{devices: map[store.CursorKey]*replayedDevice{}, saved: func(k store.CursorKey) (int64, error) {
+		list, err := s.o.Store.LoadCursors(ctx, k.AOR)
+		for _, c := range list {
+			if c.Device == k.Device {
+				return c.Seq, err
+			}
+		}
+		return 0, err
+	}}
 	for head := s.o.Store.Head(); from < head; {
 		list, err := s.o.Store.Read(ctx, from, 1000)
 		if err != nil {
@@ -70,7 +79,9 @@ func (s *Service) replay(ctx context.Context) error {
 			break
 		}
 		for i := range list {
-			devices.add(&list[i])
+			if err := devices.add(&list[i]); err != nil {
+				return errs.Wrap(errs.Unavailable, err, "message: reading cursors")
+			}
 		}
 		from = list[len(list)-1].Seq
 		if err := s.o.Store.SaveCursors(ctx, devices.cursors(), nil); err != nil {
@@ -81,50 +92,52 @@ func (s *Service) replay(ctx context.Context) error {
 }
 
 // replayed is what outcomes in the log say of devices, and of accounts under the device "".
-type replayed map[store.CursorKey]*replayedDevice
+type replayed struct {
+	devices map[store.CursorKey]*replayedDevice
+	saved   func(store.CursorKey) (int64, error) // the cursor that the store has
+}
 
 type replayedDevice struct {
 	cursor  store.Cursor
 	moved   bool           // since cursors was called
-	landed  map[int64]bool // the last few messages whose outcomes are in the log
+	landed  map[int64]bool // messages whose outcomes are in the log, since all were
 	missing map[int64]bool // those that were named as unrecorded and have not come yet
 }
 
-// keptLanded outcomes of a device are remembered: one that was on its way may come before the one that names it.
-const keptLanded = 4 * maxUnrecorded
-
-func (x replayed) add(r *store.Record) {
+func (x replayed) add(r *store.Record) error {
 	seq, err := strconv.ParseInt(r.MetaValue(metaMessageSeq), 10, 64)
 	if r.Kind != store.KindDelivery || err != nil || r.Device == "" {
-		return
+		return nil
 	}
 	d := x.move(r, r.Device, seq)
-	if d.landed == nil || len(d.landed) >= keptLanded {
-		d.landed = map[int64]bool{}
+	before, err := strconv.ParseInt(r.MetaValue(metaUnrecorded), 10, 64)
+	switch {
+	case err != nil: // none: all outcomes before this one are on record
+		d.landed, d.missing = map[int64]bool{}, map[int64]bool{}
+	case !d.landed[before]:
+		// It is missing, unless its record was read before the last save.
+		saved, err := x.saved(store.CursorKey{AOR: r.To, Device: r.Device})
+		if err != nil {
+			return err
+		}
+		if before > saved {
+			d.missing[before] = true
+		}
 	}
 	d.landed[seq] = true
 	delete(d.missing, seq)
-	for text := range strings.FieldsSeq(r.MetaValue(metaUnrecorded)) {
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || d.landed[n] {
-			continue
-		}
-		if d.missing == nil {
-			d.missing = map[int64]bool{}
-		}
-		d.missing[n] = true
-	}
 	if r.MetaValue(store.MetaOutcome) == store.OutcomeDelivered {
 		x.move(r, "", seq)
 	}
+	return nil
 }
 
 func (x replayed) move(r *store.Record, device string, seq int64) *replayedDevice {
 	k := store.CursorKey{AOR: r.To, Device: device}
-	d := x[k]
+	d := x.devices[k]
 	if d == nil {
-		d = &replayedDevice{cursor: store.Cursor{AOR: r.To, Device: device, Created: r.At}}
-		x[k] = d
+		d = &replayedDevice{cursor: store.Cursor{AOR: r.To, Device: device, Created: r.At}, landed: map[int64]bool{}, missing: map[int64]bool{}}
+		x.devices[k] = d
 	}
 	d.cursor.Seq, d.cursor.Seen, d.moved = max(d.cursor.Seq, seq), r.At, true
 	return d
@@ -134,7 +147,7 @@ func (x replayed) move(r *store.Record, device string, seq int64) *replayedDevic
 // delivered again. The store keeps its own when that is higher.
 func (x replayed) cursors() []store.Cursor {
 	var list []store.Cursor
-	for _, d := range x {
+	for _, d := range x.devices {
 		if !d.moved {
 			continue
 		}

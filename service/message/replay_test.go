@@ -1,7 +1,7 @@
 package message
 
 import (
-	"strings"
+	"strconv"
 	"testing"
 	"time"
 
@@ -11,9 +11,13 @@ import (
 
 // movesNothing tells whether an outcome moves no cursor.
 func movesNothing(r *store.Record) bool {
-	x := replayed{}
-	x.add(r)
-	return len(x.cursors()) == 0
+	x := replayOf(0)
+	return x.add(r) == nil && len(x.cursors()) == 0
+}
+
+// replayOf begins where the store has the cursor of each device at saved.
+func replayOf(saved int64) replayed {
+	return replayed{map[store.CursorKey]*replayedDevice{}, func(store.CursorKey) (int64, error) { return saved, nil }}
 }
 
 // busyLog refuses the outcomes of one message, as a locked database does for a while.
@@ -41,12 +45,14 @@ func TestOutcomeOvertaken(t *testing.T) {
 	s, at := r.service, time.Now()
 	first := &store.Record{Seq: 1 << 40, To: bob, At: at}
 	second := &store.Record{Seq: 1<<40 + 1, To: bob, At: at}
-	s.recordOutcome(first, "urn:uuid:phone", store.OutcomeRefused, 488, "one", "", func() {})
-	s.recordOutcome(second, "urn:uuid:phone", store.OutcomeRefused, 488, "two", "1099511627776", func() {})
+	s.recordOutcome(first, "urn:uuid:phone", store.OutcomeRefused, 488, "one", 0, func() {})
+	s.recordOutcome(second, "urn:uuid:phone", store.OutcomeRefused, 488, "two", first.Seq, func() {})
 	r.eventually("the second outcome", func() bool { return len(r.records(store.KindDelivery)) == 1 })
-	x := replayed{}
+	x := replayOf(0)
 	for _, o := range r.records(store.KindDelivery) {
-		x.add(&o)
+		if err := x.add(&o); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if list := x.cursors(); len(list) != 1 || list[0].Seq != first.Seq-1 {
 		t.Errorf("the cursor would be %+v, want %d", list, first.Seq-1)
@@ -54,21 +60,61 @@ func TestOutcomeOvertaken(t *testing.T) {
 	// When it comes, in whatever order, the cursor goes on.
 	o := outcomeOf(first, "urn:uuid:phone", store.OutcomeRefused, 488, "one")
 	o.Meta[metaMessageSeq] = "1099511627776"
-	x.add(o)
+	if err := x.add(o); err != nil {
+		t.Fatal(err)
+	}
 	if list := x.cursors(); len(list) != 1 || list[0].Seq != second.Seq {
 		t.Errorf("then the cursor would be %+v, want %d", list, second.Seq)
 	}
 }
 
-// A device names what is on its way, the first of it.
+// A device names the last message whose outcome is on its way.
 func TestUnrecorded(t *testing.T) {
 	d := &outbox{}
-	for i := range 40 {
-		d.owed = append(d.owed, &owed{seq: int64(i)})
+	for i := range 4 {
+		d.owed = append(d.owed, &owed{seq: int64(i + 1)})
 	}
-	d.owed[0].landed.Store(true)
-	if got := strings.Fields(d.unrecorded()); len(got) != maxUnrecorded || got[0] != "1" {
-		t.Errorf("got %v", got)
+	for i, want := range []int64{4, 4, 2, 0} {
+		if got := d.unrecorded(); got != want {
+			t.Errorf("after %d: %d, want %d", i, got, want)
+		}
+		landed := [][]int{{0}, {2, 3}, {1}, {}}[i]
+		for _, n := range landed {
+			d.owed[n].landed.Store(true)
+		}
+	}
+}
+
+// However many outcomes were on their way at once, and wherever the last save was among them, those in the log count.
+func TestManyOutcomes(t *testing.T) {
+	const many = 1000
+	for name, c := range map[string]struct {
+		saved, from int64 // of the replay
+		lost        int64
+		want        int64
+	}{
+		"all of them":             {want: many, from: 1},
+		"from the middle":         {saved: 500, from: 501, want: many},
+		"one was lost":            {from: 1, lost: 300, want: 299},
+		"one was lost, then save": {saved: 299, from: 301, lost: 300, want: 299},
+	} {
+		x := replayOf(c.saved)
+		for seq := c.from; seq <= many; seq++ {
+			o := outcomeOf(&store.Record{Seq: seq, To: bob}, "phone", store.OutcomeRefused, 488, "")
+			o.Meta[metaMessageSeq] = strconv.FormatInt(seq, 10)
+			if seq > 1 {
+				o.Meta[metaUnrecorded] = strconv.FormatInt(seq-1, 10)
+			}
+			if seq == c.lost {
+				continue
+			}
+			if err := x.add(o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if list := x.cursors(); len(list) != 1 || list[0].Seq != c.want {
+			t.Errorf("%s: %+v, want %d", name, list, c.want)
+		}
 	}
 }
 
