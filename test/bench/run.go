@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// run goes through all rounds.
+// run goes through all rounds; those that are finished count when it is interrupted.
 func (b *bench) run(ctx context.Context) error {
 	turns := b.o.turns()
 	turns = slices.DeleteFunc(turns, func(t turn) bool {
@@ -33,6 +33,7 @@ func (b *bench) run(ctx context.Context) error {
 	if b.o.smoke {
 		atOnce = 4 // nothing is timed
 	}
+	finished := 0
 	for round := 1; round <= b.o.rounds && ctx.Err() == nil; round++ {
 		slots := make(chan struct{}, atOnce)
 		var wg sync.WaitGroup
@@ -47,6 +48,14 @@ func (b *bench) run(ctx context.Context) error {
 			})
 		}
 		wg.Wait()
+		if ctx.Err() == nil {
+			finished = round
+		}
+	}
+	if finished > 0 && finished < b.o.rounds {
+		b.book.remark(fmt.Sprintf("The run was interrupted after %d of %d rounds.", finished, b.o.rounds))
+		b.o.rounds = finished
+		return nil
 	}
 	return ctx.Err()
 }
