@@ -98,6 +98,7 @@ type gathered struct {
 	below   int64 // outcomes that are not in these cursors have a higher Seq
 }
 
+// gather is called on the shard.
 func (w *shard) gather() gathered {
 	var list []store.Cursor
 	below := int64(math.MaxInt64)
