@@ -1,7 +1,8 @@
 package main
 
 import (
-	"context"
+	"bufio"
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,17 +14,14 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"connectrpc.com/connect"
 	"github.com/rogpeppe/go-internal/testscript"
-
-	v1 "github.com/parley-im/parley/api/parley/v1"
-	"github.com/parley-im/parley/config"
 )
 
 func TestMain(m *testing.M) {
@@ -206,21 +204,27 @@ func occupied(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// demonstrates waits until a demo with its folder in $TMPDIR has its users.
+// demonstrates runs the demo until it has printed all, with what it prints in the file demo.txt, and interrupts it.
 func demonstrates(ts *testscript.TestScript, _ bool, _ []string) {
-	deadline := time.Now().Add(20 * time.Second)
-	for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C {
-		if files, _ := filepath.Glob(filepath.Join(ts.Getenv("TMPDIR"), "parley-demo-*", "parley.toml")); len(files) == 1 { // the pattern is right
-			if cfg, err := config.Load(files[0]); err == nil && running(cfg) {
-				list, err := dial(cfg).Users.ListUsers(context.Background(), connect.NewRequest(&v1.ListUsersRequest{}))
-				if err == nil && len(list.Msg.Users) == len(demoPeople) {
-					return
-				}
-			}
+	demo := exec.Command("parley", "demo")
+	demo.Env = append(os.Environ(), "TMPDIR="+ts.Getenv("TMPDIR"))
+	printed, err := demo.StdoutPipe()
+	ts.Check(err)
+	var complaints bytes.Buffer
+	demo.Stderr = &complaints
+	ts.Check(demo.Start())
+	stuck := time.AfterFunc(time.Minute, func() { _ = demo.Process.Kill() }) // Wait tells
+	defer stuck.Stop()
+	var text []byte
+	for lines := bufio.NewScanner(printed); lines.Scan(); {
+		text = append(append(text, lines.Bytes()...), '\n')
+		if strings.HasPrefix(lines.Text(), "Ctrl-C ends the demo") {
+			ts.Check(demo.Process.Signal(os.Interrupt))
 		}
-		if time.Now().After(deadline) {
-			ts.Fatalf("the demo has no users yet")
-		}
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("demo.txt"), text, 0o600))
+	if err := demo.Wait(); err != nil || complaints.Len() > 0 {
+		ts.Fatalf("the demo ended with %v and printed %s", err, complaints.Bytes())
 	}
 }
 
