@@ -31,3 +31,13 @@ type LevelsChanged struct {
 
 // Subject implements Event.
 func (LevelsChanged) Subject() string { return "levels.changed" }
+
+// PresenceChanged: the state that others may see of somebody is another one.
+type PresenceChanged struct {
+	AOR          string `json:"aor"`
+	Availability string `json:"availability"` // as wire/pidf names it
+	Node         string `json:"node"`         // where it was composed
+}
+
+// Subject implements Event.
+func (PresenceChanged) Subject() string { return "presence.changed" }

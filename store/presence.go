@@ -1,0 +1,46 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// ManualState is what a person said of being there, by hand.
+type ManualState struct {
+	AOR   string
+	State string // "" for none
+	Note  string
+	Until time.Time // zero: until it is changed
+	Set   time.Time
+}
+
+// Publication is a document that a device published (RFC 3903).
+type Publication struct {
+	ETag             string // unique
+	AOR              string
+	Device           string
+	ContentType      string
+	Body             []byte
+	Updated, Expires time.Time
+}
+
+// Subscription is a subscription of somebody to something (RFC 6665), as its notifier keeps it.
+type Subscription struct {
+	Tag     string // our tag, unique
+	Event   string // event package
+	Watcher string // AOR
+	Expires time.Time
+	Data    []byte // the notifier's own
+}
+
+// Presence is what must outlive a restart so that nobody's state becomes unknown by it. Writes are in batches, each done as a
+// whole or not at all. What has expired may be missing from what is read.
+type Presence interface {
+	SetManual(ctx context.Context, m ManualState) error
+	// Manual calls f for each, in no order; f must not call the store.
+	Manual(ctx context.Context, f func(*ManualState) error) error
+	SavePublications(ctx context.Context, save []Publication, remove []string) error
+	Publications(ctx context.Context, f func(*Publication) error) error
+	SaveSubscriptions(ctx context.Context, save []Subscription, remove []string) error
+	Subscriptions(ctx context.Context, event string, f func(*Subscription) error) error
+}
