@@ -216,7 +216,7 @@ func TestPatchOperations(t *testing.T) {
 		{`<d:replace sel="presence/tuple[@id='t1']/@id">t9</d:replace>`, `<tuple id="t9">`, nil},
 		{`<d:add sel="*/tuple[@id='t1']/contact" type="@priority">0.5</d:add>`, `<contact priority="0.5">c</contact>`, nil},
 		{`<d:add sel="*/tuple[@id='t2']"><note>n</note><note>m</note></d:add>`, `<tuple id="t2"><status><basic>open</basic></status><note>n</note><note>m</note></tuple>`, nil},
-		{`<d:add sel="*/tuple[@id='t2']" pos="prepend"><q:class>c</q:class></d:add>`, `<tuple id="t2"><r:class>c</r:class><status>`, nil},
+		{`<d:add sel="*/tuple[@id='t2']" pos="prepend"><q:class>c</q:class></d:add>`, `<tuple id="t2"><rpid:class>c</rpid:class><status>`, nil},
 		{`<d:add sel="*/note" pos="before"><tuple id="t3"/></d:add>`, `</tuple><tuple id="t3"/><note xml:lang="en">`, nil},
 		{`<d:remove sel="*/tuple[1]/contact"/>`, `<y xmlns="urn:x" xmlns:a0="urn:x" a0:z="1"/></tuple>`, nil},
 		{`<d:remove sel="*/note/@xml:lang"/>`, `<note>n</note>`, nil},

@@ -91,13 +91,13 @@ const (
 )
 
 var (
-	activityKind     = setKind{name: "r:activities", known: isActivity}
-	moodKind         = setKind{name: "r:mood", known: isMood, must: true}
-	placeKind        = setKind{name: "r:place-type", known: isPlace, must: true, places: true, other: insteadOfValues}
-	privacyKind      = setKind{name: "r:privacy", known: isPrivacy, ordered: true, other: noOther}
-	relationshipKind = setKind{name: "r:relationship", known: isRelationship, one: true, other: insteadOfValues}
-	serviceClassKind = setKind{name: "r:service-class", known: isServiceClass, one: true, must: true, other: noOther}
-	sphereKind       = setKind{name: "r:sphere", known: isSphere, one: true, other: asText}
+	activityKind     = setKind{name: "rpid:activities", known: isActivity}
+	moodKind         = setKind{name: "rpid:mood", known: isMood, must: true}
+	placeKind        = setKind{name: "rpid:place-type", known: isPlace, must: true, places: true, other: insteadOfValues}
+	privacyKind      = setKind{name: "rpid:privacy", known: isPrivacy, ordered: true, other: noOther}
+	relationshipKind = setKind{name: "rpid:relationship", known: isRelationship, one: true, other: insteadOfValues}
+	serviceClassKind = setKind{name: "rpid:service-class", known: isServiceClass, one: true, must: true, other: noOther}
+	sphereKind       = setKind{name: "rpid:sphere", known: isSphere, one: true, other: asText}
 )
 
 // writes says whether a value can be written; "unknown" is left for when there is nothing else.

@@ -226,7 +226,7 @@ func prefixOf(space string) string {
 	case DataModel:
 		return "dm"
 	case RPID:
-		return "r"
+		return "rpid"
 	case Caps:
 		return "c"
 	case CIPID:

@@ -7,7 +7,8 @@ import (
 	"github.com/parley-im/parley/wire/xmlpull"
 )
 
-// The namespaces of a document besides PIDF's own, with their prefixes.
+// The namespaces of a document besides PIDF's own, with their prefixes. Some clients look for the text "<rpid:busy" instead
+// of reading XML: the prefix is the one of the examples in RFC 4480.
 const (
 	useDM = 1 << iota
 	useRPID
@@ -22,7 +23,7 @@ var prefixes = [...]struct {
 	decl string
 }{
 	{useDM, ` xmlns:dm="` + DataModel + `"`},
-	{useRPID, ` xmlns:r="` + RPID + `"`},
+	{useRPID, ` xmlns:rpid="` + RPID + `"`},
 	{useCaps, ` xmlns:c="` + Caps + `"`},
 	{useCIPID, ` xmlns:ci="` + CIPID + `"`},
 	{useLT, ` xmlns:lt="` + LocationType + `"`},
@@ -252,7 +253,7 @@ func writable(t time.Time) bool {
 func (w *writer) class(s string) {
 	if s != "" {
 		w.used |= useRPID
-		w.b = xmlpull.AppendElement(w.b, "r:class", s)
+		w.b = xmlpull.AppendElement(w.b, "rpid:class", s)
 	}
 }
 
@@ -287,7 +288,7 @@ func (w *writer) set(k *setKind, s *Set) {
 	w.timeAttr(" until", s.Until)
 	w.raw(">")
 	if k.other != asText {
-		w.notes("r:note", s.Notes)
+		w.notes("rpid:note", s.Notes)
 	}
 	switch {
 	case unknown:
@@ -319,7 +320,7 @@ func (w *writer) set(k *setKind, s *Set) {
 			w.b = xmlpull.AppendText(w.b, s.Other[0].Text)
 		}
 	} else {
-		w.notes("r:other", others)
+		w.notes("rpid:other", others)
 	}
 	w.b = xmlpull.AppendEnd(w.b, k.name)
 }
@@ -328,7 +329,7 @@ func (w *writer) set(k *setKind, s *Set) {
 func (w *writer) value(k *setKind, v string) {
 	switch {
 	case k.known(v):
-		w.raw("<r:")
+		w.raw("<rpid:")
 	case k.places:
 		w.used |= useLT
 		w.raw("<lt:")
@@ -345,21 +346,21 @@ func (w *writer) placeIs(p *PlaceIs) {
 		return
 	}
 	w.used |= useRPID
-	w.raw("<r:place-is")
+	w.raw("<rpid:place-is")
 	w.timeAttr(" from", p.From)
 	w.timeAttr(" until", p.Until)
 	w.raw(">")
-	w.notes("r:note", p.Notes)
+	w.notes("rpid:note", p.Notes)
 	if isPlaceAudio(p.Audio) {
-		w.raw("<r:audio><r:" + p.Audio + "/></r:audio>")
+		w.raw("<rpid:audio><rpid:" + p.Audio + "/></rpid:audio>")
 	}
 	if isPlaceVideo(p.Video) {
-		w.raw("<r:video><r:" + p.Video + "/></r:video>")
+		w.raw("<rpid:video><rpid:" + p.Video + "/></rpid:video>")
 	}
 	if isPlaceText(p.Text) {
-		w.raw("<r:text><r:" + p.Text + "/></r:text>")
+		w.raw("<rpid:text><rpid:" + p.Text + "/></rpid:text>")
 	}
-	w.raw("</r:place-is>")
+	w.raw("</rpid:place-is>")
 }
 
 func (w *writer) icon(i *Icon) {
@@ -367,12 +368,12 @@ func (w *writer) icon(i *Icon) {
 		return
 	}
 	w.used |= useRPID
-	w.raw("<r:status-icon")
+	w.raw("<rpid:status-icon")
 	w.timeAttr(" from", i.From)
 	w.timeAttr(" until", i.Until)
 	w.raw(">")
 	w.b = xmlpull.AppendText(w.b, i.URI)
-	w.raw("</r:status-icon>")
+	w.raw("</rpid:status-icon>")
 }
 
 func (w *writer) timeOffset(o *TimeOffset) {
@@ -380,7 +381,7 @@ func (w *writer) timeOffset(o *TimeOffset) {
 		return
 	}
 	w.used |= useRPID
-	w.raw("<r:time-offset")
+	w.raw("<rpid:time-offset")
 	w.timeAttr(" from", o.From)
 	w.timeAttr(" until", o.Until)
 	if o.Description != "" {
@@ -388,7 +389,7 @@ func (w *writer) timeOffset(o *TimeOffset) {
 	}
 	w.raw(">")
 	w.b = strconv.AppendInt(w.b, int64(o.Minutes), 10)
-	w.raw("</r:time-offset>")
+	w.raw("</rpid:time-offset>")
 }
 
 func (w *writer) userInput(u *UserInput) {
@@ -396,14 +397,14 @@ func (w *writer) userInput(u *UserInput) {
 		return
 	}
 	w.used |= useRPID
-	w.raw("<r:user-input")
+	w.raw("<rpid:user-input")
 	if u.IdleThreshold > 0 {
 		w.b = xmlpull.AppendUintAttr(w.b, "idle-threshold", uint64(u.IdleThreshold))
 	}
 	w.timeAttr(" last-input", u.LastInput)
 	w.raw(">")
 	w.raw(u.State)
-	w.raw("</r:user-input>")
+	w.raw("</rpid:user-input>")
 }
 
 func (w *writer) card(c *Card) {
