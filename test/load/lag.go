@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"time"
+
+	"github.com/parley-im/parley/test/load/gauge"
 )
 
 // maxLag is how far the index may be behind the log at the end of a row: a server that leaves work for later shows too
@@ -13,7 +15,7 @@ const maxLag = time.Second
 // on meanwhile. It is 0 for a server without such metrics, and the time waited if the index did not come that far.
 func (t *trial) indexLag(ctx context.Context) float64 {
 	began := now()
-	m, err := scrape(t.target.metrics)
+	m, err := gauge.Scrape(t.target.metrics)
 	if err != nil || m == nil {
 		return 0
 	}
@@ -26,7 +28,7 @@ func (t *trial) indexLag(ctx context.Context) float64 {
 		case <-ctx.Done():
 			return (now() - began).Seconds()
 		}
-		if m, err = scrape(t.target.metrics); err != nil {
+		if m, err = gauge.Scrape(t.target.metrics); err != nil {
 			break
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/parley-im/parley/test/load/gauge"
 	"github.com/parley-im/parley/test/load/ua"
 	"github.com/parley-im/parley/wire/sip"
 )
@@ -84,7 +85,7 @@ func (t *trial) received(m *sip.Message) {
 		return
 	}
 	if m.Method() == sip.MESSAGE && t.measured(due) {
-		t.receipt.add(at - due)
+		t.receipt.Add(at - due)
 	}
 }
 
@@ -97,7 +98,7 @@ func (t *trial) rang(m *sip.Message) {
 		return
 	}
 	if t.measured(due) {
-		t.receipt.add(at - due)
+		t.receipt.Add(at - due)
 	}
 }
 
@@ -120,7 +121,7 @@ func (t *trial) startCall(lane int, due time.Duration) {
 			return
 		}
 		if t.measured(due) {
-			t.ack.add(now() - due)
+			t.ack.Add(now() - due)
 		}
 		bye := from.Acknowledge(invite, m)
 		bye.Done = func(m *sip.Message) {
@@ -169,7 +170,7 @@ func (t *trial) startRegister(lane int, due time.Duration) {
 // idle measures what connections cost that say nothing, and that they are still there afterwards.
 func (t *trial) idle(ctx context.Context, res *result) error {
 	began := now()
-	before, err := measure(t.target.pids, false)
+	before, err := gauge.Measure(t.target.pids, false)
 	if err != nil {
 		return err
 	}
@@ -179,7 +180,7 @@ func (t *trial) idle(ctx context.Context, res *result) error {
 	case <-limit.C:
 	case <-ctx.Done():
 	}
-	if res.MemoryAfter, err = measure(t.target.pids, true); err != nil {
+	if res.MemoryAfter, err = gauge.Measure(t.target.pids, true); err != nil {
 		return err
 	}
 	res.Idle = append(res.Idle, crowd{Users: len(t.clients), Memory: res.MemoryAfter})
@@ -213,7 +214,7 @@ func (t *trial) signInSteps(ctx context.Context, res *result) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		u, err := measure(t.target.pids, true)
+		u, err := gauge.Measure(t.target.pids, true)
 		if err != nil {
 			return err
 		}

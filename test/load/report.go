@@ -7,7 +7,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
+
+	"github.com/parley-im/parley/test/load/gauge"
 )
 
 // result is one row of the table, and one object of the JSON.
@@ -26,8 +27,8 @@ type result struct {
 	PerSecond float64 `json:"per_s"`
 
 	// From the due time, of units that fell due in the measured part. Receipt is at the other client.
-	Receipt latency `json:"receipt_ms"`
-	Ack     latency `json:"ack_ms"`
+	Receipt gauge.Latency `json:"receipt_ms"`
+	Ack     gauge.Latency `json:"ack_ms"`
 
 	ServerCPU  float64 `json:"server_cpu_s"`
 	ServerPer  float64 `json:"server_cpu_s_per_10k"`
@@ -43,17 +44,17 @@ type result struct {
 
 // crowd is what a number of users costs that are connected and say nothing.
 type crowd struct {
-	Users  int   `json:"users"`
-	Memory usage `json:"memory"`
+	Users  int         `json:"users"`
+	Memory gauge.Usage `json:"memory"`
 }
 
 // memory is what the server holds: before the users came, under load, and after they left.
 type memory struct {
-	MemoryBefore usage   `json:"before"`
-	MemoryAfter  usage   `json:"after"`
-	PerUser      float64 `json:"rss_kB_per_user"`
-	HeapMB       float64 `json:"heap_MB"` // in use
-	StackMB      float64 `json:"stack_MB"`
+	MemoryBefore gauge.Usage `json:"before"`
+	MemoryAfter  gauge.Usage `json:"after"`
+	PerUser      float64     `json:"rss_kB_per_user"`
+	HeapMB       float64     `json:"heap_MB"` // in use
+	StackMB      float64     `json:"stack_MB"`
 
 	GoroutinesBefore int `json:"goroutines_before"`
 	Goroutines       int `json:"goroutines"`
@@ -71,28 +72,9 @@ type verdict struct {
 	Problems   map[string]int `json:"problems"`
 }
 
-// latency is in milliseconds.
-type latency struct {
-	Count uint64  `json:"count"`
-	P50   float64 `json:"p50"`
-	P90   float64 `json:"p90"`
-	P99   float64 `json:"p99"`
-	P999  float64 `json:"p99.9"`
-	Max   float64 `json:"max"`
-}
-
-func latencyOf(h *histogram) latency {
-	return latency{
-		Count: h.count(), P50: milliseconds(h.percentile(50)), P90: milliseconds(h.percentile(90)),
-		P99: milliseconds(h.percentile(99)), P999: milliseconds(h.percentile(99.9)), Max: milliseconds(time.Duration(h.max.Load())),
-	}
-}
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
 // finish computes what follows from the counts.
 func (t *trial) finish(res *result) {
-	res.Receipt, res.Ack = latencyOf(t.receipt), latencyOf(t.ack)
+	res.Receipt, res.Ack = gauge.LatencyOf(t.receipt), gauge.LatencyOf(t.ack)
 	if res.Seconds > 0 {
 		res.PerSecond = float64(res.Done) / res.Seconds
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/parley-im/parley/config"
 	"github.com/parley-im/parley/server"
+	"github.com/parley-im/parley/test/load/gauge"
 )
 
 // A target is the server under load.
@@ -172,7 +173,7 @@ func (t *target) launch(o *options, dir, file string) error {
 		return errors.Join(err, log.Close(), showLog(log.Name()))
 	}
 	for {
-		resp, err := httpClient.Get("http://" + t.metrics + "/ready")
+		resp, err := gauge.HTTP.Get("http://" + t.metrics + "/ready")
 		if err == nil {
 			_ = resp.Body.Close() // only the status matters
 			if resp.StatusCode == http.StatusOK {
@@ -252,7 +253,7 @@ func serveIfAsked() (asked bool, err error) {
 
 // fetchProfile writes a profile of the target into a file of the profile folder.
 func (t *target) fetchProfile(o *options, what, name string) error {
-	resp, err := httpClient.Get("http://" + t.pprof + "/debug/pprof/" + what)
+	resp, err := gauge.HTTP.Get("http://" + t.pprof + "/debug/pprof/" + what)
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ import (
 
 	parley "github.com/parley-im/parley/sdk/go"
 	"github.com/parley-im/parley/server"
+	"github.com/parley-im/parley/test/load/gauge"
 	"github.com/parley-im/parley/test/soak"
 )
 
@@ -177,7 +178,7 @@ func newSoaking(o *options, so soakOptions, dir string, t *target) *soaking {
 	}
 	s.trial = &trial{
 		o: o, id: strconv.FormatInt(time.Now().UnixNano()&0xffffffffff, 36), out: s.out, target: t,
-		receipt: &histogram{}, ack: &histogram{}, statuses: map[int]int{}, problems: map[string]int{},
+		receipt: &gauge.Histogram{}, ack: &gauge.Histogram{}, statuses: map[int]int{}, problems: map[string]int{},
 	}
 	s.trial.shared.ID, s.trial.shared.Problem = s.trial.id, s.trial.problem
 	s.steady = so.people - so.people/5
@@ -322,11 +323,11 @@ func (s *soaking) sampler() error {
 // sample reads what the server holds.
 func (s *soaking) sample() error {
 	v := soak.Sample{}
-	m, err := scrape(s.target.metrics)
+	m, err := gauge.Scrape(s.target.metrics)
 	if err != nil {
 		return fmt.Errorf("load: the server's metrics cannot be read: %w", err)
 	}
-	u, err := measure(s.target.pids, false)
+	u, err := gauge.Measure(s.target.pids, false)
 	if err != nil {
 		return err
 	}
@@ -334,7 +335,7 @@ func (s *soaking) sample() error {
 		return err
 	}
 	v.Metrics(m)
-	v["cpu_s"], v["tool_cpu_s"] = u.CPU, ownCPU()
+	v["cpu_s"], v["tool_cpu_s"] = u.CPU, gauge.OwnCPU()
 	acked := 0
 	for _, t := range s.talks {
 		acked += t.counts().Acked

@@ -2,67 +2,20 @@ package main
 
 import (
 	"context"
-	"errors"
-	"math/rand/v2"
-	"os/exec"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/parley-im/parley/test/load/gauge"
 )
-
-// Each duration falls into a bucket that holds it and is at most 1.6 % wide.
-func TestBuckets(t *testing.T) {
-	last := -1
-	for v := uint64(0); v < 1<<maxBits; v += max(1, v/100) {
-		b := bucketOf(v)
-		if b < last || b >= buckets {
-			t.Fatalf("%d is in bucket %d, after bucket %d", v, b, last)
-		}
-		last = b
-		if top := topOf(b); top < v || float64(top-v) > float64(v)/64+1 {
-			t.Fatalf("%d is in bucket %d, which ends at %d", v, b, top)
-		}
-	}
-	if b := bucketOf(1 << 60); b != buckets-1 {
-		t.Errorf("what is too long is in bucket %d, want %d", b, buckets-1)
-	}
-}
-
-// Percentiles agree with a sorted list, to the width of a bucket, on the slower side.
-func TestPercentiles(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // no secret
-	for _, n := range []int{1, 2, 3, 100, 1001} {
-		h := &histogram{}
-		var all []time.Duration
-		for range n {
-			d := time.Duration(random.ExpFloat64() * float64(3*time.Millisecond))
-			all = append(all, d)
-			h.add(d)
-		}
-		slices.Sort(all)
-		for _, p := range []float64{0, 50, 90, 99, 99.9, 100} {
-			rank := int(p/100*float64(n)+0.999999) - 1
-			want := all[max(rank, 0)]
-			if got := h.percentile(p); got < want || got > want+want/60+1 {
-				t.Errorf("%d durations, %v %%: %v, want %v", n, p, got, want)
-			}
-		}
-		if got := h.percentile(100); got != all[n-1] {
-			t.Errorf("%d durations: the longest is %v, want %v", n, got, all[n-1])
-		}
-	}
-	if got := new(histogram).percentile(50); got != 0 {
-		t.Errorf("nothing was measured, and the median is %v", got)
-	}
-}
 
 // bench is a server that serves one unit after the other in a millisecond, but not at all for a while.
 type bench struct {
 	d       *driver
 	began   time.Time
 	stall   time.Duration // from the first second on
-	latency *histogram
+	latency *gauge.Histogram
 }
 
 func (b *bench) now() time.Duration { return time.Since(b.began) }
@@ -73,7 +26,7 @@ func (b *bench) serve(lane int, due time.Duration) {
 			time.Sleep(time.Second + b.stall - at)
 		}
 		time.Sleep(time.Millisecond)
-		b.latency.add(b.now() - due)
+		b.latency.Add(b.now() - due)
 		b.d.finished(lane, true)
 	}()
 }
@@ -84,7 +37,7 @@ func (b *bench) serve(lane int, due time.Duration) {
 func TestOpenLoopCountsFromDueTime(t *testing.T) {
 	for _, open := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			b := &bench{began: time.Now(), stall: time.Second, latency: &histogram{}}
+			b := &bench{began: time.Now(), stall: time.Second, latency: &gauge.Histogram{}}
 			b.d = newDriver(4, b.serve)
 			b.d.now = b.now
 			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
@@ -97,12 +50,12 @@ func TestOpenLoopCountsFromDueTime(t *testing.T) {
 			}
 			b.d.stop()
 			<-b.d.idle
-			p80, longest := b.latency.percentile(80), b.latency.percentile(100)
+			p80, longest := b.latency.Percentile(80), b.latency.Percentile(100)
 			if longest < time.Second {
 				t.Errorf("open loop %v: the longest wait was %v, want a second", open, longest)
 			}
 			if open {
-				if n := b.latency.count(); n < 3990 || n > 4010 { // the end races with what falls due then
+				if n := b.latency.Count(); n < 3990 || n > 4010 { // the end races with what falls due then
 					t.Errorf("%d units fell due in 4 s at 1000/s", n)
 				}
 				// 4 lanes serve 4,000/s: of 4,000 units the 1,333 that came during the stall and its end waited, evenly from 1 s to 0.
@@ -189,35 +142,5 @@ func TestMark(t *testing.T) {
 		if _, _, _, ok := parseMark(s, ' '); ok {
 			t.Errorf("%q is no mark", s)
 		}
-	}
-}
-
-// What a server's children use counts, also when they have ended; a server that has ended is an error.
-func TestMeasureCountsChildren(t *testing.T) {
-	shell := exec.Command("sh", "-c", `dd if=/dev/zero of=/dev/null bs=1 count=300000 2>/dev/null; echo; read x`)
-	in, err := shell.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := shell.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := shell.Start(); err != nil {
-		t.Fatal(err)
-	}
-	pids := []int{shell.Process.Pid}
-	if _, err := out.Read(make([]byte, 1)); err != nil { // dd has ended
-		t.Fatal(err)
-	}
-	u, err := measure(pids, true)
-	if err != nil || u.CPU < 0.03 || u.RSS == 0 || u.PSS > u.RSS {
-		t.Errorf("a shell with a child that read and wrote 300,000 times has used %+v, error %v", u, err)
-	}
-	if err := errors.Join(in.Close(), shell.Wait()); err != nil && shell.ProcessState.ExitCode() > 1 {
-		t.Fatal(err)
-	}
-	if _, err := measure(pids, false); err == nil {
-		t.Error("a server that has ended can be measured")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parley-im/parley/test/load/gauge"
 	"github.com/parley-im/parley/test/load/ua"
 	"github.com/parley-im/parley/test/load/xmpp"
 	"github.com/parley-im/parley/wire/sip"
@@ -34,7 +35,7 @@ type trial struct {
 	from, to atomic.Int64 // the measured part: units that fall due in it count for latency
 	done     atomic.Int64 // units acknowledged
 
-	receipt, ack *histogram
+	receipt, ack *gauge.Histogram
 	unknown      atomic.Int64 // received, never sent
 
 	mu       sync.Mutex // guards what follows
@@ -45,7 +46,7 @@ type trial struct {
 func newTrial(o *options, r row, t *target) *trial {
 	t1 := &trial{
 		o: o, row: r, target: t, id: strconv.FormatInt(time.Now().UnixNano()&0xffffffffff, 36), out: os.Stderr,
-		receipt: &histogram{}, ack: &histogram{}, statuses: map[int]int{}, problems: map[string]int{},
+		receipt: &gauge.Histogram{}, ack: &gauge.Histogram{}, statuses: map[int]int{}, problems: map[string]int{},
 	}
 	if o.quiet {
 		t1.out = io.Discard
@@ -95,7 +96,7 @@ func (t *trial) acknowledge(due time.Duration, m *sip.Message) (ok bool) {
 	}
 	t.done.Add(1)
 	if t.measured(due) {
-		t.ack.add(at - due)
+		t.ack.Add(at - due)
 	}
 	return true
 }
@@ -112,10 +113,10 @@ func (t *trial) run(ctx context.Context) (*result, error) {
 		Size: t.o.size, Ready: t.target.ready.Seconds() * 1000, Started: time.Now().UTC().Format(time.RFC3339),
 	}
 	var err error
-	if res.MemoryBefore, err = measure(t.target.pids, true); err != nil {
+	if res.MemoryBefore, err = gauge.Measure(t.target.pids, true); err != nil {
 		return nil, err
 	}
-	if before, err := scrape(t.target.metrics); err == nil {
+	if before, err := gauge.Scrape(t.target.metrics); err == nil {
 		res.GoroutinesBefore = int(before["go_goroutines"])
 	}
 	defer t.disconnect()
@@ -133,7 +134,7 @@ func (t *trial) run(ctx context.Context) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m, err := scrape(t.target.metrics); err == nil {
+	if m, err := gauge.Scrape(t.target.metrics); err == nil {
 		res.Goroutines, res.HeapMB, res.StackMB = int(m["go_goroutines"]), m["go_memstats_heap_inuse_bytes"]/(1<<20), m["go_memstats_stack_inuse_bytes"]/(1<<20)
 	}
 	t.disconnect()
@@ -196,7 +197,7 @@ func (t *trial) load(ctx context.Context, res *result) error {
 	res.Seconds = (ended - began).Seconds()
 	res.Done = int(unitsAfter - units)
 	res.ServerCPU, res.ToolCPU = after.CPU-before.CPU, ownAfter-own
-	if res.MemoryAfter, err = measure(t.target.pids, true); err != nil {
+	if res.MemoryAfter, err = gauge.Measure(t.target.pids, true); err != nil {
 		return err
 	}
 	res.IndexLag = t.indexLag(ctx)
@@ -212,9 +213,9 @@ func (t *trial) open() {
 	t.from.Store(at)
 }
 
-func (t *trial) sample() (u usage, own float64, units int64, at time.Duration, err error) {
-	u, err = measure(t.target.pids, false)
-	return u, ownCPU(), t.done.Load(), now(), err
+func (t *trial) sample() (u gauge.Usage, own float64, units int64, at time.Duration, err error) {
+	u, err = gauge.Measure(t.target.pids, false)
+	return u, gauge.OwnCPU(), t.done.Load(), now(), err
 }
 
 // wait lets the load run, and tells how it goes once a second.
@@ -233,8 +234,8 @@ func (t *trial) wait(ctx context.Context, what string, d time.Duration) {
 		if waiting > 0 {
 			line += fmt.Sprintf("  waiting %d", waiting)
 		}
-		if t.ack.count() > 0 {
-			line += fmt.Sprintf("  p99 %.2f ms", milliseconds(t.ack.percentile(99)))
+		if t.ack.Count() > 0 {
+			line += fmt.Sprintf("  p99 %.2f ms", gauge.Milliseconds(t.ack.Percentile(99)))
 		}
 		fmt.Fprintln(t.out, line+t.failures())
 		last = n
@@ -395,7 +396,7 @@ func (t *trial) signInOne(c *ua.Client) error {
 // leftOver sees what the server still holds after everyone has gone. It gives the server two seconds to notice.
 func (t *trial) leftOver(res *result) {
 	for end := now() + 2*time.Second; now() < end; time.Sleep(100 * time.Millisecond) {
-		m, err := scrape(t.target.metrics)
+		m, err := gauge.Scrape(t.target.metrics)
 		if err != nil || m == nil {
 			return // it has no metrics
 		}

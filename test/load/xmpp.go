@@ -76,7 +76,7 @@ func (t *trial) heard(body []byte) {
 	case first:
 		t.done.Add(1)
 		if t.measured(due) {
-			t.receipt.add(at - due)
+			t.receipt.Add(at - due)
 		}
 		t.driver.finished(lane, !t.talkers[2*lane].Gone())
 	}
@@ -112,6 +112,6 @@ func (t *trial) signedIn(err error, due time.Duration) {
 	t.status(200) // as in SIP
 	t.done.Add(1)
 	if t.measured(due) {
-		t.ack.add(now() - due)
+		t.ack.Add(now() - due)
 	}
 }

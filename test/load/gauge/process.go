@@ -1,4 +1,4 @@
-package main
+package gauge
 
 import (
 	"bufio"
@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// usage is what processes have used, all their threads together.
-type usage struct {
+// Usage is what processes have used, all their threads together.
+type Usage struct {
 	CPU float64 `json:"cpu_s"`
 	RSS int     `json:"rss_kB"`
 	PSS int     `json:"pss_kB"` // pages shared by n processes count 1/n: the honest sum for servers that fork
@@ -67,15 +67,15 @@ func statFields(pid int) ([]string, error) {
 	// The name in parentheses may hold anything.
 	f := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 	if len(f) < 22 {
-		return nil, fmt.Errorf("load: /proc/%d/stat has %d fields", pid, len(f))
+		return nil, fmt.Errorf("gauge: /proc/%d/stat has %d fields", pid, len(f))
 	}
 	return f, nil
 }
 
-// measure reads the usage of processes and of all that they have started. One of pids that has ended is an error: the
+// Measure reads the Usage of processes and of all that they have started. One of pids that has ended is an error: the
 // server was not meant to. What an ended child has used stands with its parent, who waited for it.
-func measure(pids []int, memory bool) (usage, error) {
-	var u usage
+func Measure(pids []int, memory bool) (Usage, error) {
+	var u Usage
 	for _, pid := range family(pids) {
 		f, err := statFields(pid)
 		switch {
@@ -130,11 +130,11 @@ func kilobytes(file, key string) (int, error) {
 			return strconv.Atoi(strings.Fields(rest)[0])
 		}
 	}
-	return 0, fmt.Errorf("load: %s has no %s", file, key)
+	return 0, fmt.Errorf("gauge: %s has no %s", file, key)
 }
 
-// ownCPU is what this process has used, in seconds.
-func ownCPU() float64 {
+// OwnCPU is what this process has used, in seconds.
+func OwnCPU() float64 {
 	var r unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
 		return 0
@@ -142,12 +142,12 @@ func ownCPU() float64 {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano()).Seconds()
 }
 
-// scrape reads the unlabelled metrics of a Parley; none without an address.
-func scrape(addr string) (map[string]float64, error) {
+// Scrape reads the unlabelled metrics of a Parley; none without an address.
+func Scrape(addr string) (map[string]float64, error) {
 	if addr == "" {
 		return nil, nil
 	}
-	resp, err := httpClient.Get("http://" + addr + "/metrics")
+	resp, err := HTTP.Get("http://" + addr + "/metrics")
 	if err != nil {
 		return nil, err
 	}
@@ -169,4 +169,5 @@ func scrape(addr string) (map[string]float64, error) {
 	return all, nil
 }
 
-var httpClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, Proxy: nil}, Timeout: 90 * time.Second}
+// HTTP asks servers under load: no connection is kept.
+var HTTP = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, Proxy: nil}, Timeout: 90 * time.Second}
