@@ -33,9 +33,15 @@ type Subscription struct {
 	Data    []byte // the notifier's own
 }
 
-// Presence is what must outlive a restart so that nobody's state becomes unknown by it. Writes are in batches, each done as a
-// whole or not at all. What has expired may be missing from what is read.
+// PresenceBatch is how many rows Presence writes as a whole or not at all.
+const PresenceBatch = 1000
+
+// Presence is what must outlive a restart so that nobody's state becomes unknown by it. Of several rows with one key in a batch
+// the last one counts, and what is saved is not removed. A batch beyond PresenceBatch is written in parts, so that other
+// writers come between; after an error some of them may be written, and the whole may be said again. What has expired is not
+// read, and removed in time; what belongs to an account goes with it.
 type Presence interface {
+	// SetManual notes what somebody said; a state and a note of "" remove it. ErrNotFound when there is no such account.
 	SetManual(ctx context.Context, m ManualState) error
 	// Manual calls f for each, in no order; f must not call the store.
 	Manual(ctx context.Context, f func(*ManualState) error) error

@@ -19,6 +19,7 @@ import (
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/sqlstore/people"
+	"github.com/parley-im/parley/store/sqlstore/presence"
 )
 
 // BackupFile is the name of the one file that Backup writes: gzip'd lines of JSON, the same for both databases, so that it
@@ -29,16 +30,17 @@ const backupVersion = 1
 
 // line is one line of a backup; one field is set.
 type line struct {
-	Header  *header               `json:"backup,omitempty"`
-	User    *store.User           `json:"user,omitempty"`
-	Device  *store.DevicePassword `json:"device_password,omitempty"`
-	Binding *store.Binding        `json:"binding,omitempty"`
-	Cursor  *store.Cursor         `json:"cursor,omitempty"`
-	Setting *setting              `json:"setting,omitempty"`
-	Contact *people.Line          `json:"contact,omitempty"`
-	Record  *backupRecord         `json:"record,omitempty"`
-	Voided  *voided               `json:"voided,omitempty"`
-	End     *end                  `json:"end,omitempty"`
+	Header   *header               `json:"backup,omitempty"`
+	User     *store.User           `json:"user,omitempty"`
+	Device   *store.DevicePassword `json:"device_password,omitempty"`
+	Binding  *store.Binding        `json:"binding,omitempty"`
+	Cursor   *store.Cursor         `json:"cursor,omitempty"`
+	Setting  *setting              `json:"setting,omitempty"`
+	Contact  *people.Line          `json:"contact,omitempty"`
+	Presence *presence.Line        `json:"presence,omitempty"`
+	Record   *backupRecord         `json:"record,omitempty"`
+	Voided   *voided               `json:"voided,omitempty"`
+	End      *end                  `json:"end,omitempty"`
 }
 
 type header struct {
@@ -145,6 +147,12 @@ func (w *backupWriter) write(l line) error {
 	return nil
 }
 
+// rowsOf are rows that become lines.
+type rowsOf struct {
+	query string
+	scan  func(scanner) (line, error)
+}
+
 // backupState writes everything beside the log, read in one transaction.
 func (s *Store) backupState(ctx context.Context, w *backupWriter) error {
 	tx, err := s.state.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.state.d.snapshot})
@@ -152,10 +160,7 @@ func (s *Store) backupState(ctx context.Context, w *backupWriter) error {
 		return unavailable(err, "sqlstore: backup")
 	}
 	defer tx.Rollback()
-	for _, part := range []struct {
-		query string
-		scan  func(scanner) (line, error)
-	}{
+	parts := []rowsOf{
 		{`SELECT ` + userColumns + ` FROM users ORDER BY aor`, func(r scanner) (line, error) { v, err := scanUser(r); return line{User: &v}, err }},
 		{`SELECT ` + devicePasswordColumns + ` FROM device_passwords ORDER BY id`, func(r scanner) (line, error) { v, err := scanDevicePassword(r); return line{Device: &v}, err }},
 		{`SELECT ` + bindingColumns + ` FROM bindings ORDER BY aor, key`, func(r scanner) (line, error) { v, err := scanBinding(r); return line{Binding: &v}, err }},
@@ -165,16 +170,18 @@ func (s *Store) backupState(ctx context.Context, w *backupWriter) error {
 			err := r.Scan(&v.Name, &v.Value)
 			return line{Setting: &v}, err
 		}},
-	} {
-		rows, err := tx.QueryContext(ctx, part.query)
-		if err := each(rows, err, part.scan, w.write); err != nil {
-			return err
-		}
 	}
 	for _, t := range people.Tables {
-		rows, err := tx.QueryContext(ctx, `SELECT `+t.Columns+` FROM `+t.Name+` ORDER BY `+t.Order)
-		err = each(rows, err, func(r scanner) (line, error) { v, err := t.Scan(r); return line{Contact: &v}, err }, w.write)
-		if err != nil {
+		parts = append(parts, rowsOf{`SELECT ` + t.Columns + ` FROM ` + t.Name + ` ORDER BY ` + t.Order,
+			func(r scanner) (line, error) { v, err := t.Scan(r); return line{Contact: &v}, err }})
+	}
+	for _, t := range presence.Tables {
+		parts = append(parts, rowsOf{`SELECT ` + t.Columns + ` FROM ` + t.Name + ` ORDER BY ` + t.Key,
+			func(r scanner) (line, error) { v, err := t.Scan(r); return line{Presence: &v}, err }})
+	}
+	for _, part := range parts {
+		rows, err := tx.QueryContext(ctx, part.query)
+		if err := each(rows, err, part.scan, w.write); err != nil {
 			return err
 		}
 	}
@@ -307,6 +314,9 @@ func newRestorer(s *Store) (*restorer, error) {
 	for _, t := range people.Tables {
 		r.batches = append(r.batches, pending{into: `INSERT INTO ` + t.Name + ` (` + t.Columns + `)`, columns: t.Count, db: s.state.write})
 	}
+	for _, t := range presence.Tables {
+		r.batches = append(r.batches, pending{into: `INSERT INTO ` + t.Name + ` (` + t.Columns + `)`, columns: t.Count, db: s.state.write})
+	}
 	return r, nil
 }
 
@@ -368,10 +378,10 @@ func (r *restorer) take(ctx context.Context, l *line) error {
 		return r.s.state.SetSetting(ctx, l.Setting.Name, l.Setting.Value)
 	case l.Contact != nil:
 		table, args := l.Contact.Values()
-		if args == nil {
-			return errs.New(errs.Invalid, "sqlstore: line %d of the backup says nothing of %s", r.lines+1, l.Contact.Owner)
-		}
-		return r.add(ctx, len(r.batches)-len(people.Tables)+table, args...)
+		return r.add(ctx, len(r.batches)-len(presence.Tables)-len(people.Tables)+table, args...)
+	case l.Presence != nil:
+		table, args := l.Presence.Values()
+		return r.add(ctx, len(r.batches)-len(presence.Tables)+table, args...)
 	case l.Record != nil:
 		rec, ok := l.Record.record()
 		if !ok {
@@ -385,6 +395,9 @@ func (r *restorer) take(ctx context.Context, l *line) error {
 }
 
 func (r *restorer) add(ctx context.Context, table int, args ...any) error {
+	if len(args) == 0 {
+		return errs.New(errs.Invalid, "sqlstore: line %d of the backup says nothing", r.lines+1)
+	}
 	b := &r.batches[table]
 	b.args = append(b.args, args...)
 	if len(b.args) < 1000*b.columns {

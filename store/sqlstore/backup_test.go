@@ -24,6 +24,7 @@ type everything struct {
 	Setting  []byte
 	Lists    [2]*store.ContactChanges
 	People   []string
+	Presence kept
 	Records  []store.Record
 }
 
@@ -40,6 +41,7 @@ func readAll(t *testing.T, s *Store) (e everything) {
 		e.Lists[1], errors[6] = s.Contacts().ContactChanges(t.Context(), "alice@example.com", e.Lists[0].Contacts[0].ID)
 	}
 	e.People = found(t, s.People(), "sales", 50)
+	e.Presence = readPresence(t, s.Presence())
 	for after := int64(0); errors[5] == nil; {
 		var page []store.Record
 		page, errors[5] = s.Log().Read(t.Context(), after, 1000)
@@ -88,6 +90,7 @@ func fill(t *testing.T, r *running) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	fillPresence(t, r.Presence())
 	for i := range 50 {
 		r.put(t, message("alice@example.com", "bob@example.com", fmt.Sprintf("message %d <&>\x00", i)))
 	}

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/sqlstore/people"
+	"github.com/parley-im/parley/store/sqlstore/presence"
 )
 
 // People finds people in the directory.
@@ -10,6 +11,11 @@ func (s *Store) People() store.People { return s.state.people() }
 
 // Contacts are the lists of contacts.
 func (s *Store) Contacts() store.Contacts { return s.state.people() }
+
+// Presence is what people's presence is made of.
+func (s *Store) Presence() store.Presence {
+	return presence.New(presence.DB{Read: s.state.read, Change: s.state.change, Values: s.state.d.values, Scrub: scrub})
+}
 
 func (s *state) people() people.Store {
 	return people.Store{DB: people.DB{Read: s.read, Snapshot: s.d.snapshot, Change: s.change, Values: s.d.values, Duplicate: duplicate}}

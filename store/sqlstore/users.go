@@ -227,7 +227,7 @@ func (s *state) UpdateUser(ctx context.Context, u store.User) error {
 // RemoveUser is store.Users.RemoveUser.
 func (s *state) RemoveUser(ctx context.Context, aor string) error {
 	return s.change(ctx, "removing a user", func(tx *sql.Tx) error {
-		for _, table := range []string{"device_passwords", "bindings", "cursors"} {
+		for _, table := range []string{"device_passwords", "bindings", "cursors", "manual_states", "publications", "subscriptions"} {
 			if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE aor = $1`, aor); err != nil {
 				return err
 			}
