@@ -20,6 +20,7 @@ type attempt struct {
 	d         *outbox
 	rec       *store.Record
 	unwrapped bool           // sent without its CPIM wrapper
+	quiet     bool           // sent to somebody who does not want to be disturbed
 	known     []route.Target // where the device was when it began
 	legs      []*leg
 	open      int // legs that have not ended
@@ -54,7 +55,8 @@ func (d *outbox) start(r *store.Record) {
 		d.down = true
 		return
 	}
-	a := &attempt{d: d, rec: r, unwrapped: d.noCPIM, known: targets}
+	d.quiet = d.box.w.s.o.Quiet(r.To, r.From)
+	a := &attempt{d: d, rec: r, unwrapped: d.noCPIM, quiet: d.quiet, known: targets}
 	d.current = a
 	a.legs = makeLegs(a, d.answering(targets))
 	a.open = len(a.legs)
@@ -101,7 +103,7 @@ func makeLegs(a *attempt, targets []route.Target) []*leg {
 
 func (l *leg) send() {
 	way := l.ways[0]
-	d := newDelivery(l.a.rec, way, l.a.unwrapped)
+	d := newDelivery(l.a.rec, way, l.a.unwrapped, l.a.quiet)
 	l.a.d.box.w.s.o.Transactions.Send(way.Hop, d, l)
 }
 
@@ -226,22 +228,26 @@ const dateFormat = "Mon, 02 Jan 2006 15:04:05 GMT"
 
 // newDelivery is the request that carries a record to one contact. A redelivery has the same Call-ID and
 // From tag, so that a device can tell that it has the message already.
-func newDelivery(r *store.Record, t route.Target, unwrapped bool) *sip.Draft {
+func newDelivery(r *store.Record, t route.Target, unwrapped, quiet bool) *sip.Draft {
 	rid := r.ID.String()
 	_, domain, _ := strings.Cut(r.To, "@")
 	// An instance has another Contact after it has connected again.
 	d := newMessage(t, r.From, r.To, r.MetaValue(metaDisplay), tagOf(rid, cmp.Or(t.Instance, t.URI)), rid+"@"+domain)
 	// The time at which it was said, not the one at which it arrives (RFC 3428 §7).
 	d.Add(sip.HDate, r.At.UTC().Format(dateFormat))
+	priority := r.MetaValue(store.MetaPriority)
+	if quiet {
+		priority = nonUrgent
+	}
 	for _, h := range [...]struct {
-		id   sip.HeaderID
-		meta string
+		id    sip.HeaderID
+		value string
 	}{
-		{sip.HSubject, store.MetaSubject}, {sip.HPriority, store.MetaPriority},
-		{sip.HContentLanguage, store.MetaLanguage}, {sip.HContentDisposition, metaDisposition}, {sip.HInReplyTo, metaInReplyTo},
+		{sip.HSubject, r.MetaValue(store.MetaSubject)}, {sip.HPriority, priority}, {sip.HContentLanguage, r.MetaValue(store.MetaLanguage)},
+		{sip.HContentDisposition, r.MetaValue(metaDisposition)}, {sip.HInReplyTo, r.MetaValue(metaInReplyTo)},
 	} {
-		if v := r.MetaValue(h.meta); v != "" {
-			d.Add(h.id, v)
+		if h.value != "" {
+			d.Add(h.id, h.value)
 		}
 	}
 	contentType, body := r.ContentType, r.Body

@@ -210,7 +210,7 @@ func (s *Service) settleLapsed(ctx context.Context, c store.Cursor, why string) 
 		for i := range waiting {
 			if m := &waiting[i]; meantFor(m, c.Device) {
 				n++
-				s.appendOutcome(outcomeOf(m, c.Device, store.OutcomeExpired, 0, why), func() { landed <- struct{}{} })
+				s.appendOutcome(outcomeOf(m, c.Device, fate{outcome: store.OutcomeExpired, reason: why}), func() { landed <- struct{}{} })
 			}
 		}
 		for range n { // so that a long list does not fill the log's queue

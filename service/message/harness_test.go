@@ -45,6 +45,7 @@ type rig struct {
 	stop    func()
 
 	rate     int                               // Options.Rate
+	quiet    func(owner, from string) bool     // Options.Quiet
 	fault    func(store.Cursors) store.Cursors // put between the service and its cursors
 	faultLog func(store.Log) store.Log         // put between the service and the log
 	dialogs  map[string]string                 // Call-ID, From tag and To tag → peer
@@ -87,7 +88,7 @@ func (r *rig) run() {
 		r.store.Log = r.faultLog(r.store.Log)
 	}
 	r.service = New(Options{
-		Store: r.store, Devices: r, Accounts: r, Dialogs: r, Forward: r, Rate: r.rate, Transactions: r.layer, Log: log, Registerer: prometheus.NewRegistry(),
+		Store: r.store, Devices: r, Accounts: r, Dialogs: r, Forward: r, Rate: r.rate, Quiet: r.quiet, Transactions: r.layer, Log: log, Registerer: prometheus.NewRegistry(),
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

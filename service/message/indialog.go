@@ -70,7 +70,7 @@ func (s *Service) inDialogDone(p *pending, out route.Outcome) {
 	default:
 		s.metrics.deviceRefused.Inc()
 	}
-	s.appendOutcome(outcomeOf(p.rec, out.Target.Device, outcome, out.Status, reason), func() {})
+	s.appendOutcome(outcomeOf(p.rec, out.Target.Device, fate{outcome: outcome, status: out.Status, reason: reason}), func() {})
 	p.settle(Result{Status: out.Status})
 }
 

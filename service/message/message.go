@@ -77,7 +77,7 @@ type Store interface {
 	store.Settings
 }
 
-// Options are what a Service is made of. All but the numbers are required.
+// Options are what a Service is made of. All but the numbers and Quiet are required.
 type Options struct {
 	Store        Store
 	Devices      Devices
@@ -89,8 +89,11 @@ type Options struct {
 	Window       time.Duration // within which a repeat is recognised, at least and by default 24 h
 	Lapse        time.Duration // after which a device that was not seen is owed nothing, default 30 days
 	Rate         int           // messages a second of one sender, four times as many at once; 0: no limit
-	Log          *slog.Logger
-	Registerer   prometheus.Registerer
+	// Quiet tells whether owner does not want to be disturbed now, and from may not interrupt; nil: never. It is asked
+	// for each delivery to each device, so it answers from memory, and never blocks or allocates. See quiet.go.
+	Quiet      func(owner, from string) bool
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
 }
 
 // Service is the one way in for everything that people say.
@@ -120,6 +123,9 @@ func New(o Options) *Service {
 		o.Lapse = DefaultLapse
 	}
 	s := &Service{o: o, seed: maphash.MakeSeed(), repeats: newRepeats(o.Window), readers: newReaders(), rate: newRate(o.Rate), loaded: make(chan struct{}), fresh: make(chan struct{}, 1)}
+	if s.o.Quiet == nil {
+		s.o.Quiet = func(string, string) bool { return false }
+	}
 	s.metrics = newMetrics(o.Registerer, s.repeats)
 	for range runtime.GOMAXPROCS(0) {
 		s.shards = append(s.shards, newShard(s))

@@ -4,7 +4,7 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // metrics of this package; none has labels.
 type metrics struct {
-	recorded, unrecorded, refused, repeats, delivered, deviceRefused, typing prometheus.Counter
+	recorded, unrecorded, refused, repeats, delivered, deviceRefused, typing, quiet prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, w *repeats) *metrics {
@@ -24,5 +24,6 @@ func newMetrics(reg prometheus.Registerer, w *repeats) *metrics {
 		delivered:     counter("delivered_total", "Deliveries that a device took."),
 		deviceRefused: counter("device_refused_total", "Deliveries that a device refused for good."),
 		typing:        counter("typing_total", "Typing notices passed on."),
+		quiet:         counter("quiet_total", "Deliveries made non-urgent, and typing notices not passed on, because their receiver did not want to be disturbed."),
 	}
 }

@@ -50,12 +50,15 @@ type outbox struct {
 	noCPIM   bool             // refused CPIM wrappers since it registered
 	silent   map[contact]bool // contacts that did not answer when others did, since it registered
 
-	refusals, silences int // of the message at the cursor
-	backoff            time.Duration
-	retry              *transaction.Timer
-	seen, created      time.Time
-	dirty              bool    // the cursor is newer than the store's
-	owed               []*owed // settled, ascending, and perhaps not on record yet
+	// Of the message at the cursor.
+	refusals, silences int
+	quiet              bool // it went out as non-urgent
+
+	backoff       time.Duration
+	retry         *transaction.Timer
+	seen, created time.Time
+	dirty         bool    // the cursor is newer than the store's
+	owed          []*owed // settled, ascending, and perhaps not on record yet
 }
 
 // owed is the outcome of one message on its way into the log.
@@ -308,14 +311,19 @@ func (d *outbox) pause(after time.Duration) {
 // settle records the outcome of the message at the head and moves on.
 func (d *outbox) settle(outcome string, status int, reason string) {
 	it := d.queue[0]
-	d.pop()
+	priority := ""
 	if outcome == store.OutcomeDelivered {
 		d.box.taken = max(d.box.taken, it.rec.Seq)
+		if d.quiet {
+			priority = nonUrgent
+			d.box.w.s.metrics.quiet.Inc()
+		}
 	}
+	d.pop()
 	o := &owed{seq: it.rec.Seq, after: d.box.w.s.o.Store.Head()}
 	earlier := d.unrecorded()
 	d.owed = append(d.owed, o)
-	d.box.w.s.recordOutcome(it.rec, d.device, outcome, status, reason, earlier, func() { o.landed.Store(true) })
+	d.box.w.s.recordOutcome(it.rec, d.device, fate{outcome, status, reason, priority}, earlier, func() { o.landed.Store(true) })
 	if it.p == nil {
 		return
 	}
@@ -336,7 +344,7 @@ func (d *outbox) pop() {
 	if d.queue = d.queue[1:]; len(d.queue) == 0 {
 		d.queue = nil
 	}
-	d.refusals, d.silences = 0, 0
+	d.refusals, d.silences, d.quiet = 0, 0, false
 	d.move(seq)
 }
 

@@ -12,15 +12,23 @@ import (
 // settingCursors is the Seq up to which the outcomes in the log are in the saved cursors.
 const settingCursors = "message.cursors"
 
+// fate is what became of a message at a device.
+type fate struct {
+	outcome  string
+	status   int    // SIP status code, 0 for none
+	reason   string // words for people
+	priority string // with which it was delivered, when that is not the sender's
+}
+
 // recordOutcome appends what became of a message at a device. It keeps trying: the device has it or not,
 // whatever the log can do now. It calls landed when that is on record. Unrecorded is the last message to the device before this
 // one whose outcome may not be, or 0.
-func (s *Service) recordOutcome(m *store.Record, device, outcome string, status int, reason string, unrecorded int64, landed func()) {
+func (s *Service) recordOutcome(m *store.Record, device string, f fate, unrecorded int64, landed func()) {
 	if !Recording {
 		landed()
 		return
 	}
-	r := outcomeOf(m, device, outcome, status, reason)
+	r := outcomeOf(m, device, f)
 	r.Meta[metaMessageSeq] = strconv.FormatInt(m.Seq, 10)
 	if unrecorded != 0 {
 		r.Meta[metaUnrecorded] = strconv.FormatInt(unrecorded, 10)
@@ -29,15 +37,16 @@ func (s *Service) recordOutcome(m *store.Record, device, outcome string, status 
 }
 
 // outcomeOf is the record of what became of a message. Without metaMessageSeq it moves no cursor.
-func outcomeOf(m *store.Record, device, outcome string, status int, reason string) *store.Record {
+func outcomeOf(m *store.Record, device string, f fate) *store.Record {
 	r := &store.Record{
 		Kind: store.KindDelivery, From: m.From, To: m.To, Device: device, Ref: m.ID,
-		Meta: map[string]string{store.MetaOutcome: outcome},
+		Meta: map[string]string{store.MetaOutcome: f.outcome},
 	}
-	if status != 0 {
-		r.Meta[store.MetaStatus] = strconv.Itoa(status)
+	if f.status != 0 {
+		r.Meta[store.MetaStatus] = strconv.Itoa(f.status)
 	}
-	set(r, store.MetaReason, reason)
+	set(r, store.MetaReason, f.reason)
+	set(r, store.MetaPriority, f.priority)
 	return r
 }
 

@@ -45,8 +45,8 @@ func TestOutcomeOvertaken(t *testing.T) {
 	s, at := r.service, time.Now()
 	first := &store.Record{Seq: 1 << 40, To: bob, At: at}
 	second := &store.Record{Seq: 1<<40 + 1, To: bob, At: at}
-	s.recordOutcome(first, "urn:uuid:phone", store.OutcomeRefused, 488, "one", 0, func() {})
-	s.recordOutcome(second, "urn:uuid:phone", store.OutcomeRefused, 488, "two", first.Seq, func() {})
+	s.recordOutcome(first, "urn:uuid:phone", fate{outcome: store.OutcomeRefused, status: 488, reason: "one"}, 0, func() {})
+	s.recordOutcome(second, "urn:uuid:phone", fate{outcome: store.OutcomeRefused, status: 488, reason: "two"}, first.Seq, func() {})
 	r.eventually("the second outcome", func() bool { return len(r.records(store.KindDelivery)) == 1 })
 	x := replayOf(0)
 	for _, o := range r.records(store.KindDelivery) {
@@ -58,7 +58,7 @@ func TestOutcomeOvertaken(t *testing.T) {
 		t.Errorf("the cursor would be %+v, want %d", list, first.Seq-1)
 	}
 	// When it comes, in whatever order, the cursor goes on.
-	o := outcomeOf(first, "urn:uuid:phone", store.OutcomeRefused, 488, "one")
+	o := outcomeOf(first, "urn:uuid:phone", fate{outcome: store.OutcomeRefused, status: 488, reason: "one"})
 	o.Meta[metaMessageSeq] = "1099511627776"
 	if err := x.add(o); err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func TestManyOutcomes(t *testing.T) {
 	} {
 		x := replayOf(c.saved)
 		for seq := c.from; seq <= many; seq++ {
-			o := outcomeOf(&store.Record{Seq: seq, To: bob}, "phone", store.OutcomeRefused, 488, "")
+			o := outcomeOf(&store.Record{Seq: seq, To: bob}, "phone", fate{outcome: store.OutcomeRefused, status: 488, reason: ""})
 			o.Meta[metaMessageSeq] = strconv.FormatInt(seq, 10)
 			if seq > 1 {
 				o.Meta[metaUnrecorded] = strconv.FormatInt(seq-1, 10)
