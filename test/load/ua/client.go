@@ -34,13 +34,18 @@ type Client struct {
 	repeats map[string]*repeat // 2xx of INVITEs that wait for the ACK, by Call-ID
 	acks    map[uint32][]byte  // ACKs of 2xx, for the 2xx again, by CSeq
 	login   [2]*challenge      // for REGISTER; for all other methods
-	buf     []byte
+	waiting atomic.Int32       // requests and responses of which Tick has to think
 
 	// The reader's own.
-	msg    sip.Message
-	out    []byte
+	in     *reader
 	recent [8]string // branches of requests that came over UDP, to know repetitions
 	next   int
+}
+
+// reader is what one goroutine needs that reads for a client, or for all clients of a socket.
+type reader struct {
+	msg sip.Message
+	out []byte
 }
 
 // A Request is a client transaction, through challenges.
@@ -102,7 +107,7 @@ func (c *Client) Connect(kind, addr string) error {
 
 // Attach takes a link and starts its reader.
 func (c *Client) Attach(l *Link) {
-	c.link = l
+	c.link, c.in = l, &reader{}
 	switch l.Kind {
 	case "wss": // RFC 7118 §5
 		c.Contact = "<sip:" + c.User + "@c" + strconv.Itoa(c.ID) + ".invalid;transport=ws>"
@@ -148,6 +153,7 @@ func (c *Client) abandon() {
 		list = append(list, r)
 	}
 	clear(c.repeats)
+	c.count()
 	c.mu.Unlock()
 	for _, r := range list {
 		r.Done(nil)
@@ -178,26 +184,34 @@ func (c *Client) transmit(r *Request) error {
 	r.seq = c.seq
 	r.tries++
 	r.branch = "z9hG4bK" + c.Run.ID + "." + strconv.Itoa(c.ID) + "." + strconv.FormatUint(uint64(r.seq), 10)
-	c.buf = c.render(c.buf[:0], r)
+	p := frames.Get().(*[]byte)
+	b := c.render((*p)[:0], r)
 	udp := c.link.Kind == "udp"
 	if udp || r.Method == sip.INVITE {
-		r.sent = bytes.Clone(c.buf)
+		r.sent = bytes.Clone(b)
 	}
 	if udp {
 		r.interval = t1
 		r.again = Now() + t1
 	}
 	c.pending[r.seq] = r
+	c.count()
 	// Written under the lock: the nonce counts go out in order, and so do a lane's messages. The server always reads.
-	err := c.link.Write(c.buf)
+	err := c.link.Write(b)
+	*p = b
+	frames.Put(p)
 	if err != nil && !udp {
 		delete(c.pending, r.seq)
+		c.count()
 	} else {
 		err = nil // a datagram that was not taken is a lost one
 	}
 	c.mu.Unlock()
 	return err
 }
+
+// count tells Tick, without a lock, whether there is anything to do; it is called with mu held.
+func (c *Client) count() { c.waiting.Store(int32(len(c.pending) + len(c.repeats))) }
 
 // render is called with mu held.
 func (c *Client) render(b []byte, r *Request) []byte {
@@ -233,11 +247,15 @@ func (c *Client) render(b []byte, r *Request) []byte {
 
 // take is what the link reads.
 func (c *Client) take(data []byte) {
-	m := &c.msg
+	m := &c.in.msg
 	if err := m.Parse(data); err != nil {
 		c.Run.Problem("the server's message cannot be read: %v", err)
 		return
 	}
+	c.takeMessage(m)
+}
+
+func (c *Client) takeMessage(m *sip.Message) {
 	if m.IsRequest() {
 		c.answer(m)
 		return
@@ -268,6 +286,7 @@ func (c *Client) take(data []byte) {
 		return
 	}
 	delete(c.pending, seq.Seq)
+	c.count()
 	again := (status == 401 || status == 407) && r.tries < maxTries && c.login1(m, r)
 	c.mu.Unlock()
 	if r.Method == sip.INVITE && status >= 300 {
@@ -315,6 +334,7 @@ func (c *Client) answer(m *sip.Message) {
 	case sip.ACK:
 		c.mu.Lock()
 		delete(c.repeats, m.CallID())
+		c.count()
 		c.mu.Unlock()
 		return
 	case sip.MESSAGE:
@@ -361,7 +381,7 @@ func (c *Client) repeated(m *sip.Message) bool {
 
 // Reply answers a request of the server and returns the response, which is valid until the next. It is the reader's: see Later.
 func (c *Client) Reply(m *sip.Message, status int, body []byte) []byte {
-	b := append(c.out[:0], "SIP/2.0 "...)
+	b := append(c.in.out[:0], "SIP/2.0 "...)
 	b = strconv.AppendInt(b, int64(status), 10)
 	b = append(append(append(b, ' '), sip.StatusText(status)...), "\r\n"...)
 	dialog := m.Method() == sip.INVITE
@@ -393,7 +413,7 @@ func (c *Client) Reply(m *sip.Message, status int, body []byte) []byte {
 	}
 	b = append(strconv.AppendInt(append(b, "Content-Length: "...), int64(len(body)), 10), "\r\n\r\n"...)
 	b = append(b, body...)
-	c.out = b
+	c.in.out = b
 	_ = c.link.Write(b) // the reader notices when the link is gone
 	return b
 }
@@ -408,12 +428,13 @@ func (c *Client) repeat(m *sip.Message, ok []byte) {
 	at := Now()
 	c.mu.Lock()
 	c.repeats[strings.Clone(m.CallID())] = &repeat{bytes: ok, interval: t1, again: at + t1, deadline: at + requestTimeout}
+	c.count()
 	c.mu.Unlock()
 }
 
 // Later answers a request that was kept, from another goroutine than the reader's. m is the caller's own copy.
 func (c *Client) Later(m *sip.Message, status int, body []byte) {
-	w := &Client{link: c.link, User: c.User, Contact: c.Contact}
+	w := &Client{link: c.link, User: c.User, Contact: c.Contact, in: &reader{}}
 	b := w.Reply(m, status, body)
 	if m.Method() == sip.INVITE && status/100 == 2 {
 		c.repeat(m, b)
@@ -422,6 +443,9 @@ func (c *Client) Later(m *sip.Message, status int, body []byte) {
 
 // Tick repeats and ends what is due. It is called about ten times a second.
 func (c *Client) Tick(at time.Duration) {
+	if c.waiting.Load() == 0 {
+		return
+	}
 	var over []*Request
 	var again [][]byte
 	c.mu.Lock()
@@ -450,6 +474,7 @@ func (c *Client) Tick(at time.Duration) {
 			r.again = at + r.interval
 		}
 	}
+	c.count()
 	c.mu.Unlock()
 	for _, b := range again {
 		c.Run.Resent.Add(1)

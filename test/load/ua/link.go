@@ -135,6 +135,8 @@ func (l *Link) Read(take func([]byte)) error {
 		return l.readDatagrams(take)
 	case "wss":
 		return l.readFrames(take)
+	case "tcp":
+		return l.readTCP(take)
 	}
 	return l.readStream(take)
 }
