@@ -19,6 +19,8 @@ type PipeOptions struct {
 	Close func(reason string)
 	// Established may be nil: always.
 	Established func() bool
+	// Line may be nil: not known.
+	Line func() (Line, bool)
 }
 
 // pipeID numbers pipes apart from connections and UDP flows of any layer.
