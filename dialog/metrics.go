@@ -7,7 +7,7 @@ type metrics struct {
 	created, refused, notifies, lost prometheus.Counter
 }
 
-func newMetrics(reg prometheus.Registerer, event string, count func() int) *metrics {
+func newMetrics(reg prometheus.Registerer, event string, count, waiting func() int) *metrics {
 	labels := prometheus.Labels{"event": event}
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels})
@@ -21,7 +21,10 @@ func newMetrics(reg prometheus.Registerer, event string, count func() int) *metr
 	if reg != nil {
 		reg.MustRegister(m.created, m.refused, m.notifies, m.lost, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "parley_subscriptions", Help: "Subscriptions that exist.", ConstLabels: labels},
-			func() float64 { return float64(count()) }))
+			func() float64 { return float64(count()) }),
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "parley_notifies_waiting", Help: "Subscriptions whose NOTIFY waits because of the rate.", ConstLabels: labels},
+				func() float64 { return float64(waiting()) }))
 	}
 	return m
 }

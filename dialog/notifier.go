@@ -14,26 +14,6 @@ import (
 	"github.com/parley-im/parley/wire/sip"
 )
 
-// Source is an event package: who may subscribe, and what there is to see.
-type Source interface {
-	// Authorize decides about a new subscription and calls done once, now or
-	// later. It must not block.
-	Authorize(s *Subscription, done func(Decision))
-	// State is the full state of the subscription's resource as its watcher may
-	// see it; an empty body makes a NOTIFY without one. It must not block.
-	State(s *Subscription) (contentType string, body []byte)
-}
-
-// Decision is a Source's answer.
-type Decision struct {
-	// Status refuses when it is not 0: 403, 404 …
-	Status  int
-	Reason  string // reason phrase, "" for the standard one
-	Warning string // a sentence for a person, or ""
-	// State is Active, or Pending while somebody has to be asked. 0 is Active.
-	State State
-}
-
 // Transactions is what a Notifier needs of *transaction.Layer.
 type Transactions interface {
 	Send(h transaction.Hop, d *sip.Draft, ch transaction.ClientHandler) *transaction.Client
@@ -57,8 +37,13 @@ type Options struct {
 	Default, Min, Max time.Duration // of a subscription; 1 h, 60 s, 24 h
 	Interval          time.Duration // least time between NOTIFYs of a subscription; 0: none
 	PerWatcher, Total int           // limits; 200 for one AOR, 200,000 in all
-	Log               *slog.Logger
-	Registerer        prometheus.Registerer
+	// Rate is how many NOTIFYs all subscriptions together may send in a second;
+	// what is beyond waits, each subscription once, and tells the latest state
+	// when its turn comes: the ends of subscriptions first, then the answers to
+	// SUBSCRIBEs. 0: any number.
+	Rate       int
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
 }
 
 // Notifier runs the subscriptions of one event package: RFC 6665 §4.2. Each
@@ -66,14 +51,26 @@ type Options struct {
 // latest state alone.
 type Notifier struct {
 	o       Options
+	queue   *queue // nil without Options.Rate
+	asker   Asker  // the Source, when it is one
+	stepper Stepper
+	ender   Ender
 	metrics *metrics
 
 	mu       sync.Mutex
 	byTag    map[string]*Subscription // our tag, which is unique
 	byRes    map[string][]*Subscription
-	byAOR    map[string]int
+	byAOR    map[string]watching
 	reserved int // subscriptions whose Source has not decided
 }
+
+// watching is what one watcher has.
+type watching struct {
+	list     []*Subscription
+	reserved int // those whose Source has not decided
+}
+
+func (w watching) count() int { return len(w.list) + w.reserved }
 
 // NewNotifier makes a Notifier; it starts nothing.
 func NewNotifier(o Options) *Notifier {
@@ -103,8 +100,16 @@ func NewNotifier(o Options) *Notifier {
 			done(transaction.Hop{Flow: f, Sticky: true}, nil)
 		}
 	}
-	n := &Notifier{o: o, byTag: map[string]*Subscription{}, byRes: map[string][]*Subscription{}, byAOR: map[string]int{}}
-	n.metrics = newMetrics(o.Registerer, o.Event, n.Len)
+	n := &Notifier{o: o, byTag: map[string]*Subscription{}, byRes: map[string][]*Subscription{}, byAOR: map[string]watching{}}
+	n.asker, _ = o.Source.(Asker)
+	n.stepper, _ = o.Source.(Stepper)
+	n.ender, _ = o.Source.(Ender)
+	waiting := func() int { return 0 }
+	if o.Rate > 0 {
+		n.queue = newQueue(o.Rate, o.Transactions)
+		waiting = n.queue.len
+	}
+	n.metrics = newMetrics(o.Registerer, o.Event, n.Len, waiting)
 	return n
 }
 
@@ -181,7 +186,12 @@ func (n *Notifier) create(tx *transaction.Server, m *sip.Message, w Watcher, exp
 		warn(tx, m, 403, "too many subscriptions; end some of them first")
 		return
 	}
-	n.o.Source.Authorize(s, func(v Decision) { n.decided(tx, m, s, v) })
+	done := func(v Decision) { n.decided(tx, m, s, v) }
+	if n.asker != nil {
+		n.asker.Ask(s, m, done)
+		return
+	}
+	n.o.Source.Authorize(s, done)
 }
 
 func (n *Notifier) anyAccepted(row string) bool {
@@ -197,24 +207,26 @@ func (n *Notifier) anyAccepted(row string) bool {
 // ones of the same watcher make room.
 func (n *Notifier) reserve(aor string) bool {
 	n.mu.Lock()
-	full := n.byAOR[aor] >= n.o.PerWatcher
+	full := n.byAOR[aor].count() >= n.o.PerWatcher
 	n.mu.Unlock()
 	if full {
 		n.sweep(aor)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.byAOR[aor] >= n.o.PerWatcher || len(n.byTag)+n.reserved >= n.o.Total {
+	w := n.byAOR[aor]
+	if w.count() >= n.o.PerWatcher || len(n.byTag)+n.reserved >= n.o.Total {
 		return false
 	}
-	n.byAOR[aor]++
+	w.reserved++
+	n.byAOR[aor] = w
 	n.reserved++
 	return true
 }
 
 // sweep drops the subscriptions of a watcher whose connection is gone.
 func (n *Notifier) sweep(aor string) {
-	for _, s := range n.find(func(s *Subscription) bool { return s.watcher.AOR == aor }) {
+	for _, s := range n.WatchedBy(aor) {
 		s.mu.Lock()
 		dead := !s.flow.Alive()
 		s.mu.Unlock()
@@ -224,29 +236,21 @@ func (n *Notifier) sweep(aor string) {
 	}
 }
 
-// find lists the subscriptions that match.
-func (n *Notifier) find(match func(*Subscription) bool) []*Subscription {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	var list []*Subscription
-	for _, s := range n.byTag {
-		if match(s) {
-			list = append(list, s)
-		}
-	}
-	return list
-}
-
 // decided answers the SUBSCRIBE and sends the first NOTIFY.
 func (n *Notifier) decided(tx *transaction.Server, m *sip.Message, s *Subscription, v Decision) {
 	if v.Status != 0 {
 		n.mu.Lock()
 		n.release(s.watcher.AOR)
-		n.reserved--
 		n.mu.Unlock()
 		resp := sip.NewResponse(m, v.Status, v.Reason)
 		if v.Warning != "" {
 			resp.Add(sip.HWarning, `399 parley "`+v.Warning+`"`)
+		}
+		if v.Require != "" {
+			resp.Add(sip.HRequire, v.Require)
+		}
+		for _, h := range v.Headers {
+			resp.AddName(h[0], h[1])
 		}
 		tx.Respond(resp)
 		return
@@ -255,12 +259,18 @@ func (n *Notifier) decided(tx *transaction.Server, m *sip.Message, s *Subscripti
 	if v.State == Pending {
 		s.state = Pending
 	}
+	s.require = v.Require
+	s.is.full = true
 	n.mu.Lock()
-	n.reserved--
+	n.release(s.watcher.AOR)
 	n.add(s)
 	n.mu.Unlock()
 	left := max(0, s.expires.Sub(tx.Received()))
-	tx.Respond(n.accepted(m, s, left))
+	resp := n.accepted(tx, m, s, left)
+	for _, h := range v.Headers {
+		resp.AddName(h[0], h[1])
+	}
+	tx.Respond(resp)
 	n.metrics.created.Inc()
 	n.follow(s, left)
 }
@@ -276,11 +286,11 @@ func (n *Notifier) follow(s *Subscription, left time.Duration) {
 		s.arm(left)
 	}
 	s.mu.Lock()
-	s.held = true
+	s.is.held, s.is.full = true, true
 	s.mu.Unlock()
 	n.o.Transactions.After(afterResponse, func() {
 		s.mu.Lock()
-		s.held = false
+		s.is.held = false
 		s.mu.Unlock()
 		if left == 0 {
 			s.end("timeout", 0)
@@ -293,25 +303,63 @@ func (n *Notifier) follow(s *Subscription, left time.Duration) {
 // add puts a subscription on the tables; n.mu is held.
 func (n *Notifier) add(s *Subscription) {
 	n.byTag[s.d.Local] = s
-	n.byRes[s.resource] = append(n.byRes[s.resource], s)
+	list := n.byRes[s.resource]
+	s.resAt = len(list)
+	n.byRes[s.resource] = append(list, s)
+	w := n.byAOR[s.watcher.AOR]
+	s.aorAt = len(w.list)
+	w.list = append(w.list, s)
+	n.byAOR[s.watcher.AOR] = w
 }
 
-// release gives back one subscription of a watcher; n.mu is held.
-func (n *Notifier) release(aor string) {
-	if n.byAOR[aor]--; n.byAOR[aor] <= 0 {
-		delete(n.byAOR, aor)
+// drop takes it off again, in the same time however many there are; n.mu is
+// held.
+func (n *Notifier) drop(s *Subscription) {
+	delete(n.byTag, s.d.Local)
+	list := n.byRes[s.resource]
+	last := len(list) - 1
+	list[s.resAt], list[last].resAt = list[last], s.resAt
+	list[last] = nil
+	if last == 0 {
+		delete(n.byRes, s.resource)
+	} else {
+		n.byRes[s.resource] = list[:last]
 	}
+	w := n.byAOR[s.watcher.AOR]
+	last = len(w.list) - 1
+	w.list[s.aorAt], w.list[last].aorAt = w.list[last], s.aorAt
+	w.list[last] = nil
+	w.list = w.list[:last]
+	n.put(s.watcher.AOR, w)
+}
+
+// put writes what a watcher has; n.mu is held.
+func (n *Notifier) put(aor string, w watching) {
+	if w.count() == 0 {
+		delete(n.byAOR, aor)
+	} else {
+		n.byAOR[aor] = w
+	}
+}
+
+// release gives back what reserve took; n.mu is held.
+func (n *Notifier) release(aor string) {
+	w := n.byAOR[aor]
+	w.reserved--
+	n.put(aor, w)
+	n.reserved--
 }
 
 // accepted is the 200 to a SUBSCRIBE. RFC 6665 §4.2.1.1: never 202 any more.
 // RFC 3261 §12.1.1: Record-Route is copied.
-func (n *Notifier) accepted(m *sip.Message, s *Subscription, left time.Duration) *sip.Draft {
+func (n *Notifier) accepted(tx *transaction.Server, m *sip.Message, s *Subscription, left time.Duration) *sip.Draft {
 	d := sip.NewResponse(m, 200, "")
 	d.SetToTag(s.d.Local)
 	for v := range m.Each(sip.HRecordRoute) {
 		d.Add(sip.HRecordRoute, v)
 	}
-	d.Add(sip.HContact, "<"+n.o.Contact(s.flow)+">")
+	d.Add(sip.HContact, "<"+n.o.Contact(tx.Flow())+">")
+	s.demand(d)
 	d.Add(sip.HExpires, strconv.Itoa(int(left/time.Second)))
 	return d
 }
@@ -326,9 +374,15 @@ func (n *Notifier) refresh(tx *transaction.Server, m *sip.Message, w Watcher, ex
 		return
 	}
 	s.mu.Lock()
-	if s.gone || s.state == Terminated {
+	if s.is.gone || s.state == Terminated {
 		s.mu.Unlock()
 		tx.Reply(481, "")
+		return
+	}
+	// RFC 5367 §5.1: a list is given once, with the SUBSCRIBE that makes it.
+	if n.asker != nil && strings.Contains(strings.ToLower(m.Get(sip.HContentType)), "resource-lists") {
+		s.mu.Unlock()
+		warn(tx, m, 415, "the list of a subscription cannot be changed; make a new one")
 		return
 	}
 	if !s.d.CheckSeq(m) {
@@ -345,7 +399,7 @@ func (n *Notifier) refresh(tx *transaction.Server, m *sip.Message, w Watcher, ex
 	s.flow = tx.Flow()
 	s.expires = tx.Received().Add(expires)
 	s.mu.Unlock()
-	tx.Respond(n.accepted(m, s, expires))
+	tx.Respond(n.accepted(tx, m, s, expires))
 	n.follow(s, expires)
 }
 
@@ -363,11 +417,34 @@ func (n *Notifier) Watching(resource string) []*Subscription {
 	return append([]*Subscription(nil), n.byRes[resource]...)
 }
 
+// WatchedBy lists the subscriptions of a watcher.
+func (n *Notifier) WatchedBy(aor string) []*Subscription {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]*Subscription(nil), n.byAOR[aor].list...)
+}
+
 // Terminate ends the subscriptions that match, with a reason of RFC 6665
 // §4.1.3: deactivated, probation, rejected, timeout, giveup, noresource,
-// invariant. A disabled user's are "rejected".
+// invariant. It looks at all there are; match is called without a lock.
 func (n *Notifier) Terminate(match func(*Subscription) bool, reason string) {
-	for _, s := range n.find(match) {
+	n.mu.Lock()
+	list := make([]*Subscription, 0, len(n.byTag))
+	for _, s := range n.byTag {
+		list = append(list, s)
+	}
+	n.mu.Unlock()
+	for _, s := range list {
+		if match(s) {
+			s.end(reason, 0)
+		}
+	}
+}
+
+// TerminateWatcher ends the subscriptions of one watcher; a disabled user's
+// are "rejected". It looks at these alone.
+func (n *Notifier) TerminateWatcher(aor, reason string) {
+	for _, s := range n.WatchedBy(aor) {
 		s.end(reason, 0)
 	}
 }

@@ -42,7 +42,10 @@ func newRig(t testing.TB, o Options) *rig {
 	r.flow = r.pipe()
 	r.l = transaction.New(transaction.Options{Transport: r})
 	r.l.SetHandler(r)
-	o.Event, o.Types, o.Source, o.Transactions = "reg", []string{"application/reginfo+xml"}, r, r.l
+	o.Event, o.Types, o.Transactions = "reg", []string{"application/reginfo+xml"}, r.l
+	if o.Source == nil {
+		o.Source = r
+	}
 	o.Contact = func(f transport.Flow) string { return "sip:192.0.2.1:5060;transport=" + f.Kind().String() }
 	r.n = NewNotifier(o)
 	return r
@@ -544,7 +547,7 @@ func TestMetrics(t *testing.T) {
 	NewNotifier(Options{Event: "reg", Registerer: reg})
 	NewNotifier(Options{Event: "presence", Registerer: reg})
 	families, err := reg.Gather()
-	if err != nil || len(families) != 5 {
+	if err != nil || len(families) != 6 {
 		t.Fatalf("%d families, %v", len(families), err)
 	}
 	if problems, err := promlint.NewWithMetricFamilies(families).Lint(); err != nil || len(problems) > 0 {

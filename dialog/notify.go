@@ -1,6 +1,7 @@
 package dialog
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -38,7 +39,7 @@ func (s *Subscription) Allow() {
 	}
 	s.mu.Unlock()
 	if change {
-		s.Notify()
+		s.notify(true)
 	}
 }
 
@@ -48,11 +49,12 @@ func (s *Subscription) End(reason string, retryAfter uint32) { s.end(reason, ret
 
 func (s *Subscription) end(reason string, retry uint32) {
 	s.mu.Lock()
-	if s.state == Terminated || s.gone {
+	if s.state == Terminated || s.is.gone {
 		s.mu.Unlock()
 		return
 	}
 	s.state, s.reason, s.retry = Terminated, reason, retry
+	s.failures = 0
 	t := s.timer
 	s.timer = nil
 	s.mu.Unlock()
@@ -61,29 +63,86 @@ func (s *Subscription) end(reason string, retry uint32) {
 }
 
 // Notify sends the present state, at once or as soon as the NOTIFY that is out
-// has been answered and Options.Interval has passed. Only the latest state is
-// sent.
+// has been answered, Options.Interval has passed and Options.Rate allows it.
+// Only the latest state is sent.
 func (s *Subscription) Notify() { s.notify(false) }
 
-// notify is Notify; asked is for the NOTIFY that a SUBSCRIBE causes, which does
-// not wait for the interval.
+// notify is Notify; asked is for a NOTIFY that is owed to a SUBSCRIBE or to a
+// change of the subscription's own state, and does not wait for the interval.
 func (s *Subscription) notify(asked bool) {
 	s.mu.Lock()
-	if s.gone || s.closing || s.held && s.state != Terminated {
+	f, over := &s.is, s.state == Terminated
+	f.asked = f.asked || asked
+	if f.gone || f.closing || f.held && !over {
 		s.mu.Unlock()
 		return
 	}
-	if s.inFlight {
-		s.dirty = true
+	if f.inFlight {
+		f.dirty = true
+		now := s.n.queue != nil && s.n.queue.hurry(s, s.class())
+		s.mu.Unlock()
+		if now {
+			s.begin()
+		}
+		return
+	}
+	if wait := s.n.o.Interval - time.Since(s.last); wait > 0 && !s.last.IsZero() && !f.asked && !f.more && !over {
+		s.waitLocked(wait, false)
 		s.mu.Unlock()
 		return
 	}
-	if wait := s.n.o.Interval - time.Since(s.last); s.n.o.Interval > 0 && s.sent > 0 && wait > 0 && !asked && s.state != Terminated {
-		s.waitLocked(wait)
+	f.inFlight = true
+	t := s.pause
+	s.pause = nil
+	now := s.n.queue == nil || s.n.queue.enter(s, s.class())
+	s.mu.Unlock()
+	t.Stop()
+	if now {
+		s.begin()
+	}
+}
+
+// class is the part of the queue that the next NOTIFY belongs to; s.mu is held.
+func (s *Subscription) class() int {
+	switch {
+	case s.state == Terminated:
+		return lastWords
+	case s.is.asked || s.is.more:
+		return replies
+	}
+	return changes
+}
+
+// waitLocked lets what is to be told wait: for the rest of the interval, or
+// after a failure, which a change does not have to wait for. s.mu is held.
+func (s *Subscription) waitLocked(wait time.Duration, retrying bool) {
+	if s.pause != nil && !s.is.retrying {
 		return
 	}
-	s.inFlight, s.dirty = true, false
-	s.closing = s.state == Terminated
+	s.pause.Stop()
+	var t *transaction.Timer
+	s.is.retrying = retrying
+	t = s.n.o.Transactions.After(wait, func() {
+		s.mu.Lock()
+		mine := s.pause == t
+		if mine {
+			s.pause = nil
+		}
+		s.mu.Unlock()
+		if mine {
+			s.Notify()
+		}
+	})
+	s.pause = t
+}
+
+// begin finds the way for the NOTIFY whose turn has come.
+func (s *Subscription) begin() {
+	s.mu.Lock()
+	if s.is.gone {
+		s.mu.Unlock()
+		return
+	}
 	contact, routes, flow := s.d.Target, s.d.Routes, s.flow
 	s.mu.Unlock()
 	if len(routes) == 0 {
@@ -99,51 +158,60 @@ func (s *Subscription) notify(asked bool) {
 	})
 }
 
-// waitLocked arms the pause timer; it releases s.mu.
-func (s *Subscription) waitLocked(wait time.Duration) {
-	if s.dirty {
-		s.mu.Unlock()
-		return
-	}
-	s.dirty = true
-	s.mu.Unlock()
-	t := s.n.o.Transactions.After(wait, func() {
-		s.mu.Lock()
-		s.pause, s.dirty = nil, false
-		s.mu.Unlock()
-		s.Notify()
-	})
-	s.mu.Lock()
-	s.pause = t
-	s.mu.Unlock()
-}
-
 // send drafts and sends one NOTIFY. RFC 6665 §4.2.2.
 func (s *Subscription) send(h transaction.Hop) {
-	var typ string
-	var body []byte
 	s.mu.Lock()
-	// What is told is the state now; it may have ended since Notify.
-	s.closing = s.state == Terminated
-	show := s.state == Active || s.state == Terminated && (s.reason == "timeout" || s.reason == "deactivated")
-	s.mu.Unlock()
-	if show {
-		typ, body = s.n.o.Source.State(s)
+	f, flow := &s.is, h.Flow
+	if flow.IsZero() {
+		flow = s.flow
 	}
-	s.mu.Lock()
-	if s.gone {
+	if f.gone {
 		s.mu.Unlock()
 		return
 	}
+	// What is told is the state now; it may have ended since Notify.
+	show := s.state == Active || s.state == Terminated && (s.reason == "timeout" || s.reason == "deactivated")
+	owed, full := f.asked, f.full
+	f.asked, f.dirty, f.stepping = false, false, true
+	s.mu.Unlock()
+
+	typ, body, more, ok := s.content(show, full)
+	contact := s.n.o.Contact(flow)
+
+	s.mu.Lock()
+	f.stepping = false
+	if f.gone {
+		s.mu.Unlock()
+		s.ended()
+		return
+	}
+	over := s.state == Terminated
+	if !ok && !owed && !over {
+		f.inFlight = false
+		again := f.dirty || f.asked
+		s.mu.Unlock()
+		if s.n.queue != nil {
+			s.n.queue.refund()
+		}
+		if again {
+			s.Notify()
+		}
+		return
+	}
+	if show {
+		f.full, f.more = false, more
+	}
+	// A large state is told to its end before the subscription is over.
+	f.closing = over && !(show && more && s.failures == 0)
 	d := s.d.Request(sip.NOTIFY)
 	event := s.n.o.Event
 	if s.eventID != "" {
 		event += ";id=" + s.eventID
 	}
-	d.Add(sip.HContact, "<"+s.n.o.Contact(s.flow)+">")
+	d.Add(sip.HContact, "<"+contact+">")
 	d.Add(sip.HEvent, event)
+	s.demand(d)
 	d.Add(sip.HSubscriptionState, s.stateRow(time.Now()))
-	s.sent++
 	s.last = time.Now()
 	s.mu.Unlock()
 	if len(body) > 0 {
@@ -153,17 +221,33 @@ func (s *Subscription) send(h transaction.Hop) {
 	s.n.o.Transactions.Send(h, d, s)
 }
 
+// content asks the Source what there is to tell.
+func (s *Subscription) content(show, full bool) (typ string, body []byte, more, ok bool) {
+	n := s.n
+	switch {
+	case !show:
+		return "", nil, false, n.stepper == nil
+	case n.stepper != nil:
+		return n.stepper.Next(s, full)
+	}
+	typ, body = n.o.Source.State(s)
+	return typ, body, false, true
+}
+
 // stateRow is the Subscription-State. RFC 6665 §4.1.3, §8.2.3.
 func (s *Subscription) stateRow(now time.Time) string {
-	if s.closing {
+	if s.is.closing {
 		row := "terminated;reason=" + s.reason
 		if s.retry > 0 {
 			row += ";retry-after=" + strconv.FormatUint(uint64(s.retry), 10)
 		}
 		return row
 	}
-	left := max(0, s.expires.Sub(now))
-	return s.state.String() + ";expires=" + strconv.Itoa(int((left+time.Second/2)/time.Second))
+	state, left := s.state, max(0, s.expires.Sub(now))
+	if state == Terminated {
+		state, left = Active, 0 // there is more to come before the end
+	}
+	return state.String() + ";expires=" + strconv.Itoa(int((left+time.Second/2)/time.Second))
 }
 
 // Response takes the answer to a NOTIFY; for the transaction layer.
@@ -171,22 +255,52 @@ func (s *Subscription) Response(c *transaction.Client, m *sip.Message) {
 	if m.Status() < 200 {
 		return
 	}
-	s.answered(m.Status())
+	after, _ := m.Int(sip.HRetryAfter)
+	s.answered(m.Status(), time.Duration(after)*time.Second)
 }
 
-// Failed takes the failure of a NOTIFY; for the transaction layer.
-func (s *Subscription) Failed(c *transaction.Client, err error) { s.answered(408) }
+// Failed takes the failure of a NOTIFY; for the transaction layer. That we are
+// busy ourselves is no reason to forget a watcher.
+func (s *Subscription) Failed(c *transaction.Client, err error) {
+	if errors.Is(err, transaction.ErrTooMany) {
+		s.answered(503, busyRetry)
+		return
+	}
+	s.answered(408, 0)
+}
 
 // fatal are the answers after which the subscription is gone: RFC 6665 §4.2.2
 // for 481 and timeouts, RFC 5057 §5.1 for the others.
 var fatal = []int{404, 405, 408, 410, 416, 480, 481, 482, 483, 484, 485, 489, 501, 604}
 
-func (s *Subscription) answered(status int) {
+// What a Stepper's watcher refused is told again, at first after 30 s, then
+// after twice the time, up to half an hour, or after what its Retry-After says.
+const (
+	firstRetry = 30 * time.Second
+	lastRetry  = 30 * time.Minute
+	busyRetry  = 2 * time.Second
+)
+
+func (s *Subscription) answered(status int, after time.Duration) {
 	s.mu.Lock()
-	s.inFlight = false
-	over := s.closing || slices.Contains(fatal, status)
-	again := s.dirty || s.state == Terminated
-	s.dirty = false
+	f := &s.is
+	f.inFlight = false
+	over := f.closing || slices.Contains(fatal, status)
+	if status >= 300 {
+		// What it was told is not known: everything again, from the start.
+		f.full, f.more = true, false
+		if after <= 0 {
+			after = firstRetry << min(s.failures, 6)
+		}
+		s.failures = min(s.failures, 100) + 1
+		if s.n.stepper != nil && !over && !f.dirty && s.state == Active {
+			s.waitLocked(min(after, lastRetry), true)
+		}
+	} else {
+		s.failures = 0
+	}
+	again := f.dirty || f.more || f.asked || s.state == Terminated
+	f.dirty = false
 	s.mu.Unlock()
 	switch {
 	case over:
@@ -202,29 +316,33 @@ func (s *Subscription) answered(status int) {
 // remove takes the subscription off the tables, without a word to the watcher.
 func (s *Subscription) remove() {
 	s.mu.Lock()
-	if s.gone {
+	if s.is.gone {
 		s.mu.Unlock()
 		return
 	}
-	s.gone = true
+	s.is.gone = true
 	s.state = Terminated
+	stepping := s.is.stepping
 	timer, pause := s.timer, s.pause
 	s.timer, s.pause = nil, nil
+	if s.n.queue != nil {
+		s.n.queue.leave(s)
+	}
 	s.mu.Unlock()
 	timer.Stop()
 	pause.Stop()
 	n := s.n
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.byTag, s.d.Local)
-	list := n.byRes[s.resource]
-	if i := slices.Index(list, s); i >= 0 {
-		list = slices.Delete(list, i, i+1)
+	n.drop(s)
+	n.mu.Unlock()
+	if !stepping { // else send says it, when Next has returned
+		s.ended()
 	}
-	if len(list) == 0 {
-		delete(n.byRes, s.resource)
-	} else {
-		n.byRes[s.resource] = list
+}
+
+// ended tells the Source.
+func (s *Subscription) ended() {
+	if s.n.ender != nil {
+		s.n.ender.Ended(s)
 	}
-	n.release(s.watcher.AOR)
 }

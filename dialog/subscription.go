@@ -47,24 +47,39 @@ type Subscription struct {
 	resource string
 	eventID  string // id parameter of Event, "" for none
 	mediaRow string // Accept of the SUBSCRIBE, "" for the package's default
+	require  string // Decision.Require
 	fetch    bool   // Expires was 0 from the start
+
+	resAt, aorAt int   // its places in byRes and byAOR, guarded by Notifier.mu
+	place        place // guarded by queue.mu
 
 	mu       sync.Mutex
 	d        Dialog
 	flow     transport.Flow // where the last SUBSCRIBE came from
 	expires  time.Time
 	timer    *transaction.Timer // expiry
-	pause    *transaction.Timer // the rest of the least interval
+	pause    *transaction.Timer // the rest of the least interval, or the wait after a failure
 	last     time.Time          // when the last NOTIFY left
-	sent     uint32             // NOTIFYs so far
 	state    State
+	failures uint8  // NOTIFYs refused in a row
 	reason   string // why terminated
 	retry    uint32 // retry-after of a termination, seconds
-	held     bool   // a SUBSCRIBE was just accepted, its NOTIFY comes in a moment
-	inFlight bool   // a NOTIFY is out
-	dirty    bool   // there is something newer to say
-	closing  bool   // the NOTIFY that is out says "terminated"
-	gone     bool   // taken off the tables
+	is       flags
+	data     any // the Source's own
+}
+
+// flags are what a subscription is at, guarded by its mutex.
+type flags struct {
+	held     bool // a SUBSCRIBE was just accepted, its NOTIFY comes in a moment
+	inFlight bool // a NOTIFY is out, or on its way
+	dirty    bool // there may be something newer to say
+	full     bool // the watcher must be told everything
+	asked    bool // a NOTIFY is owed, whatever there is to tell
+	more     bool // the Source has more to say than fitted
+	retrying bool // pause is the wait after a failure
+	stepping bool // the Source is being asked what there is to tell
+	closing  bool // the NOTIFY that is out says "terminated"
+	gone     bool // taken off the tables
 }
 
 // Watcher is who subscribed.
@@ -86,12 +101,41 @@ func (s *Subscription) Accepts(mediaType string) bool {
 	return accepts(s.mediaRow, mediaType, s.n.o.Types)
 }
 
-// Version counts the NOTIFYs of this subscription; inside Source.State it is
-// the number of the one being made, the first is 0.
+// Version counts the NOTIFYs of this subscription; inside Source.State and
+// Stepper.Next it is the number of the one being made, the first is 0. It never
+// goes back, and grows by one unless the server was started again.
 func (s *Subscription) Version() uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sent
+	return s.d.LocalSeq
+}
+
+// Data is what SetData was given, nil before.
+func (s *Subscription) Data() any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.data
+}
+
+// SetData keeps a value of the Source's own with the subscription.
+func (s *Subscription) SetData(v any) {
+	s.mu.Lock()
+	s.data = v
+	s.mu.Unlock()
+}
+
+// Expires is when it ends unless it is refreshed.
+func (s *Subscription) Expires() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.expires
+}
+
+// demand adds the option tag that the watcher has to know.
+func (s *Subscription) demand(d *sip.Draft) {
+	if s.require != "" {
+		d.Add(sip.HRequire, s.require)
+	}
 }
 
 // State is the present state.
