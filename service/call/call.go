@@ -51,7 +51,7 @@ type Store interface {
 	WaitFor(seq int64, done func())
 }
 
-// Options are what a Service is made of; all but MaxSilence are required.
+// Options are what a Service is made of; all but Ring, MaxSilence, Quiet and Watch are required.
 type Options struct {
 	Store        Store
 	Locator      route.Locator
@@ -62,7 +62,15 @@ type Options struct {
 	// NextHop finds the way to a peer: route.Proxy.NextHop.
 	NextHop func(contact string, routes []string, flow transport.Flow, done func(transaction.Hop, error))
 	// Body judges what the proxy will not carry, so that it is not recorded as if it had been.
-	Body       func(m *sip.Message) *route.Refusal
+	Body func(m *sip.Message) *route.Refusal
+	// Quiet tells whether owner does not want to be disturbed now, and from may not interrupt; nil: never. It is asked once for
+	// each call, before it rings; it answers from memory, and never blocks. See quiet.go.
+	Quiet func(owner, from string) bool
+	// Watch hears of every change to how many calls ring at a person of ours or are being made by one, and how many the person
+	// is talking in; nil: nobody does. See watch.go for what counts. It is called from one goroutine at a time, without a lock,
+	// and must not block. Changes that follow each other fast may come as one, the last one always comes. A person who was
+	// never told of has none.
+	Watch      func(aor string, ringing, talking int)
 	Ring       time.Duration // how long a call may ring; 0: until the proxy gives up
 	MaxSilence time.Duration // default DefaultMaxSilence
 	Log        *slog.Logger
@@ -76,8 +84,11 @@ type Service struct {
 	before  int64 // Seq of the last record from before the start
 	ear     *ear
 
-	mu    sync.Mutex // guards calls
-	calls map[string]*call
+	mu      sync.Mutex // guards what follows
+	calls   map[string]*call
+	tallies map[string]*tally // of people who are in calls, or were told of last that they are
+	changed []string          // whose tally is to be told, in order, each once
+	telling bool              // somebody does
 }
 
 // New makes a service. It starts nothing.
@@ -85,7 +96,7 @@ func New(o Options) *Service {
 	if o.MaxSilence == 0 {
 		o.MaxSilence = DefaultMaxSilence
 	}
-	s := &Service{o: o, calls: map[string]*call{}, before: o.Store.Head(), ear: newEar()}
+	s := &Service{o: o, calls: map[string]*call{}, tallies: map[string]*tally{}, before: o.Store.Head(), ear: newEar()}
 	s.metrics = newMetrics(o.Registerer, s)
 	return s
 }
@@ -144,6 +155,8 @@ type call struct {
 	expiry   *transaction.Timer
 	limit    time.Duration // between two signs of life
 	ended    bool
+	ringing  bool // or was: it has been sent to devices
+	counted  []part
 	closed   bool      // by an administrator
 	waiting  []passage // messages in order; the first is being recorded when busy
 	busy     bool
@@ -261,10 +274,15 @@ func (s *Service) forget(c *call) bool {
 	}
 	c.ended = true
 	delete(s.calls, c.key)
+	s.recount(c)
 	return true
 }
 
 func (s *Service) ring(r *route.Request, c *call) {
+	if s.disturbs(r.Msg, c) {
+		s.decline(r, c)
+		return
+	}
 	s.o.Locator.Locate(r.URI(), func(targets []route.Target, err error) {
 		if s.over(c) {
 			return // closed meanwhile, and answered
@@ -274,6 +292,7 @@ func (s *Service) ring(r *route.Request, c *call) {
 			s.end(c, outcomeAbsent, 480, "")
 			return
 		}
+		s.rings(c)
 		s.o.Forward.Forward(r, targets, route.Options{
 			RecordRoute: true, Ring: s.o.Ring,
 			OnResponse: func(m *sip.Message, t route.Target) {
@@ -296,7 +315,9 @@ func (s *Service) done(c *call, o route.Outcome) {
 	s.mu.Lock()
 	c.answered, c.device, c.setup = time.Now(), strings.Clone(o.Target.Device), nil
 	over := c.left != "" && !c.talking()
+	s.recount(c)
 	s.mu.Unlock()
+	s.tell()
 	if over { // who answered hung up before the answer was through
 		s.hungUp(c)
 		return

@@ -53,7 +53,9 @@ func (s *Service) hangUp(c *call, leg, by string) {
 	delete(c.legs, leg)
 	c.left = by
 	last := !c.answered.IsZero() && !c.talking()
+	s.recount(c)
 	s.mu.Unlock()
+	s.tell()
 	if last {
 		s.hungUp(c)
 	}

@@ -64,11 +64,13 @@ func (s *Service) heard(c *call, m *sip.Message, aor string, flow transport.Flow
 	if status <= 100 || status >= 300 || m.ToTag() == "" {
 		return
 	}
+	defer s.tell()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.ended {
 		return
 	}
+	defer s.recount(c)
 	confirmed := status >= 200
 	l := c.legs[m.ToTag()]
 	if l == nil {

@@ -17,16 +17,17 @@ import (
 
 // How calls end (store.MetaOutcome of a call.end record).
 const (
-	outcomeHungUp      = "hung up"     // answered, then ended by one side
-	outcomeBusy        = "busy"        // 486, 600
-	outcomeDeclined    = "declined"    // 603, 403
-	outcomeNoAnswer    = "no answer"   // rang until somebody gave up: 408, 480 or the proxy's own clock
-	outcomeCancelled   = "cancelled"   // the caller gave up
-	outcomeAbsent      = "absent"      // no device was there
-	outcomeFailed      = "failed"      // any other refusal
-	outcomeLost        = "lost"        // answered, and nobody was heard of again
-	outcomeClosed      = "closed"      // an administrator disabled or removed one of the parties
-	outcomeInterrupted = "interrupted" // open when the server stopped
+	outcomeHungUp      = "hung up"        // answered, then ended by one side
+	outcomeBusy        = "busy"           // 486, 600
+	outcomeDeclined    = "declined"       // 603, 403
+	outcomeNoAnswer    = "no answer"      // rang until somebody gave up: 408, 480 or the proxy's own clock
+	outcomeCancelled   = "cancelled"      // the caller gave up
+	outcomeAbsent      = "absent"         // no device was there
+	outcomeQuiet       = "do not disturb" // the callee does not want to be disturbed: a missed call
+	outcomeFailed      = "failed"         // any other refusal
+	outcomeLost        = "lost"           // answered, and nobody was heard of again
+	outcomeClosed      = "closed"         // an administrator disabled or removed one of the parties
+	outcomeInterrupted = "interrupted"    // open when the server stopped
 )
 
 // metaMedia lists the kinds of media that the caller offered, as "audio,video".
@@ -52,6 +53,7 @@ func (s *Service) end(c *call, outcome string, status int, reason string) {
 	if !s.forget(c) {
 		return
 	}
+	s.tell()
 	s.mu.Lock()
 	answered, device, expiry := c.answered, c.device, c.expiry
 	s.mu.Unlock()
