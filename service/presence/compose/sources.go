@@ -36,9 +36,10 @@ type Device struct {
 type Publication struct {
 	ETag    string
 	Device  string // as Device.ID
+	Alone   bool   // Device had no registration when it published this: a calendar, a door. It says something of the person all the same
 	Doc     *pidf.Presence
-	Updated time.Time
-	Expires time.Time
+	Updated time.Time // when this document came; refreshing it (RFC 3903 §4.3) is no update
+	Expires time.Time // zero: never
 }
 
 // Manual is what the person said by hand.
