@@ -68,6 +68,7 @@ func (fr *framer) feed(data []byte, lim sip.Limits, emit func(msg []byte) bool) 
 	switch {
 	case len(data) == 0:
 		fr.buf = nil
+	case held && len(data) == len(fr.buf): // nothing was taken off: it lies where it did
 	case held:
 		fr.buf = append(fr.buf[:0], data...)
 	default:
