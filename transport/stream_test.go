@@ -186,11 +186,15 @@ func TestQueueCount(t *testing.T) {
 	wait(t, "closed", e.closed)
 }
 
-// silent is an address that neither accepts nor refuses: a listener whose
-// backlog is full.
-func silent(t testing.TB) netip.AddrPort {
+// socket is a TCP socket on loopback that has a port and does not listen.
+type socket struct {
+	fd   int
+	addr netip.AddrPort
+}
+
+func bound(t testing.TB) socket {
 	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,16 +202,24 @@ func silent(t testing.TB) netip.AddrPort {
 	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Listen(fd, 0); err != nil {
-		t.Fatal(err)
-	}
 	sa, err := syscall.Getsockname(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(sa.(*syscall.SockaddrInet4).Port))
+	return socket{fd, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(sa.(*syscall.SockaddrInet4).Port))}
+}
+
+// silent is an address that neither accepts nor refuses: a listener whose
+// backlog is full.
+func silent(t testing.TB) netip.AddrPort {
+	t.Helper()
+	s := bound(t)
+	addr := s.addr
+	if err := syscall.Listen(s.fd, 0); err != nil {
+		t.Fatal(err)
+	}
 	for range 8 {
-		d := net.Dialer{Timeout: 50 * time.Millisecond}
+		d := net.Dialer{Timeout: time.Second} // much longer than a busy machine needs to connect to itself
 		c, err := d.Dial("tcp", addr.String())
 		if err != nil {
 			return addr // full
@@ -224,9 +236,10 @@ func TestSilentPeer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := responder()
-			l := serve(t, Options{TCP: []string{"127.0.0.1:0"}, Limits: Limits{Greeting: 200 * time.Millisecond}}, e)
-			silent, other := dialTCP(t, l.Addrs(TCP)[0]), dialTCP(t, l.Addrs(TCP)[0])
+			l := serve(t, Options{TCP: []string{"127.0.0.1:0"}, Limits: Limits{Greeting: 2 * time.Second}}, e)
+			other := dialTCP(t, l.Addrs(TCP)[0])
 			other.expect200("a")
+			silent := dialTCP(t, l.Addrs(TCP)[0])
 			silent.say([]byte(said))
 			silent.gone()
 			if g := wait(t, "closed", e.closed); !errors.Is(g.err, ErrIdle) {
@@ -238,18 +251,19 @@ func TestSilentPeer(t *testing.T) {
 }
 
 func TestIdle(t *testing.T) {
+	t.Parallel()
 	e := newEar()
-	idle := 300 * time.Millisecond
+	idle := 2 * time.Second
 	l := serve(t, Options{TCP: []string{"127.0.0.1:0"}, Limits: Limits{Idle: idle}}, e)
 	registered, plain := dialTCP(t, l.Addrs(TCP)[0]), dialTCP(t, l.Addrs(TCP)[0])
 	registered.say(request("r", 0))
 	f := wait(t, "message", e.messages).f
 	f.SetIdle(time.Hour)
+	start := time.Now()
 	plain.say(request("p", 0))
 	p := wait(t, "message", e.messages).f
-	start := time.Now()
 	plain.gone()
-	if d := time.Since(start); d < idle*9/10 {
+	if d := time.Since(start); d < idle {
 		t.Errorf("closed after %v", d)
 	}
 	if g := wait(t, "closed", e.closed); !errors.Is(g.err, ErrIdle) || g.f != p {
@@ -270,23 +284,23 @@ func TestOneByteAtATime(t *testing.T) {
 	l := serve(t, Options{TCP: []string{"127.0.0.1:0"}, Limits: Limits{Partial: 300 * time.Millisecond}}, e)
 	slow, other := dialTCP(t, l.Addrs(TCP)[0]), dialTCP(t, l.Addrs(TCP)[0])
 	slow.expect200("first")
-	start := time.Now()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for _, b := range request("slow", 0) {
-		if _, err := slow.Write([]byte{b}); err != nil {
-			break
-		}
-		<-tick.C
+	msg := request("slow", 5000)
+	for i, b := range msg {
 		if len(e.closed) > 0 {
 			break
 		}
+		if _, err := slow.Write([]byte{b}); err != nil {
+			break
+		}
+		if i == len(msg)-1 {
+			t.Error("the whole message was taken")
+		}
+		<-tick.C
 	}
 	if g := wait(t, "closed", e.closed); !errors.Is(g.err, ErrSlow) {
 		t.Errorf("closed: %v", g.err)
-	}
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("closed after %v", d)
 	}
 	other.expect200("b")
 }
@@ -294,8 +308,9 @@ func TestOneByteAtATime(t *testing.T) {
 // A peer whose packets always end inside a message, each of which is complete
 // in time, is not slow.
 func TestAlwaysPartialIsNotSlow(t *testing.T) {
+	t.Parallel()
 	e := newEar()
-	partial := 200 * time.Millisecond
+	partial := 2 * time.Second
 	l := serve(t, Options{TCP: []string{"127.0.0.1:0"}, Limits: Limits{Partial: partial}}, e)
 	c := dialTCP(t, l.Addrs(TCP)[0])
 	msg := request("a", 100)
@@ -303,7 +318,7 @@ func TestAlwaysPartialIsNotSlow(t *testing.T) {
 	c.say(msg[:half])
 	tick := time.NewTicker(partial / 4)
 	defer tick.Stop()
-	for range 12 { // three times the limit
+	for range 6 { // one and a half times the limit
 		<-tick.C
 		c.say(append(msg[half:len(msg):len(msg)], msg[:half]...))
 		wait(t, "message", e.messages)
@@ -540,8 +555,9 @@ func TestTLSManyMessagesInOneRecord(t *testing.T) {
 
 // A peer that stalls in its handshake delays nobody, and is closed in time.
 func TestTLSHandshakeStall(t *testing.T) {
+	t.Parallel()
 	o, pool := tlsOptions(t)
-	o.Limits.Handshake = 500 * time.Millisecond
+	o.Limits.Handshake = 3 * time.Second
 	e := responder()
 	l := serve(t, o, e)
 	var stalled []*peerConn
@@ -559,10 +575,15 @@ func TestTLSHandshakeStall(t *testing.T) {
 	if len(e.closed) > 0 {
 		t.Error("the handler heard of a connection that never was")
 	}
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if len(l.all) > 2 {
-		t.Errorf("%d connections are left", len(l.all))
+	left := func() int {
+		l.mu.RLock()
+		defer l.mu.RUnlock()
+		return len(l.all)
+	}
+	for end := time.Now().Add(patience); left() > 1; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("%d connections are left", left())
+		}
 	}
 }
 
@@ -607,13 +628,8 @@ func TestDial(t *testing.T) {
 func TestDialFails(t *testing.T) {
 	e := newEar()
 	l := serve(t, Options{Limits: Limits{Dial: 200 * time.Millisecond}}, e)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	refusing := addrPort(ln.Addr())
-	_ = ln.Close()
-	for name, addr := range map[string]netip.AddrPort{"refused": refusing, "no answer": silent(t)} {
+	refusing := bound(t) // nobody listens there, and nobody else can
+	for name, addr := range map[string]netip.AddrPort{"refused": refusing.addr, "no answer": silent(t)} {
 		f, err := l.Flow(Target{Kind: TCP, Addr: addr})
 		if err != nil {
 			t.Fatal(err)
@@ -629,7 +645,7 @@ func TestDialFails(t *testing.T) {
 		}
 		wait(t, "second failure", e.closed)
 	}
-	for _, bad := range []Target{{}, {Kind: TCP}, {Kind: WS, Addr: refusing}, {Kind: UDP, Addr: refusing}} {
+	for _, bad := range []Target{{}, {Kind: TCP}, {Kind: WS, Addr: refusing.addr}, {Kind: UDP, Addr: refusing.addr}} {
 		if _, err := l.Flow(bad); !errors.Is(err, ErrUnreachable) {
 			t.Errorf("%v: %v", bad, err)
 		}
@@ -700,6 +716,7 @@ func TestDrain(t *testing.T) {
 	o, _ := tlsOptions(t)
 	o.TCP = []string{"127.0.0.1:0"}
 	o.UDP = []string{"127.0.0.1:0"}
+	o.Limits.Dial, o.Limits.Handshake, o.Limits.Write = time.Hour, time.Hour, time.Hour // none of them ends it
 	e := newEar()
 	l, err := Listen(o)
 	if err != nil {
@@ -723,11 +740,7 @@ func TestDrain(t *testing.T) {
 	if err := f.Send([]byte("last words\r\n\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	start := time.Now()
 	stop()
-	if d := time.Since(start); d > 4*time.Second {
-		t.Errorf("Serve took %v to end", d)
-	}
 	if got := busy.gone(); got != "last words\r\n\r\n" {
 		t.Errorf("got %q", got)
 	}
@@ -798,14 +811,22 @@ func TestListenErrors(t *testing.T) {
 }
 
 func TestBothWildcards(t *testing.T) {
-	probe, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var l *Layer
+	var port uint16
+	for tries := 100; l == nil; tries-- { // the port that one socket got may be in use by another kind of socket
+		probe, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port = addrPort(probe.Addr()).Port()
+		_ = probe.Close()
+		v4, v6 := netip.AddrPortFrom(netip.IPv4Unspecified(), port).String(), netip.AddrPortFrom(netip.IPv6Unspecified(), port).String()
+		l, err = Listen(Options{UDP: []string{v4, v6}, TCP: []string{v6, v4}})
+		if err != nil && (tries == 0 || !strings.Contains(err.Error(), "in use")) {
+			t.Fatal(err)
+		}
 	}
-	port := addrPort(probe.Addr()).Port()
-	_ = probe.Close()
-	v4, v6 := netip.AddrPortFrom(netip.IPv4Unspecified(), port).String(), netip.AddrPortFrom(netip.IPv6Unspecified(), port).String()
-	l := serve(t, Options{UDP: []string{v4, v6}, TCP: []string{v6, v4}}, responder())
+	t.Cleanup(run(t, l, responder()))
 	hosts := []string{"127.0.0.1"}
 	if len(loopbacks(t)) > 1 {
 		hosts = append(hosts, "::1")

@@ -148,16 +148,19 @@ func TestUDPFlow(t *testing.T) {
 }
 
 func TestUDPKeepsOrder(t *testing.T) {
-	const n = 500 // fits into any receive buffer
+	const n, window = 500, 50 // as many fit into any receive buffer
 	e := newEar()
 	l := serve(t, Options{UDP: []string{"127.0.0.1:0"}, Limits: Limits{Sockets: 4}}, e)
 	c := dialUDP(t, l.Addrs(UDP)[0])
-	for i := range n {
-		sendUDP(t, c, request(id(i), 100))
-	}
-	for i := range n {
-		if m := wait(t, "message", e.messages); m.m.CallID() != id(i) {
-			t.Fatalf("message %d is %q", i, m.m.CallID())
+	for i := range n + window {
+		if i < n {
+			sendUDP(t, c, request(id(i), 100))
+		}
+		if i < window {
+			continue
+		}
+		if m := wait(t, "message", e.messages); m.m.CallID() != id(i-window) {
+			t.Fatalf("message %d is %q", i-window, m.m.CallID())
 		}
 	}
 }
@@ -224,6 +227,7 @@ func TestUDPRate(t *testing.T) {
 	l := serve(t, Options{UDP: []string{"0.0.0.0:0"}, Limits: Limits{Rate: 1, Burst: 5, Sockets: 1}}, e)
 	to := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), l.Addrs(UDP)[0].Port())
 	c := dialUDP(t, to)
+	start := time.Now()
 	for i := range 50 {
 		sendUDP(t, c, request(id(i), 0))
 	}
@@ -245,8 +249,8 @@ func TestUDPRate(t *testing.T) {
 			taken++
 		}
 	}
-	if taken < 5 || taken > 7 {
-		t.Errorf("%d of 50 taken, want the burst of 5", taken)
+	if most := 6 + int(time.Since(start)/time.Second); taken < 5 || taken > most && most < 50 {
+		t.Errorf("%d of 50 taken, want the burst of 5, and one for each second", taken)
 	}
 	if l.Proven(f) {
 		t.Error("proven by nothing")

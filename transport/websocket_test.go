@@ -299,7 +299,8 @@ func TestWebSocketFragments(t *testing.T) {
 }
 
 func TestWebSocketLimits(t *testing.T) {
-	lim := Limits{SIP: sip.Limits{Body: 1000, HeaderBytes: 1000}, Partial: 300 * time.Millisecond, Greeting: 2 * time.Second}
+	t.Parallel()
+	lim := Limits{SIP: sip.Limits{Body: 1000, HeaderBytes: 1000}, Partial: 300 * time.Millisecond, Greeting: 5 * time.Second}
 	e := newEar()
 	l := serve(t, Options{Limits: lim}, e)
 	url := webServer(t, l, false, nil)
@@ -345,17 +346,15 @@ func TestWebSocketLimits(t *testing.T) {
 		"empty, then silence": {frame(true, 1, nil), ErrIdle},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := dialFrames(t, url)
 			other := dialWS(t, url, nil, websocket.DialOptions{})
+			other.say(websocket.MessageText, request("before", 0))
+			wait(t, "message of another", e.messages)
+			c := dialFrames(t, url)
 			c.say(row.in)
 			go func() { _, _ = io.Copy(io.Discard, c.r) }()
 			g := wait(t, "closed", e.closed)
 			if g.err == nil || row.want != nil && !errors.Is(g.err, row.want) {
 				t.Errorf("closed: %v, want %v", g.err, row.want)
-			}
-			if name == "empty, then silence" {
-				wait(t, "closed", e.closed) // the other one was silent too
-				return
 			}
 			other.say(websocket.MessageText, request("other", 0))
 			if g := wait(t, "message of another", e.messages); g.m.CallID() != "other" {
@@ -369,8 +368,9 @@ func TestWebSocketLimits(t *testing.T) {
 
 // A silent peer is pinged; one that answers stays, one that does not is closed.
 func TestWebSocketPing(t *testing.T) {
+	t.Parallel()
 	e := newEar()
-	l := serve(t, Options{Limits: Limits{Ping: 200 * time.Millisecond}}, e)
+	l := serve(t, Options{Limits: Limits{Ping: 2 * time.Second}}, e)
 	url := webServer(t, l, false, nil)
 	dead, alive := dialFrames(t, url), dialWS(t, url, nil, websocket.DialOptions{})
 	dead.say(frame(true, 1, request("dead", 0)))
