@@ -4,6 +4,7 @@
 package committer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -74,6 +75,7 @@ type Options struct {
 	Registerer prometheus.Registerer // nil: metrics are not shown
 	Landed     func([]*store.Record) // nil, or told of records that were acknowledged; must not block or change them
 	MaxRecords int                   // fewer than MaxRecords; 0: MaxRecords
+	Patience   time.Duration         // how long a record waits before it is refused; 0: as the store promises
 }
 
 // Committer is the one writer of the log. Three goroutines work for it: run takes everything that waits, writes it in one
@@ -123,6 +125,7 @@ func New(w Writer, o Options) *Committer {
 	if o.MaxRecords == 0 {
 		o.MaxRecords = MaxRecords
 	}
+	o.Patience = cmp.Or(o.Patience, patience)
 	if o.Landed == nil {
 		o.Landed = func([]*store.Record) {}
 	}
@@ -241,7 +244,7 @@ var taskProbe = []entry{{}}
 // take waits for records and takes what fits into one transaction, or returns taskProbe. It returns nil when ctx has ended
 // and nothing waits, and an error when the log is lost.
 func (c *Committer) take(ctx context.Context) ([]entry, error) {
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(c.o.Patience)
 	defer timer.Stop()
 	for {
 		select {
@@ -281,7 +284,7 @@ func (c *Committer) pause(now time.Time) time.Duration {
 	c.pace.want = 1
 	switch {
 	case len(c.queue) == 0:
-		return patience
+		return c.o.Patience
 	case !slices.ContainsFunc(c.queue, func(e entry) bool { return e.urgent() }):
 		return unhurried - now.Sub(c.queue[0].born)
 	case c.pace.records >= crowd && len(c.queue) < c.pace.records:
@@ -423,7 +426,7 @@ func (c *Committer) awaitRefusal() {
 // watch refuses what has waited too long. Entries expire in the order in which they were appended; a batch is as old as
 // its first entry and is refused as a whole.
 func (c *Committer) watch(stop chan struct{}) {
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(c.o.Patience)
 	defer timer.Stop()
 	for {
 		select {
@@ -441,7 +444,7 @@ func (c *Committer) watch(stop chan struct{}) {
 // expire refuses what is too old at now and returns when to look again.
 func (c *Committer) expire(now time.Time) time.Duration {
 	c.mu.Lock()
-	if c.phase != idle && !c.doomed && len(c.flying) > 0 && now.Sub(c.flying[0].born) >= patience {
+	if c.phase != idle && !c.doomed && len(c.flying) > 0 && now.Sub(c.flying[0].born) >= c.o.Patience {
 		batch := c.flying
 		c.doomed = true
 		c.fail(errLate)
@@ -461,7 +464,7 @@ func (c *Committer) expire(now time.Time) time.Duration {
 	defer c.mu.Unlock()
 	late := 0
 	if len(c.flying) == 0 || c.doomed {
-		for late < len(c.queue) && now.Sub(c.queue[late].born) >= patience {
+		for late < len(c.queue) && now.Sub(c.queue[late].born) >= c.o.Patience {
 			late++
 		}
 	}
@@ -470,12 +473,12 @@ func (c *Committer) expire(now time.Time) time.Duration {
 		c.refuse(c.queue[:late], store.ErrUnavailable)
 		c.queue = c.queue[late:]
 	}
-	next := patience
+	next := c.o.Patience
 	switch {
 	case len(c.flying) > 0 && !c.doomed:
-		next = patience - now.Sub(c.flying[0].born)
+		next = c.o.Patience - now.Sub(c.flying[0].born)
 	case len(c.queue) > 0:
-		next = patience - now.Sub(c.queue[0].born)
+		next = c.o.Patience - now.Sub(c.queue[0].born)
 	}
 	return max(next, 5*time.Millisecond)
 }

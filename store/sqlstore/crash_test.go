@@ -91,7 +91,7 @@ func (c crashChild) kill(t *testing.T, after time.Duration) (acked, refused map[
 	}
 	acked, refused = make(map[id.ID]bool), make(map[id.ID]bool)
 	kill := sync.OnceFunc(func() { time.AfterFunc(after, func() { cmd.Process.Kill() }) })
-	defer time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() }).Stop()
+	defer time.AfterFunc(patience, func() { cmd.Process.Kill() }).Stop()
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		mark, rest, _ := strings.Cut(lines.Text(), " ")
 		if mark == "!" {

@@ -172,13 +172,16 @@ func (r *running) indexed(t testing.TB) {
 	receive(t, done)
 }
 
+// patience is how long a test waits for what must happen. It matters only to tests that fail.
+const patience = time.Minute
+
 func receive[T any](t testing.TB, ch <-chan T) T {
 	t.Helper()
 	select {
 	case v := <-ch:
 		return v
-	case <-time.After(30 * time.Second):
-		t.Fatal("waited 30 s in vain")
+	case <-time.After(patience):
+		t.Fatalf("waited %v in vain", patience)
 		panic("unreachable")
 	}
 }

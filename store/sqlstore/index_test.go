@@ -293,7 +293,7 @@ func TestCorruptIndex(t *testing.T) {
 		rebuilt := make(chan struct{})
 		go func() { // readers that meet the garbage have it made again
 			defer close(rebuilt)
-			for start := time.Now(); time.Since(start) < 20*time.Second; {
+			for start := time.Now(); time.Since(start) < patience; {
 				box, err := r.Index().Mailbox(t.Context(), "user7@x", 0, 100)
 				if err == nil && len(box) == 10 {
 					return
@@ -325,7 +325,7 @@ func TestIndexNotSynced(t *testing.T) {
 		r.indexed(t)
 	}
 	for start := time.Now(); testutil.ToFloat64(r.m.indexRebuilds) == 0; {
-		if time.Since(start) > 20*time.Second {
+		if time.Since(start) > patience {
 			t.Fatal("the index was not made again")
 		}
 		r.put(t, message("a@x", "b@x", "more"))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -83,6 +84,7 @@ func TestOpenErrors(t *testing.T) {
 // TestOrder: callbacks come in the order of Append, with ascending seqs, whatever the load.
 func TestOrder(t *testing.T) {
 	onEach(t, func(t *testing.T, o Options) {
+		o.patience = patience
 		r := open(t, o)
 		const senders, each = 8, 300
 		var mu sync.Mutex
@@ -136,7 +138,10 @@ func TestOrder(t *testing.T) {
 func TestBusy(t *testing.T) {
 	t.Parallel()
 	const most = 100
-	r, f, _ := withFaultsQueue(t, most)
+	// They wait for longer than it takes to fill the queue.
+	reg := prometheus.NewRegistry()
+	r, f, _ := withFaultsAnd(t, Options{queue: most, patience: 5 * time.Second, Registerer: reg})
+	empty(t, reg)
 	hanging, release := f.hang(t)
 	results := make(chan error, 2*most)
 	put := func() { r.Log().Append(message("a@x", "b@x", "x"), func(err error) { results <- err }) }
@@ -161,6 +166,29 @@ func TestBusy(t *testing.T) {
 	}
 	release()
 	r.recovered(t, "after")
+}
+
+// empty waits until the queue is empty: a record leaves it when its callback has returned, which the test is told before.
+func empty(t *testing.T, reg *prometheus.Registry) {
+	t.Helper()
+	queued := func() float64 {
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "parley_log_queue_records" {
+				return f.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+		t.Fatal("no gauge of the queue")
+		return 0
+	}
+	for end := time.Now().Add(patience); queued() > 0; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatal("the queue does not get empty")
+		}
+	}
 }
 
 // TestInvalidRecords: what a database might refuse is refused before it is queued.
@@ -274,6 +302,10 @@ func TestNothingIsLeft(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+	// What is about to end may do so.
+	for end := time.Now().Add(patience); goleak.Find(before) != nil && time.Now().Before(end); {
+		runtime.Gosched()
 	}
 	goleak.VerifyNone(t, before)
 }

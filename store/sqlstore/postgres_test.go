@@ -234,6 +234,7 @@ func TestPostgresHangsForLong(t *testing.T) {
 func TestPostgresNodes(t *testing.T) {
 	t.Parallel()
 	o := postgresOptions(t)
+	o.patience = patience
 	nodes := []*running{open(t, o)}
 	o.Dir = t.TempDir()
 	nodes = append(nodes, open(t, o))
@@ -279,7 +280,7 @@ func TestPostgresNodes(t *testing.T) {
 		}
 	}
 	const all = 2 * senders * each
-	for start := time.Now(); len(seen) < all && time.Since(start) < 20*time.Second; {
+	for start := time.Now(); len(seen) < all && time.Since(start) < patience; {
 		read(nodes[0])
 		read(nodes[1])
 	}

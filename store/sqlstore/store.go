@@ -34,6 +34,7 @@ type Options struct {
 	Registerer prometheus.Registerer                   // nil: metrics are kept but not shown
 	Text       func(*store.Record) string              // the text of a record for search; nil: words.PlainText
 	queue      int                                     // tests: a shorter queue
+	patience   time.Duration                           // tests: records wait longer before they are refused, on a machine that does other things beside
 	vfs        string                                  // SQLite's virtual file system, for tests that break it
 	hookSQLite func(log *sql.DB) error                 // tests: limits on the writer's connection
 	limit      func(committer.Writer) committer.Writer // tests: a writer with other limits
@@ -205,7 +206,7 @@ func (s *Store) openLog(w committer.Writer, read *sql.DB, head int64) error {
 	recent := newRecent()
 	s.recent = recent
 	s.log = &log{db: read, slog: s.o.Log, m: s.m, Committer: committer.New(w, committer.Options{Dir: s.o.Dir, Head: head, Log: s.o.Log, Registerer: s.o.Registerer,
-		Landed: recent.add, MaxRecords: s.o.queue})}
+		Landed: recent.add, MaxRecords: s.o.queue, Patience: s.o.patience})}
 	return nil
 }
 
