@@ -15,105 +15,110 @@ import (
 // A client that is gone without a word does not hold up the one that came after it on the same plain device, nor its
 // senders.
 func TestDeadContactOfPlainDevice(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	dead := r.signIn(bob, Plain, func(*sip.Message) int { return 0 })
-	live := r.signIn(bob, Plain, nil)
-	began := time.Now()
-	for i := range 4 {
-		if res := r.send(say(fmt.Sprint(i))); i != 1 && res.Status != 200 { // 1 waits until the dead contact is given up
-			t.Errorf("message %d: %+v", i, res)
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		dead := r.signIn(bob, Plain, func(*sip.Message) int { return 0 })
+		live := r.signIn(bob, Plain, nil)
+		began := time.Now()
+		for i := range 4 {
+			if res := r.send(say(fmt.Sprint(i))); i != 1 && res.Status != 200 { // 1 waits until the dead contact is given up
+				t.Errorf("message %d: %+v", i, res)
+			}
+			if got := live.text(); got != fmt.Sprint(i) {
+				t.Fatalf("message %d is %q", i, got)
+			}
 		}
-		if got := live.text(); got != fmt.Sprint(i) {
-			t.Fatalf("message %d is %q", i, got)
+		if took := time.Since(began); took > 3*answerWithin {
+			t.Errorf("four messages took %v", took)
 		}
-	}
-	if took := time.Since(began); took > 3*answerWithin {
-		t.Errorf("four messages took %v", took)
-	}
-	if n := len(dead.got); n != 1 {
-		t.Errorf("the dead contact was sent %d messages, want the first alone", n)
-	}
+		if n := len(dead.got); n != 1 {
+			t.Errorf("the dead contact was sent %d messages, want the first alone", n)
+		}
+	})
 }
 
 // A refusal of one contact counts although another one is silent.
 func TestRefusalBesideDeadContact(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	r.signIn(bob, Plain, func(*sip.Message) int { return 0 })
-	live := r.signIn(bob, Plain, func(m *sip.Message) int {
-		if string(m.Body()) == "poison" {
-			return 415
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		r.signIn(bob, Plain, func(*sip.Message) int { return 0 })
+		live := r.signIn(bob, Plain, func(m *sip.Message) int {
+			if string(m.Body()) == "poison" {
+				return 415
+			}
+			return 200
+		})
+		r.send(say("poison"))
+		r.send(say("next"))
+		for live.text() != "next" {
 		}
-		return 200
 	})
-	r.send(say("poison"))
-	r.send(say("next"))
-	for live.text() != "next" {
-	}
 }
 
 // A device that returns on another way does not wait for the old one to be given up.
 func TestDeviceReturnsOnAnotherWay(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	old := r.signIn(bob, "urn:uuid:phone", func(*sip.Message) int { return 0 })
-	answer := make(chan Result, 1)
-	r.service.Send(say("x"), func(res Result) { answer <- res })
-	first := old.next()
-	old.signOut()
-	again := r.signIn(bob, "urn:uuid:phone", nil)
-	m := again.next()
-	if m.CallID() != first.CallID() {
-		t.Errorf("the redelivery has Call-ID %s, the first had %s", m.CallID(), first.CallID())
-	}
-	if res := <-answer; res.Status != 200 {
-		t.Errorf("got %+v", res)
-	}
-	r.send(say("y"))
-	if got := again.text(); got != "y" {
-		t.Errorf("then got %q", got)
-	}
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		old := r.signIn(bob, "urn:uuid:phone", func(*sip.Message) int { return 0 })
+		answer := make(chan Result, 1)
+		r.service.Send(say("x"), func(res Result) { answer <- res })
+		first := old.next()
+		old.signOut()
+		again := r.signIn(bob, "urn:uuid:phone", nil)
+		m := again.next()
+		if m.CallID() != first.CallID() {
+			t.Errorf("the redelivery has Call-ID %s, the first had %s", m.CallID(), first.CallID())
+		}
+		if res := <-answer; res.Status != 200 {
+			t.Errorf("got %+v", res)
+		}
+		r.send(say("y"))
+		if got := again.text(); got != "y" {
+			t.Errorf("then got %q", got)
+		}
+	})
 }
 
 // Nor does one whose old registration has not run out, as that of a phone that fell off a network.
 func TestDeviceReturnsBesideItsOldContact(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	old := r.signIn(bob, "urn:uuid:phone", func(*sip.Message) int { return 0 })
-	answer := make(chan Result, 1)
-	r.service.Send(say("x"), func(res Result) { answer <- res })
-	first := old.next()
-	again := r.signIn(bob, "urn:uuid:phone", nil)
-	if m := again.next(); m.CallID() != first.CallID() {
-		t.Errorf("the redelivery has Call-ID %s, the first had %s", m.CallID(), first.CallID())
-	}
-	if res := <-answer; res.Status != 200 {
-		t.Errorf("got %+v", res)
-	}
-	r.service.Arrived(bob, "urn:uuid:phone") // a refresh changes nothing
-	r.send(say("y"))
-	if got := again.text(); got != "y" {
-		t.Errorf("then got %q", got)
-	}
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		old := r.signIn(bob, "urn:uuid:phone", func(*sip.Message) int { return 0 })
+		answer := make(chan Result, 1)
+		r.service.Send(say("x"), func(res Result) { answer <- res })
+		first := old.next()
+		again := r.signIn(bob, "urn:uuid:phone", nil)
+		if m := again.next(); m.CallID() != first.CallID() {
+			t.Errorf("the redelivery has Call-ID %s, the first had %s", m.CallID(), first.CallID())
+		}
+		if res := <-answer; res.Status != 200 {
+			t.Errorf("got %+v", res)
+		}
+		r.service.Arrived(bob, "urn:uuid:phone") // a refresh changes nothing
+		r.send(say("y"))
+		if got := again.text(); got != "y" {
+			t.Errorf("then got %q", got)
+		}
+	})
 }
 
 // Devices that a message is not for have no part in its answer.
 func TestRefusalOfTheOnlyDeviceMeant(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	r.signIn(bob, "urn:uuid:phone", nil).signOut()
-	tablet := r.signIn(bob, "urn:uuid:tablet", nil)
-	r.signIn(bob, "urn:uuid:desk", func(*sip.Message) int { return 415 })
-	o := say("for the desk")
-	o.ToDevice = "urn:uuid:desk"
-	if res := r.send(o); res.Status != 415 {
-		t.Errorf("got %+v", res)
-	}
-	r.send(say("for all"))
-	if got := tablet.text(); got != "for all" {
-		t.Errorf("the tablet got %q", got)
-	}
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		r.signIn(bob, "urn:uuid:phone", nil).signOut()
+		tablet := r.signIn(bob, "urn:uuid:tablet", nil)
+		r.signIn(bob, "urn:uuid:desk", func(*sip.Message) int { return 415 })
+		o := say("for the desk")
+		o.ToDevice = "urn:uuid:desk"
+		if res := r.send(o); res.Status != 415 {
+			t.Errorf("got %+v", res)
+		}
+		r.send(say("for all"))
+		if got := tablet.text(); got != "for all" {
+			t.Errorf("the tablet got %q", got)
+		}
+	})
 }
 
 func TestRefusalForTheSender(t *testing.T) {
@@ -151,17 +156,18 @@ func TestRepeatOfUnrecorded(t *testing.T) {
 }
 
 func TestRepeatAfterRefusal(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	r.signIn(bob, "urn:uuid:phone", func(*sip.Message) int { return 415 })
-	for i := range 2 {
-		if res := r.send(say("x")); res.Status != 415 || res.Warning == "" {
-			t.Errorf("try %d: %+v", i, res)
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		r.signIn(bob, "urn:uuid:phone", func(*sip.Message) int { return 415 })
+		for i := range 2 {
+			if res := r.send(say("x")); res.Status != 415 || res.Warning == "" {
+				t.Errorf("try %d: %+v", i, res)
+			}
 		}
-	}
-	if n := len(r.records(store.KindMessage)); n != 1 {
-		t.Errorf("%d records", n)
-	}
+		if n := len(r.records(store.KindMessage)); n != 1 {
+			t.Errorf("%d records", n)
+		}
+	})
 }
 
 // A message that a reader of the log meets before its sender's turn comes is delivered once.
@@ -181,31 +187,32 @@ func TestReadBeforePushed(t *testing.T) {
 
 // What a slow device may keep in memory is bounded; senders beyond hear at once that their message is stored.
 func TestSlowDeviceIsBounded(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	phone := r.signIn(bob, "urn:uuid:phone", func(*sip.Message) int { return 0 })
-	r.service.Send(say("first"), func(Result) {})
-	phone.next()
-	const n = 4 * maxQueued
-	var at atomic.Int32
-	for i := range n {
-		r.service.Send(say(fmt.Sprint(i)), func(res Result) {
-			if res.Status == 202 {
-				at.Add(1)
-			}
-		})
-	}
-	began := time.Now()
-	r.eventually("senders beyond the bounds to be answered", func() bool { return at.Load() >= n-2*maxQueued })
-	if took := time.Since(began); took > answerWithin {
-		t.Errorf("after %v", took)
-	}
-	held := make(chan int)
-	w := r.service.shardOf(bob)
-	w.post(func() { d := w.boxes[bob].outboxes[phone.name]; held <- len(d.queue) + len(d.waiting) })
-	if got := <-held; got > 2*maxQueued {
-		t.Errorf("%d messages held", got)
-	}
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		phone := r.signIn(bob, "urn:uuid:phone", func(*sip.Message) int { return 0 })
+		r.service.Send(say("first"), func(Result) {})
+		phone.next()
+		const n = 4 * maxQueued
+		var at atomic.Int32
+		for i := range n {
+			r.service.Send(say(fmt.Sprint(i)), func(res Result) {
+				if res.Status == 202 {
+					at.Add(1)
+				}
+			})
+		}
+		began := time.Now()
+		r.eventually("senders beyond the bounds to be answered", func() bool { return at.Load() >= n-2*maxQueued })
+		if took := time.Since(began); took > answerWithin {
+			t.Errorf("after %v", took)
+		}
+		held := make(chan int)
+		w := r.service.shardOf(bob)
+		w.post(func() { d := w.boxes[bob].outboxes[phone.name]; held <- len(d.queue) + len(d.waiting) })
+		if got := <-held; got > 2*maxQueued {
+			t.Errorf("%d messages held", got)
+		}
+	})
 }
 
 // deafCursors cannot be read.
@@ -217,49 +224,51 @@ func (deafCursors) LoadCursors(context.Context, string) ([]store.Cursor, error) 
 
 // The sender hears 202 within two seconds also when the cursors cannot be read, and nothing piles up.
 func TestAnswerWithoutCursors(t *testing.T) {
-	t.Parallel()
-	r := prepare(t)
-	r.fault = func(c store.Cursors) store.Cursors { return deafCursors{c} }
-	r.run()
-	r.signIn(bob, "urn:uuid:phone", nil)
-	began := time.Now()
-	if res := r.send(say("x")); res.Status != 202 || time.Since(began) > answerWithin+time.Second {
-		t.Errorf("after %v: %+v", time.Since(began), res)
-	}
-	for i := range maxUnread + 10 {
-		r.service.Send(say(fmt.Sprint(i)), func(Result) {})
-	}
-	r.eventually("all to be recorded", func() bool { return len(r.records(store.KindMessage)) == maxUnread+11 })
-	held := make(chan int)
-	w := r.service.shardOf(bob)
-	w.post(func() { held <- len(w.boxes[bob].waiting) })
-	if got := <-held; got > maxUnread+2 { // two are for the device that arrived
-		t.Errorf("%d events wait", got)
-	}
+	bubble(t, func(t *testing.T) {
+		r := prepare(t)
+		r.fault = func(c store.Cursors) store.Cursors { return deafCursors{c} }
+		r.run()
+		r.signIn(bob, "urn:uuid:phone", nil)
+		began := time.Now()
+		if res := r.send(say("x")); res.Status != 202 || time.Since(began) > answerWithin+time.Second {
+			t.Errorf("after %v: %+v", time.Since(began), res)
+		}
+		for i := range maxUnread + 10 {
+			r.service.Send(say(fmt.Sprint(i)), func(Result) {})
+		}
+		r.eventually("all to be recorded", func() bool { return len(r.records(store.KindMessage)) == maxUnread+11 })
+		held := make(chan int)
+		w := r.service.shardOf(bob)
+		w.post(func() { held <- len(w.boxes[bob].waiting) })
+		if got := <-held; got > maxUnread+2 { // two are for the device that arrived
+			t.Errorf("%d events wait", got)
+		}
+	})
 }
 
 // After a start, devices that are registered still get what they are owed without registering again.
 func TestResumeAfterRestart(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	var up atomic.Bool
-	phone := r.signIn(bob, "urn:uuid:phone", func(*sip.Message) int {
-		if up.Load() {
-			return 200
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		var up atomic.Bool
+		phone := r.signIn(bob, "urn:uuid:phone", func(*sip.Message) int {
+			if up.Load() {
+				return 200
+			}
+			return 0
+		})
+		if res := r.send(say("x")); res.Status != 202 {
+			t.Fatalf("got %+v", res)
 		}
-		return 0
+		first := phone.next()
+		r.stop()
+		up.Store(true)
+		r.run()
+		if again := phone.next(); again.CallID() != first.CallID() {
+			t.Errorf("got\n%s", again.Bytes())
+		}
+		r.eventually("the outcome", func() bool { return len(r.records(store.KindDelivery)) == 1 })
 	})
-	if res := r.send(say("x")); res.Status != 202 {
-		t.Fatalf("got %+v", res)
-	}
-	first := phone.next()
-	r.stop()
-	up.Store(true)
-	r.run()
-	if again := phone.next(); again.CallID() != first.CallID() {
-		t.Errorf("got\n%s", again.Bytes())
-	}
-	r.eventually("the outcome", func() bool { return len(r.records(store.KindDelivery)) == 1 })
 }
 
 // noOutcomes is a log that takes no outcomes, as when the disk becomes full just after a message was delivered.
@@ -275,39 +284,42 @@ func (l noOutcomes) Append(r *store.Record, done func(error)) {
 
 // Invariant 3: a message whose outcome could not be recorded before the server ended is delivered again, and then it is.
 func TestOutcomeLost(t *testing.T) {
-	t.Parallel()
-	r := prepare(t)
-	r.faultLog = func(l store.Log) store.Log { return noOutcomes{l} }
-	r.run()
-	phone := r.signIn(bob, "urn:uuid:phone", nil)
-	if res := r.send(say("x")); res.Status/100 != 2 /* 202 on a machine that is slow */ {
-		t.Fatalf("got %+v", res)
-	}
-	first := phone.next()
-	r.stop()
-	r.faultLog = nil
-	r.run()
-	if again := phone.next(); again.CallID() != first.CallID() {
-		t.Errorf("got\n%s", again.Bytes())
-	}
-	r.eventually("the outcome", func() bool { return len(r.records(store.KindDelivery)) == 1 })
+	bubble(t, func(t *testing.T) {
+		r := prepare(t)
+		r.faultLog = func(l store.Log) store.Log { return noOutcomes{l} }
+		r.run()
+		phone := r.signIn(bob, "urn:uuid:phone", nil)
+		if res := r.send(say("x")); res.Status != 200 {
+			t.Fatalf("got %+v", res)
+		}
+		first := phone.next()
+		r.stop()
+		r.faultLog = nil
+		r.run()
+		if again := phone.next(); again.CallID() != first.CallID() {
+			t.Errorf("got\n%s", again.Bytes())
+		}
+		r.eventually("the outcome", func() bool { return len(r.records(store.KindDelivery)) == 1 })
+	})
 }
 
 // An account that is made again under the same name is another one: it gets nothing that was said to the first.
 func TestAccountMadeAgain(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	r.signIn(bob, "urn:uuid:phone", func(*sip.Message) int { return 0 }).next0(r, "for the old bob")
-	r.mu.Lock()
-	r.table = nil
-	r.users[bob] = &store.User{AOR: bob, Created: time.Now()}
-	r.mu.Unlock()
-	r.service.Forget(bob)
-	phone := r.signIn(bob, "urn:uuid:phone", nil)
-	r.send(say("for the new bob"))
-	if got := phone.text(); got != "for the new bob" {
-		t.Errorf("got %q", got)
-	}
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		r.signIn(bob, "urn:uuid:phone", func(*sip.Message) int { return 0 }).next0(r, "for the old bob")
+		time.Sleep(time.Millisecond) // the clock stands still otherwise
+		r.mu.Lock()
+		r.table = nil
+		r.users[bob] = &store.User{AOR: bob, Created: time.Now()}
+		r.mu.Unlock()
+		r.service.Forget(bob)
+		phone := r.signIn(bob, "urn:uuid:phone", nil)
+		r.send(say("for the new bob"))
+		if got := phone.text(); got != "for the new bob" {
+			t.Errorf("got %q", got)
+		}
+	})
 }
 
 // next0 sends text and waits until the device has it.
@@ -319,69 +331,71 @@ func (d *device) next0(r *rig, text string) {
 
 // A device that returns after its lapse begins as a new one does: with what no device took.
 func TestReturnAfterLapse(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	desk := r.signIn(bob, "urn:uuid:desk", nil) // keeps the mailbox in memory
-	phone := r.signIn(bob, "urn:uuid:phone", nil)
-	r.send(say("known"))
-	phone.next()
-	desk.next()
-	phone.signOut()
-	r.send(say("taken by the desk"))
-	desk.next()
-	desk.signOut()
-	r.send(say("taken by nobody"))
-	r.eventually("cursors saved", func() bool {
-		list, err := r.store.LoadCursors(t.Context(), bob)
-		return err == nil && len(list) == 3 && list[0].Seq > 0 && list[1].Seq >= list[0].Seq
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		desk := r.signIn(bob, "urn:uuid:desk", nil) // keeps the mailbox in memory
+		phone := r.signIn(bob, "urn:uuid:phone", nil)
+		r.send(say("known"))
+		phone.next()
+		desk.next()
+		phone.signOut()
+		r.send(say("taken by the desk"))
+		desk.next()
+		desk.signOut()
+		r.send(say("taken by nobody"))
+		r.eventually("cursors saved", func() bool {
+			list, err := r.store.LoadCursors(t.Context(), bob)
+			return err == nil && len(list) == 3 && list[0].Seq > 0 && list[1].Seq >= list[0].Seq
+		})
+		for range 2 { // the second time there is nothing to do
+			if err := r.service.lapse(t.Context(), time.Now().Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		expired := 0
+		for _, o := range r.records(store.KindDelivery) {
+			if o.MetaValue(store.MetaOutcome) == store.OutcomeExpired {
+				expired++
+			}
+		}
+		if expired != 3 { // two for the phone, one for the desk
+			t.Errorf("%d outcomes are expired, want 3", expired)
+		}
+		phone = r.signIn(bob, "urn:uuid:phone", nil)
+		if got := phone.text(); got != "taken by nobody" {
+			t.Errorf("got %q", got)
+		}
 	})
-	for range 2 { // the second time there is nothing to do
-		if err := r.service.lapse(t.Context(), time.Now().Add(time.Hour)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	expired := 0
-	for _, o := range r.records(store.KindDelivery) {
-		if o.MetaValue(store.MetaOutcome) == store.OutcomeExpired {
-			expired++
-		}
-	}
-	if expired != 3 { // two for the phone, one for the desk
-		t.Errorf("%d outcomes are expired, want 3", expired)
-	}
-	phone = r.signIn(bob, "urn:uuid:phone", nil)
-	if got := phone.text(); got != "taken by nobody" {
-		t.Errorf("got %q", got)
-	}
 }
 
 // An account cannot be owed messages on more and more devices.
 func TestDevicesAreBounded(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	const n = maxDevices + 6
-	for i := range n {
-		d := r.signIn(bob, fmt.Sprintf("urn:uuid:%03d", i), nil)
-		r.eventually("arrival", func() bool {
-			there := make(chan bool)
-			w := r.service.shardOf(bob)
-			w.post(func() { b := w.boxes[bob]; there <- b != nil && b.outboxes[d.name] != nil })
-			return <-there
-		})
-		d.signOut()
-		if i == 0 {
-			r.send(say("x"))
-		}
-	}
-	r.eventually("the oldest to be lapsed", func() bool {
-		list, err := r.store.LoadCursors(t.Context(), bob)
-		live := 0
-		for _, c := range list {
-			if c.Device != "" && !c.Lapsed {
-				live++
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		const n = maxDevices + 6
+		for i := range n {
+			d := r.signIn(bob, fmt.Sprintf("urn:uuid:%03d", i), nil)
+			r.eventually("arrival", func() bool {
+				there := make(chan bool)
+				w := r.service.shardOf(bob)
+				w.post(func() { b := w.boxes[bob]; there <- b != nil && b.outboxes[d.name] != nil })
+				return <-there
+			})
+			d.signOut()
+			if i == 0 {
+				r.send(say("x"))
 			}
 		}
-		return err == nil && len(list) >= n && live == maxDevices
+		r.eventually("the oldest to be lapsed", func() bool {
+			list, err := r.store.LoadCursors(t.Context(), bob)
+			live := 0
+			for _, c := range list {
+				if c.Device != "" && !c.Lapsed {
+					live++
+				}
+			}
+			return err == nil && len(list) >= n && live == maxDevices
+		})
 	})
 }
 
@@ -421,14 +435,15 @@ func TestRate(t *testing.T) {
 }
 
 func TestTooFast(t *testing.T) {
-	t.Parallel()
-	r := prepare(t)
-	r.rate = 1
-	r.run()
-	for i := range 6 {
-		res := r.send(say(fmt.Sprint(i)))
-		if i < 4 && res.Status != 202 || i == 5 && (res.Status != 503 || res.RetryAfter != 1 || res.Warning == "") {
-			t.Errorf("message %d: %+v", i, res)
+	bubble(t, func(t *testing.T) {
+		r := prepare(t)
+		r.rate = 1
+		r.run()
+		for i := range 6 {
+			res := r.send(say(fmt.Sprint(i)))
+			if i < 4 && res.Status != 202 || i == 5 && (res.Status != 503 || res.RetryAfter != 1 || res.Warning == "") {
+				t.Errorf("message %d: %+v", i, res)
+			}
 		}
-	}
+	})
 }

@@ -67,105 +67,109 @@ func deflated(text string) string {
 
 // Text inside a session is recorded with its outcome, goes to the peer alone, and carries nothing that is not recorded.
 func TestInDialog(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	s := r.session()
-	s.say(alice, "1", "2", "Subject: a subject\r\nX-Text: hidden\r\nUser-Agent: hidden\r\nDate: Sat, 13 Nov 2010 23:29:00 GMT\r\n"+
-		"Contact: <sip:hidden@192.0.2.1>\r\nCall-Info: <http://hidden/>\r\nSupported: outbound\r\nContent-Encoding: deflate\r\n", "text/plain", deflated("hello")+"hidden")
-	f := <-r.forwards
-	text := string(f.r.Msg.Bytes())
-	if strings.Contains(text, "hidden") || strings.Contains(text, "2010") {
-		t.Errorf("unrecorded text passed:\n%s", text)
-	}
-	for _, part := range []string{"a subject", "A name", "hello", "~token", "outbound"} {
-		if !strings.Contains(text, part) {
-			t.Errorf("%q is lost:\n%s", part, text)
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		s := r.session()
+		s.say(alice, "1", "2", "Subject: a subject\r\nX-Text: hidden\r\nUser-Agent: hidden\r\nDate: Sat, 13 Nov 2010 23:29:00 GMT\r\n"+
+			"Contact: <sip:hidden@192.0.2.1>\r\nCall-Info: <http://hidden/>\r\nSupported: outbound\r\nContent-Encoding: deflate\r\n", "text/plain", deflated("hello")+"hidden")
+		f := <-r.forwards
+		text := string(f.r.Msg.Bytes())
+		if strings.Contains(text, "hidden") || strings.Contains(text, "2010") {
+			t.Errorf("unrecorded text passed:\n%s", text)
 		}
-	}
-	if f.o.Only != bob || f.r.Msg.FromTag() != "a" || f.r.Msg.ToTag() != "b" {
-		t.Errorf("options %+v\n%s", f.o, text)
-	}
-	if f.r.Msg.Has(sip.HContentEncoding) || string(f.r.Msg.Body()) != "hello" {
-		t.Errorf("the body is not what was recorded:\n%s", text)
-	}
-	if err := sip.Check(f.r.Msg); err != nil {
-		t.Errorf("the forwarded message does not pass our own check: %v", err)
-	}
-	recs := r.records(store.KindMessage)
-	if len(recs) != 1 || recs[0].From != alice || recs[0].To != bob || recs[0].MetaValue(store.MetaSubject) != "a subject" {
-		t.Fatalf("records %+v", recs)
-	}
+		for _, part := range []string{"a subject", "A name", "hello", "~token", "outbound"} {
+			if !strings.Contains(text, part) {
+				t.Errorf("%q is lost:\n%s", part, text)
+			}
+		}
+		if f.o.Only != bob || f.r.Msg.FromTag() != "a" || f.r.Msg.ToTag() != "b" {
+			t.Errorf("options %+v\n%s", f.o, text)
+		}
+		if f.r.Msg.Has(sip.HContentEncoding) || string(f.r.Msg.Body()) != "hello" {
+			t.Errorf("the body is not what was recorded:\n%s", text)
+		}
+		if err := sip.Check(f.r.Msg); err != nil {
+			t.Errorf("the forwarded message does not pass our own check: %v", err)
+		}
+		recs := r.records(store.KindMessage)
+		if len(recs) != 1 || recs[0].From != alice || recs[0].To != bob || recs[0].MetaValue(store.MetaSubject) != "a subject" {
+			t.Fatalf("records %+v", recs)
+		}
 
-	// The same once more, in flight and after the answer, is neither recorded nor passed on again.
-	s.say(alice, "2", "2", "", "text/plain", "something else")
-	f.r.Reply(415, "words of the peer")
-	f.o.Done(route.Outcome{Status: 415, Reason: "words of the peer", Target: route.Target{Device: "urn:uuid:phone"}})
-	for range 2 {
+		// The same once more, in flight and after the answer, is neither recorded nor passed on again.
+		s.say(alice, "2", "2", "", "text/plain", "something else")
+		f.r.Reply(415, "words of the peer")
+		f.o.Done(route.Outcome{Status: 415, Reason: "words of the peer", Target: route.Target{Device: "urn:uuid:phone"}})
+		for range 2 {
+			if m := s.answer(); m.Status() != 415 {
+				t.Errorf("got %d", m.Status())
+			}
+		}
+		s.say(alice, "3", "2", "", "text/plain", "something else")
 		if m := s.answer(); m.Status() != 415 {
-			t.Errorf("got %d", m.Status())
+			t.Errorf("a repeat after the answer got %d", m.Status())
 		}
-	}
-	s.say(alice, "3", "2", "", "text/plain", "something else")
-	if m := s.answer(); m.Status() != 415 {
-		t.Errorf("a repeat after the answer got %d", m.Status())
-	}
-	if len(r.forwards) > 0 || len(r.records(store.KindMessage)) != 1 {
-		t.Error("a repeat was passed on or recorded")
-	}
+		if len(r.forwards) > 0 || len(r.records(store.KindMessage)) != 1 {
+			t.Error("a repeat was passed on or recorded")
+		}
 
-	r.eventually("the outcome", func() bool { return len(r.records(store.KindDelivery)) == 1 })
-	o := r.records(store.KindDelivery)[0]
-	if o.Ref != recs[0].ID || o.Device != "urn:uuid:phone" || o.MetaValue(store.MetaOutcome) != store.OutcomeRefused ||
-		o.MetaValue(store.MetaReason) != "words of the peer" || !movesNothing(&o) {
-		t.Errorf("outcome %+v", o)
-	}
+		r.eventually("the outcome", func() bool { return len(r.records(store.KindDelivery)) == 1 })
+		o := r.records(store.KindDelivery)[0]
+		if o.Ref != recs[0].ID || o.Device != "urn:uuid:phone" || o.MetaValue(store.MetaOutcome) != store.OutcomeRefused ||
+			o.MetaValue(store.MetaReason) != "words of the peer" || !movesNothing(&o) {
+			t.Errorf("outcome %+v", o)
+		}
+	})
 }
 
 func TestInDialogDelivered(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	s := r.session()
-	for _, end := range []route.Outcome{{Status: 200}, {Status: 0}} {
-		s.say(alice, "b"+string(rune('0'+end.Status/100)), "1"+string(rune('0'+end.Status/100)), "", "text/plain", "x")
-		(<-r.forwards).o.Done(end)
-	}
-	r.eventually("outcomes", func() bool { return len(r.records(store.KindDelivery)) == 2 })
-	got := r.records(store.KindDelivery)
-	if got[0].MetaValue(store.MetaOutcome) != store.OutcomeDelivered || got[1].MetaValue(store.MetaOutcome) != store.OutcomeRefused {
-		t.Errorf("outcomes %+v", got)
-	}
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		s := r.session()
+		for _, end := range []route.Outcome{{Status: 200}, {Status: 0}} {
+			s.say(alice, "b"+string(rune('0'+end.Status/100)), "1"+string(rune('0'+end.Status/100)), "", "text/plain", "x")
+			(<-r.forwards).o.Done(end)
+		}
+		r.eventually("outcomes", func() bool { return len(r.records(store.KindDelivery)) == 2 })
+		got := r.records(store.KindDelivery)
+		if got[0].MetaValue(store.MetaOutcome) != store.OutcomeDelivered || got[1].MetaValue(store.MetaOutcome) != store.OutcomeRefused {
+			t.Errorf("outcomes %+v", got)
+		}
+	})
 }
 
 // Only the two who talk may speak in a session, and only in one that there is.
 func TestInDialogOfOthers(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	s := r.session()
-	s.say("carol@example.com", "1", "2", "", "text/plain", "hello")
-	if m := s.answer(); m.Status() != 403 {
-		t.Errorf("a third person got %d", m.Status())
-	}
-	delete(r.dialogs, "d1 a b")
-	s.say(alice, "2", "3", "", "text/plain", "hello")
-	if m := s.answer(); m.Status() != 481 {
-		t.Errorf("after the end: %d", m.Status())
-	}
-	if len(r.forwards) > 0 || len(r.records(store.KindMessage)) > 0 {
-		t.Error("passed on or recorded")
-	}
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		s := r.session()
+		s.say("carol@example.com", "1", "2", "", "text/plain", "hello")
+		if m := s.answer(); m.Status() != 403 {
+			t.Errorf("a third person got %d", m.Status())
+		}
+		delete(r.dialogs, "d1 a b")
+		s.say(alice, "2", "3", "", "text/plain", "hello")
+		if m := s.answer(); m.Status() != 481 {
+			t.Errorf("after the end: %d", m.Status())
+		}
+		if len(r.forwards) > 0 || len(r.records(store.KindMessage)) > 0 {
+			t.Error("passed on or recorded")
+		}
+	})
 }
 
 func TestTypingInDialog(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	s := r.session()
-	s.say(alice, "1", "2", "Subject: hidden\r\nPriority: hidden\r\nX-Text: hidden\r\n", iscomposing.ContentType+";x=hidden",
-		`<isComposing xmlns="urn:ietf:params:xml:ns:im-iscomposing"><state>active</state><x>hidden</x></isComposing>`)
-	m := (<-r.forwards).r.Msg
-	if text := string(m.Bytes()); strings.Contains(text, "hidden") || strings.Contains(text, "A name") {
-		t.Errorf("unrecorded text passed:\n%s", text)
-	}
-	if state, err := iscomposing.Parse(m.Body()); err != nil || state.State != "active" {
-		t.Errorf("%v\n%s", err, m.Bytes())
-	}
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		s := r.session()
+		s.say(alice, "1", "2", "Subject: hidden\r\nPriority: hidden\r\nX-Text: hidden\r\n", iscomposing.ContentType+";x=hidden",
+			`<isComposing xmlns="urn:ietf:params:xml:ns:im-iscomposing"><state>active</state><x>hidden</x></isComposing>`)
+		m := (<-r.forwards).r.Msg
+		if text := string(m.Bytes()); strings.Contains(text, "hidden") || strings.Contains(text, "A name") {
+			t.Errorf("unrecorded text passed:\n%s", text)
+		}
+		if state, err := iscomposing.Parse(m.Body()); err != nil || state.State != "active" {
+			t.Errorf("%v\n%s", err, m.Bytes())
+		}
+	})
 }

@@ -52,125 +52,130 @@ func TestQuiet(t *testing.T) {
 		{"close@example.com", "urgent", "urgent", ""},
 	} {
 		t.Run(row.from+" "+row.said, func(t *testing.T) {
-			t.Parallel()
-			r, _ := startQuiet(t)
-			phone := r.signIn(bob, "urn:uuid:phone", nil)
-			o := say("hello")
-			o.From, o.Headers = row.from, Headers{Priority: row.said, Subject: "a subject"}
-			if res := r.send(o); res.Status != 200 {
-				t.Errorf("the sender got %+v", res)
-			}
-			m := phone.next()
-			if got := m.Get(sip.HPriority); got != row.want || m.Count(sip.HPriority) > 1 || m.Get(sip.HSubject) != "a subject" || string(m.Body()) != "hello" {
-				t.Errorf("Priority %q, want %q:\n%s", got, row.want, m.Bytes())
-			}
-			r.wantOutcomes(row.outcome)
-			if rec := r.records(store.KindMessage)[0]; rec.MetaValue(store.MetaPriority) != row.said {
-				t.Errorf("recorded as %q", rec.MetaValue(store.MetaPriority))
-			}
+			bubble(t, func(t *testing.T) {
+				r, _ := startQuiet(t)
+				phone := r.signIn(bob, "urn:uuid:phone", nil)
+				o := say("hello")
+				o.From, o.Headers = row.from, Headers{Priority: row.said, Subject: "a subject"}
+				if res := r.send(o); res.Status != 200 {
+					t.Errorf("the sender got %+v", res)
+				}
+				m := phone.next()
+				if got := m.Get(sip.HPriority); got != row.want || m.Count(sip.HPriority) > 1 || m.Get(sip.HSubject) != "a subject" || string(m.Body()) != "hello" {
+					t.Errorf("Priority %q, want %q:\n%s", got, row.want, m.Bytes())
+				}
+				r.wantOutcomes(row.outcome)
+				if rec := r.records(store.KindMessage)[0]; rec.MetaValue(store.MetaPriority) != row.said {
+					t.Errorf("recorded as %q", rec.MetaValue(store.MetaPriority))
+				}
+			})
 		})
 	}
 }
 
 // What waited is delivered as its receiver wants it when it is delivered, on each device by itself.
 func TestQuietAtDelivery(t *testing.T) {
-	t.Parallel()
-	r, p := startQuiet(t)
-	p.on.Store(false)
-	urgent := say("for later")
-	urgent.Headers.Priority = "urgent"
-	phone := r.signIn(bob, "urn:uuid:phone", nil)
-	r.send(say("to know the phone"))
-	if m := phone.next(); m.Has(sip.HPriority) {
-		t.Errorf("nobody is quiet:\n%s", m.Bytes())
-	}
-	r.wantOutcomes("")
-	phone.signOut()
-	if res := r.send(urgent); res.Status != 202 {
-		t.Fatalf("the sender got %+v", res)
-	}
-	p.on.Store(true)
-	phone = r.signIn(bob, "urn:uuid:phone", nil)
-	if m := phone.next(); m.Get(sip.HPriority) != "non-urgent" || string(m.Body()) != "for later" {
-		t.Errorf("accepted before, delivered while quiet:\n%s", m.Bytes())
-	}
-	r.wantOutcomes("", "non-urgent")
-	phone.signOut()
-	again := say("while quiet")
-	again.Headers.Priority = "urgent"
-	if res := r.send(again); res.Status != 202 {
-		t.Fatalf("the sender got %+v", res)
-	}
-	p.on.Store(false)
-	phone = r.signIn(bob, "urn:uuid:phone", nil)
-	if m := phone.next(); m.Get(sip.HPriority) != "urgent" || string(m.Body()) != "while quiet" {
-		t.Errorf("accepted while quiet, delivered after it:\n%s", m.Bytes())
-	}
-	r.wantOutcomes("", "non-urgent", "")
+	bubble(t, func(t *testing.T) {
+		r, p := startQuiet(t)
+		p.on.Store(false)
+		urgent := say("for later")
+		urgent.Headers.Priority = "urgent"
+		phone := r.signIn(bob, "urn:uuid:phone", nil)
+		r.send(say("to know the phone"))
+		if m := phone.next(); m.Has(sip.HPriority) {
+			t.Errorf("nobody is quiet:\n%s", m.Bytes())
+		}
+		r.wantOutcomes("")
+		phone.signOut()
+		if res := r.send(urgent); res.Status != 202 {
+			t.Fatalf("the sender got %+v", res)
+		}
+		p.on.Store(true)
+		phone = r.signIn(bob, "urn:uuid:phone", nil)
+		if m := phone.next(); m.Get(sip.HPriority) != "non-urgent" || string(m.Body()) != "for later" {
+			t.Errorf("accepted before, delivered while quiet:\n%s", m.Bytes())
+		}
+		r.wantOutcomes("", "non-urgent")
+		phone.signOut()
+		again := say("while quiet")
+		again.Headers.Priority = "urgent"
+		if res := r.send(again); res.Status != 202 {
+			t.Fatalf("the sender got %+v", res)
+		}
+		p.on.Store(false)
+		phone = r.signIn(bob, "urn:uuid:phone", nil)
+		if m := phone.next(); m.Get(sip.HPriority) != "urgent" || string(m.Body()) != "while quiet" {
+			t.Errorf("accepted while quiet, delivered after it:\n%s", m.Bytes())
+		}
+		r.wantOutcomes("", "non-urgent", "")
+	})
 }
 
 // A device that answers with a failure of the moment gets it again, as is wanted then.
 func TestQuietAgain(t *testing.T) {
-	t.Parallel()
-	r, p := startQuiet(t)
-	var tries atomic.Int32
-	phone := r.signIn(bob, "urn:uuid:phone", func(*sip.Message) int {
-		if tries.Add(1) == 1 {
-			return 480
+	bubble(t, func(t *testing.T) {
+		r, p := startQuiet(t)
+		var tries atomic.Int32
+		phone := r.signIn(bob, "urn:uuid:phone", func(*sip.Message) int {
+			if tries.Add(1) == 1 {
+				return 480
+			}
+			return 200
+		})
+		if res := r.send(say("hello")); res.Status != 202 {
+			t.Fatalf("the sender got %+v", res)
 		}
-		return 200
+		if m := phone.next(); m.Get(sip.HPriority) != "non-urgent" {
+			t.Errorf("the first try:\n%s", m.Bytes())
+		}
+		p.on.Store(false)
+		r.service.Arrived(bob, "urn:uuid:phone")
+		if m := phone.next(); m.Has(sip.HPriority) {
+			t.Errorf("the second try:\n%s", m.Bytes())
+		}
+		r.wantOutcomes("")
 	})
-	if res := r.send(say("hello")); res.Status != 202 {
-		t.Fatalf("the sender got %+v", res)
-	}
-	if m := phone.next(); m.Get(sip.HPriority) != "non-urgent" {
-		t.Errorf("the first try:\n%s", m.Bytes())
-	}
-	p.on.Store(false)
-	r.service.Arrived(bob, "urn:uuid:phone")
-	if m := phone.next(); m.Has(sip.HPriority) {
-		t.Errorf("the second try:\n%s", m.Bytes())
-	}
-	r.wantOutcomes("")
 }
 
 // RFC 3994: a typing notice is answered as always, and goes nowhere.
 func TestQuietTyping(t *testing.T) {
-	t.Parallel()
-	r, p := startQuiet(t)
-	phone := r.signIn(bob, "urn:uuid:phone", nil)
-	typing := say("typing")
-	typing.ContentType = iscomposing.ContentType
-	typing.Body = []byte(`<isComposing xmlns="urn:ietf:params:xml:ns:im-iscomposing"><state>active</state></isComposing>`)
-	if res := r.send(typing); res.Status != 200 {
-		t.Errorf("the sender got %+v", res)
-	}
-	p.on.Store(false)
-	r.send(say("hello"))
-	if got := phone.text(); got != "hello" {
-		t.Errorf("what arrived first is %q", got)
-	}
-	p.on.Store(true)
-	typing.From = "close@example.com"
-	r.send(typing)
-	if m := phone.next(); m.Get(sip.HContentType) != iscomposing.ContentType {
-		t.Errorf("from who may interrupt:\n%s", m.Bytes())
-	}
+	bubble(t, func(t *testing.T) {
+		r, p := startQuiet(t)
+		phone := r.signIn(bob, "urn:uuid:phone", nil)
+		typing := say("typing")
+		typing.ContentType = iscomposing.ContentType
+		typing.Body = []byte(`<isComposing xmlns="urn:ietf:params:xml:ns:im-iscomposing"><state>active</state></isComposing>`)
+		if res := r.send(typing); res.Status != 200 {
+			t.Errorf("the sender got %+v", res)
+		}
+		p.on.Store(false)
+		r.send(say("hello"))
+		if got := phone.text(); got != "hello" {
+			t.Errorf("what arrived first is %q", got)
+		}
+		p.on.Store(true)
+		typing.From = "close@example.com"
+		r.send(typing)
+		if m := phone.next(); m.Get(sip.HContentType) != iscomposing.ContentType {
+			t.Errorf("from who may interrupt:\n%s", m.Bytes())
+		}
+	})
 }
 
 // What the two say inside a session passes as it is.
 func TestQuietInDialog(t *testing.T) {
-	t.Parallel()
-	r, _ := startQuiet(t)
-	s := r.session()
-	s.say(alice, "1", "2", "Priority: urgent\r\n", "text/plain", "hello")
-	if m := (<-r.forwards).r.Msg; m.Get(sip.HPriority) != "urgent" {
-		t.Errorf("changed:\n%s", m.Bytes())
-	}
-	s.say(alice, "2", "3", "", iscomposing.ContentType, `<isComposing xmlns="urn:ietf:params:xml:ns:im-iscomposing"><state>active</state></isComposing>`)
-	if m := (<-r.forwards).r.Msg; m.Get(sip.HContentType) != iscomposing.ContentType {
-		t.Errorf("the typing notice:\n%s", m.Bytes())
-	}
+	bubble(t, func(t *testing.T) {
+		r, _ := startQuiet(t)
+		s := r.session()
+		s.say(alice, "1", "2", "Priority: urgent\r\n", "text/plain", "hello")
+		if m := (<-r.forwards).r.Msg; m.Get(sip.HPriority) != "urgent" {
+			t.Errorf("changed:\n%s", m.Bytes())
+		}
+		s.say(alice, "2", "3", "", iscomposing.ContentType, `<isComposing xmlns="urn:ietf:params:xml:ns:im-iscomposing"><state>active</state></isComposing>`)
+		if m := (<-r.forwards).r.Msg; m.Get(sip.HContentType) != iscomposing.ContentType {
+			t.Errorf("the typing notice:\n%s", m.Bytes())
+		}
+	})
 }
 
 // BenchmarkDelivery is what making a delivery costs, with the question whether its receiver wants to be disturbed.

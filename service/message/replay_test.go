@@ -37,35 +37,36 @@ func (l busyLog) Append(r *store.Record, done func(error)) {
 // Invariant 3: an outcome that is tried again, when the server is killed meanwhile and outcomes of later messages are in the log,
 // is not lost: the message is delivered again.
 func TestOutcomeOvertaken(t *testing.T) {
-	t.Parallel()
-	r := prepare(t)
-	r.faultLog = func(l store.Log) store.Log { return busyLog{l, "one"} }
-	r.run()
-	r.signIn(bob, "urn:uuid:phone", nil)
-	s, at := r.service, time.Now()
-	first := &store.Record{Seq: 1 << 40, To: bob, At: at}
-	second := &store.Record{Seq: 1<<40 + 1, To: bob, At: at}
-	s.recordOutcome(first, "urn:uuid:phone", fate{outcome: store.OutcomeRefused, status: 488, reason: "one"}, 0, func() {})
-	s.recordOutcome(second, "urn:uuid:phone", fate{outcome: store.OutcomeRefused, status: 488, reason: "two"}, first.Seq, func() {})
-	r.eventually("the second outcome", func() bool { return len(r.records(store.KindDelivery)) == 1 })
-	x := replayOf(0)
-	for _, o := range r.records(store.KindDelivery) {
-		if err := x.add(&o); err != nil {
+	bubble(t, func(t *testing.T) {
+		r := prepare(t)
+		r.faultLog = func(l store.Log) store.Log { return busyLog{l, "one"} }
+		r.run()
+		r.signIn(bob, "urn:uuid:phone", nil)
+		s, at := r.service, time.Now()
+		first := &store.Record{Seq: 1 << 40, To: bob, At: at}
+		second := &store.Record{Seq: 1<<40 + 1, To: bob, At: at}
+		s.recordOutcome(first, "urn:uuid:phone", fate{outcome: store.OutcomeRefused, status: 488, reason: "one"}, 0, func() {})
+		s.recordOutcome(second, "urn:uuid:phone", fate{outcome: store.OutcomeRefused, status: 488, reason: "two"}, first.Seq, func() {})
+		r.eventually("the second outcome", func() bool { return len(r.records(store.KindDelivery)) == 1 })
+		x := replayOf(0)
+		for _, o := range r.records(store.KindDelivery) {
+			if err := x.add(&o); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if list := x.cursors(); len(list) != 1 || list[0].Seq != first.Seq-1 {
+			t.Errorf("the cursor would be %+v, want %d", list, first.Seq-1)
+		}
+		// When it comes, in whatever order, the cursor goes on.
+		o := outcomeOf(first, "urn:uuid:phone", fate{outcome: store.OutcomeRefused, status: 488, reason: "one"})
+		o.Meta[metaMessageSeq] = "1099511627776"
+		if err := x.add(o); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if list := x.cursors(); len(list) != 1 || list[0].Seq != first.Seq-1 {
-		t.Errorf("the cursor would be %+v, want %d", list, first.Seq-1)
-	}
-	// When it comes, in whatever order, the cursor goes on.
-	o := outcomeOf(first, "urn:uuid:phone", fate{outcome: store.OutcomeRefused, status: 488, reason: "one"})
-	o.Meta[metaMessageSeq] = "1099511627776"
-	if err := x.add(o); err != nil {
-		t.Fatal(err)
-	}
-	if list := x.cursors(); len(list) != 1 || list[0].Seq != second.Seq {
-		t.Errorf("then the cursor would be %+v, want %d", list, second.Seq)
-	}
+		if list := x.cursors(); len(list) != 1 || list[0].Seq != second.Seq {
+			t.Errorf("then the cursor would be %+v, want %d", list, second.Seq)
+		}
+	})
 }
 
 // A device names the last message whose outcome is on its way.
@@ -121,25 +122,26 @@ func TestManyOutcomes(t *testing.T) {
 // An account gets what was said since it was made, also when the clock was set back meanwhile, and nothing from before, also
 // when it was set forward.
 func TestClockSetBack(t *testing.T) {
-	t.Parallel()
-	r := start(t)
-	r.send(say("for the old bob"))
-	made := r.records(store.KindMessage)[0].Seq
-	for _, offset := range []time.Duration{time.Hour, -time.Hour} {
-		r.mu.Lock()
-		r.users[bob] = &store.User{AOR: bob, Created: time.Now().Add(offset), Since: made}
-		r.mu.Unlock()
-		r.service.Forget(bob)
-		text := "for the new bob " + offset.String()
-		r.send(say(text))
-		phone := r.signIn(bob, "urn:uuid:phone"+offset.String(), nil)
-		for got := phone.text(); got != text; got = phone.text() {
-			if got == "for the old bob" {
-				t.Fatalf("clock %v: got %q", offset, got)
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		r.send(say("for the old bob"))
+		made := r.records(store.KindMessage)[0].Seq
+		for _, offset := range []time.Duration{time.Hour, -time.Hour} {
+			r.mu.Lock()
+			r.users[bob] = &store.User{AOR: bob, Created: time.Now().Add(offset), Since: made}
+			r.mu.Unlock()
+			r.service.Forget(bob)
+			text := "for the new bob " + offset.String()
+			r.send(say(text))
+			phone := r.signIn(bob, "urn:uuid:phone"+offset.String(), nil)
+			for got := phone.text(); got != text; got = phone.text() {
+				if got == "for the old bob" {
+					t.Fatalf("clock %v: got %q", offset, got)
+				}
 			}
+			phone.signOut()
 		}
-		phone.signOut()
-	}
+	})
 }
 
 // deafLog records outcomes and does not say so, as a log whose callbacks are late when the server is killed.
@@ -154,21 +156,22 @@ func (l deafLog) Append(r *store.Record, done func(error)) {
 
 // What is on record as delivered is not delivered again, also when the cursors were saved between the record and its callback.
 func TestSavedBeforeHeard(t *testing.T) {
-	t.Parallel()
-	r := prepare(t)
-	r.faultLog = func(l store.Log) store.Log { return deafLog{l} }
-	r.run()
-	phone := r.signIn(bob, "urn:uuid:phone", nil)
-	for _, text := range []string{"one", "two"} {
-		r.send(say(text))
-		phone.next()
-	}
-	r.eventually("the outcomes", func() bool { return len(r.records(store.KindDelivery)) == 2 })
-	r.stop() // saves the cursors
-	r.faultLog = nil
-	r.run()
-	r.send(say("three"))
-	if m := phone.next(); string(m.Body()) != "three" {
-		t.Errorf("%q was delivered again", m.Body())
-	}
+	bubble(t, func(t *testing.T) {
+		r := prepare(t)
+		r.faultLog = func(l store.Log) store.Log { return deafLog{l} }
+		r.run()
+		phone := r.signIn(bob, "urn:uuid:phone", nil)
+		for _, text := range []string{"one", "two"} {
+			r.send(say(text))
+			phone.next()
+		}
+		r.eventually("the outcomes", func() bool { return len(r.records(store.KindDelivery)) == 2 })
+		r.stop() // saves the cursors
+		r.faultLog = nil
+		r.run()
+		r.send(say("three"))
+		if m := phone.next(); string(m.Body()) != "three" {
+			t.Errorf("%q was delivered again", m.Body())
+		}
+	})
 }
