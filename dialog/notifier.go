@@ -2,6 +2,7 @@ package dialog
 
 import (
 	"log/slog"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,6 +38,12 @@ type Options struct {
 	Default, Min, Max time.Duration // of a subscription; 1 h, 60 s, 24 h
 	Interval          time.Duration // least time between NOTIFYs of a subscription; 0: none
 	PerWatcher, Total int           // limits; 200 for one AOR, 200,000 in all
+	// Keep makes subscriptions outlive a restart, and their watchers'
+	// connections: Load, Serve and Arrived have to be called. nil: they end with
+	// this process or, once there is something to tell, the connection.
+	Keep Keeper
+	// UDPFlow makes a UDP flow again after a restart; transport.Layer has it.
+	UDPFlow func(local, remote netip.AddrPort) (transport.Flow, bool)
 	// Rate is how many NOTIFYs all subscriptions together may send in a second;
 	// what is beyond waits, each subscription once, and tells the latest state
 	// when its turn comes: the ends of subscriptions first, then the answers to
@@ -55,13 +62,16 @@ type Notifier struct {
 	asker   Asker  // the Source, when it is one
 	stepper Stepper
 	ender   Ender
+	resumer Resumer
+	saver   *saver // nil without Options.Keep
 	metrics *metrics
 
 	mu       sync.Mutex
 	byTag    map[string]*Subscription // our tag, which is unique
 	byRes    map[string][]*Subscription
 	byAOR    map[string]watching
-	reserved int // subscriptions whose Source has not decided
+	reserved int             // subscriptions whose Source has not decided
+	loaded   []*Subscription // by Load; Serve lets them go
 }
 
 // watching is what one watcher has.
@@ -104,6 +114,10 @@ func NewNotifier(o Options) *Notifier {
 	n.asker, _ = o.Source.(Asker)
 	n.stepper, _ = o.Source.(Stepper)
 	n.ender, _ = o.Source.(Ender)
+	n.resumer, _ = o.Source.(Resumer)
+	if o.Keep != nil {
+		n.saver = &saver{wake: make(chan struct{}, 1)}
+	}
 	waiting := func() int { return 0 }
 	if o.Rate > 0 {
 		n.queue = newQueue(o.Rate, o.Transactions)
@@ -265,6 +279,7 @@ func (n *Notifier) decided(tx *transaction.Server, m *sip.Message, s *Subscripti
 	n.release(s.watcher.AOR)
 	n.add(s)
 	n.mu.Unlock()
+	s.Save()
 	left := max(0, s.expires.Sub(tx.Received()))
 	resp := n.accepted(tx, m, s, left)
 	for _, h := range v.Headers {
@@ -397,7 +412,9 @@ func (n *Notifier) refresh(tx *transaction.Server, m *sip.Message, w Watcher, ex
 	}
 	s.d.Target = strings.Clone(s.d.Target)
 	s.flow = tx.Flow()
+	s.is.waiting = false
 	s.expires = tx.Received().Add(expires)
+	s.touch()
 	s.mu.Unlock()
 	tx.Respond(n.accepted(tx, m, s, expires))
 	n.follow(s, expires)

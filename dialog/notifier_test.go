@@ -28,6 +28,8 @@ type rig struct {
 	n    *Notifier
 	flow transport.Flow
 
+	device string // everybody's
+
 	mu     sync.Mutex
 	inbox  [][]byte
 	broken bool
@@ -101,7 +103,7 @@ func (r *rig) Authorize(s *Subscription, done func(Decision)) {
 // Request signs everybody in as the From says.
 func (r *rig) Request(tx *transaction.Server) {
 	from, _ := tx.Request().From()
-	r.n.HandleSubscribe(tx, tx.Request(), Watcher{AOR: from.URI.AOR()})
+	r.n.HandleSubscribe(tx, tx.Request(), Watcher{AOR: from.URI.AOR(), Device: r.device})
 }
 
 func (r *rig) set(state string) {

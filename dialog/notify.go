@@ -36,6 +36,7 @@ func (s *Subscription) Allow() {
 	change := s.state == Pending
 	if change {
 		s.state = Active
+		s.touch()
 	}
 	s.mu.Unlock()
 	if change {
@@ -73,7 +74,7 @@ func (s *Subscription) notify(asked bool) {
 	s.mu.Lock()
 	f, over := &s.is, s.state == Terminated
 	f.asked = f.asked || asked
-	if f.gone || f.closing || f.held && !over {
+	if f.gone || f.closing || f.asleep || f.undecided || f.held && !over {
 		s.mu.Unlock()
 		return
 	}
@@ -150,8 +151,10 @@ func (s *Subscription) begin() {
 	}
 	s.n.o.NextHop(contact, routes, flow, func(h transaction.Hop, err error) {
 		if err != nil {
-			// RFC 6665 §4.2.2: a watcher that cannot be reached is gone.
-			s.remove()
+			if s.n.queue != nil {
+				s.n.queue.refund()
+			}
+			s.unreachable()
 			return
 		}
 		s.send(h)
@@ -172,11 +175,15 @@ func (s *Subscription) send(h transaction.Hop) {
 	// What is told is the state now; it may have ended since Notify.
 	show := s.state == Active || s.state == Terminated && (s.reason == "timeout" || s.reason == "deactivated")
 	owed, full := f.asked, f.full
+	f.waiting = false
 	f.asked, f.dirty, f.stepping = false, false, true
 	s.mu.Unlock()
 
 	typ, body, more, ok := s.content(show, full)
-	contact := s.n.o.Contact(flow)
+	contact := s.ours
+	if !flow.IsZero() {
+		contact = s.n.o.Contact(flow)
+	}
 
 	s.mu.Lock()
 	f.stepping = false
@@ -204,6 +211,10 @@ func (s *Subscription) send(h transaction.Hop) {
 	// A large state is told to its end before the subscription is over.
 	f.closing = over && !(show && more && s.failures == 0)
 	d := s.d.Request(sip.NOTIFY)
+	if f.restored || s.d.LocalSeq%(seqJump/2) == 0 {
+		f.restored = false
+		s.touch() // CSeq must not be used again after a restart
+	}
 	event := s.n.o.Event
 	if s.eventID != "" {
 		event += ";id=" + s.eventID
@@ -266,6 +277,15 @@ func (s *Subscription) Failed(c *transaction.Client, err error) {
 		s.answered(503, busyRetry)
 		return
 	}
+	if lostWay(err) && s.n.saver != nil {
+		s.mu.Lock()
+		over := s.is.closing
+		s.mu.Unlock()
+		if !over {
+			s.unreachable()
+			return
+		}
+	}
 	s.answered(408, 0)
 }
 
@@ -323,6 +343,9 @@ func (s *Subscription) remove() {
 	s.is.gone = true
 	s.state = Terminated
 	stepping := s.is.stepping
+	if s.is.saved {
+		s.touch()
+	}
 	timer, pause := s.timer, s.pause
 	s.timer, s.pause = nil, nil
 	if s.n.queue != nil {

@@ -21,7 +21,6 @@ type steps struct {
 	decide Decision
 	body   string // of the last SUBSCRIBE
 	ended  []string
-	during int // how many Next run
 	calls  int
 	inside func() // called by Next
 }

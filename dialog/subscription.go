@@ -48,6 +48,7 @@ type Subscription struct {
 	eventID  string // id parameter of Event, "" for none
 	mediaRow string // Accept of the SUBSCRIBE, "" for the package's default
 	require  string // Decision.Require
+	ours     string // our Contact before a restart, "" for one made since
 	fetch    bool   // Expires was 0 from the start
 
 	resAt, aorAt int   // its places in byRes and byAOR, guarded by Notifier.mu
@@ -80,6 +81,14 @@ type flags struct {
 	stepping bool // the Source is being asked what there is to tell
 	closing  bool // the NOTIFY that is out says "terminated"
 	gone     bool // taken off the tables
+
+	// With Options.Keep:
+	unsaved   bool // on the saver's list
+	saved     bool // there is a row of it
+	restored  bool // from before the start, no NOTIFY since
+	asleep    bool // restored, and Serve does not run yet
+	undecided bool // restored, and the Source has not decided
+	waiting   bool // there is no way to the watcher
 }
 
 // Watcher is who subscribed.
