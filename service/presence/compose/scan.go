@@ -22,8 +22,8 @@ type scan struct {
 	there                    bool      // some device is not closed
 	idleSince                time.Time // since when no device is in use; zero when one is, or when none tells
 
-	room      [4]seen
-	aloneRoom [2]reading
+	room      [3]seen // for most people
+	aloneRoom [1]reading
 }
 
 // seen is a device with what it published last.

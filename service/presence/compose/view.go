@@ -40,7 +40,9 @@ const (
 // Timestamps, which RFC 3863 §4.1.7 wants, are left out: a SIP dialog has an order of its own (RFC 6665 §4.1.3), and the time
 // at which somebody began to appear offline would give them away.
 func View(src *Sources, st *State, sight policy.Sight) *pidf.Presence {
-	doc := &pidf.Presence{Entity: "sip:" + src.AOR}
+	sh := &sheet{}
+	doc := &sh.doc
+	doc.Entity = "sip:" + src.AOR
 	a := st.Availability
 	switch sight.State {
 	case policy.Nothing:
@@ -48,11 +50,12 @@ func View(src *Sources, st *State, sight policy.Sight) *pidf.Presence {
 	case policy.Basic:
 		a = coarse(a)
 	}
-	doc.Persons = []pidf.Person{{ID: personID, Extra: pidf.Extra{Availability: a}}}
+	doc.Persons = sh.persons[:]
 	person := &doc.Persons[0]
+	person.ID, person.Extra.Availability = personID, a
 	room := maxPublished
 	if sight.Note && sight.State != policy.Nothing {
-		person.Notes = notes(st, a)
+		person.Notes = sh.note(st, a)
 	}
 	address := pidf.Tuple{ID: addressID, Basic: pidf.Closed, Contact: doc.Entity, Priority: 1000, Notes: person.Notes}
 	if a == pidf.Offline {
@@ -63,12 +66,12 @@ func View(src *Sources, st *State, sight policy.Sight) *pidf.Presence {
 	full := sight.State == policy.Full
 	if !full && !sight.Device {
 		doc.Tuples = []pidf.Tuple{address}
-		person.Activities = plain(a)
+		person.Activities = sh.plain(a)
 		return doc
 	}
 	var s scan
 	s.fill(src)
-	person.Activities = plain(a)
+	person.Activities = sh.plain(a)
 	if full {
 		s.person(person, st, sight, &room)
 	}
@@ -82,16 +85,28 @@ func View(src *Sources, st *State, sight policy.Sight) *pidf.Presence {
 	return doc
 }
 
-// plain is the activity that tells an availability, nil for none: a client that sees any activity takes the person for busy.
-func plain(a pidf.Availability) []pidf.Set {
-	if name := activityOf(a); name != "" {
-		return []pidf.Set{{Values: []string{name}}}
-	}
-	return nil
+// sheet is a document with room for what most of them have, so that it is one piece of memory.
+type sheet struct {
+	doc        pidf.Presence
+	persons    [1]pidf.Person
+	notes      [1]pidf.Note
+	activities [2]pidf.Set // the second one for a meeting
+	values     [1]string
 }
 
-// notes is the note, or for clients that know only RPID the name of a state that RPID does not have.
-func notes(st *State, shown pidf.Availability) []pidf.Note {
+// plain is the activity that tells an availability, nil for none: a client that sees any activity takes the person for busy.
+func (sh *sheet) plain(a pidf.Availability) []pidf.Set {
+	name := activityOf(a)
+	if name == "" {
+		return nil
+	}
+	sh.values[0] = name
+	sh.activities[0] = pidf.Set{Values: sh.values[:]}
+	return sh.activities[:1]
+}
+
+// note is the note, or for clients that know only RPID the name of a state that RPID does not have.
+func (sh *sheet) note(st *State, shown pidf.Availability) []pidf.Note {
 	text, lang := st.Note, ""
 	if text == "" {
 		switch shown {
@@ -104,16 +119,17 @@ func notes(st *State, shown pidf.Availability) []pidf.Note {
 	if text == "" {
 		return nil
 	}
-	return []pidf.Note{{Lang: lang, Text: text}}
+	sh.notes[0] = pidf.Note{Lang: lang, Text: text}
+	return sh.notes[:]
 }
 
 // person tells what may be known by those who see all of the state.
 func (s *scan) person(p *pidf.Person, st *State, sight policy.Sight, room *int) {
 	p.Extra.Until = st.Until
-	if st.Reason == Calendar && sight.Calendar == policy.Nothing {
+	if st.Reason == Calendar && sight.Calendar == policy.Nothing && p.Activities != nil {
 		// That there is a meeting is known from the calendar alone.
 		p.Extra.Availability, p.Extra.Until = pidf.Busy, time.Time{}
-		p.Activities = plain(pidf.Busy)
+		p.Activities[0].Values[0] = activityOf(pidf.Busy)
 	}
 	if w := s.winner(st.Reason); w != nil && w.set != nil && p.Activities != nil {
 		set := &p.Activities[0]
