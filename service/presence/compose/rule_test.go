@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -204,7 +205,8 @@ func TestActivities(t *testing.T) {
 		pidf.Busy:      {"appointment", "busy", "performance", "steering", "worship"},
 		pidf.Away: {"away", "breakfast", "dinner", "holiday", "in-transit", "lunch", "meal", "playing", "shopping", "sleeping",
 			"spectator", "travel", "tv", "vacation"},
-		pidf.Available: {"looking-for-work", "unknown", "working"},
+		pidf.Available: {"looking-for-work", "working"},
+		"":             {"unknown"}, // but the device is there
 		pidf.Offline:   {"permanent-absence"},
 	}
 	count := 0
@@ -212,13 +214,35 @@ func TestActivities(t *testing.T) {
 		for _, name := range list {
 			count++
 			src := Sources{AOR: alice, Now: now, Devices: []Device{{ID: "pc"}}, Publications: published1(t, act(name))}
-			if st := Compose(&src); st.Availability != a {
-				t.Errorf("%s makes the person %s, want %s", name, st.Availability, a)
+			made := a
+			if a == "" {
+				made = pidf.Available
+			}
+			if st := Compose(&src); activityMeans(name) != a || st.Availability != made {
+				t.Errorf("%s makes the person %s, want %s", name, st.Availability, made)
 			}
 		}
 	}
 	if count != 26 {
 		t.Errorf("%d activities, RFC 4480 has 26", count)
+	}
+	page, err := os.ReadFile("../../../docs/presence.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, list := range want {
+		// One row of the table there has them all and no other.
+		var row string
+		for _, l := range strings.Split(string(page), "\n") {
+			if row == "" && strings.HasPrefix(l, "| `") && strings.Contains(l, "`"+list[0]+"`") {
+				row = l
+			}
+		}
+		for _, name := range list {
+			if !strings.Contains(row, "`"+name+"`") {
+				t.Errorf("docs/presence.md has no %s in the row %q", name, row)
+			}
+		}
 	}
 }
 

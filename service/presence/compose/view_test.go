@@ -168,6 +168,8 @@ func TestSimpleClients(t *testing.T) {
 func TestActivitiesShown(t *testing.T) {
 	meeting := []Meeting{{From: minutes(-15), Until: minutes(45), Subject: "budget"}}
 	withOther := document(t, "pc", -1, `<dm:person id="p"><r:activities until="2026-03-04T13:00:00Z"><r:vacation/><r:other>fishing</r:other></r:activities></dm:person>`)
+	inWords := document(t, "pc", -1, `<dm:person id="p"><r:activities><r:other>Do Not Disturb</r:other><r:other>really</r:other></r:activities>
+		<dm:note>x</dm:note></dm:person>`)
 	hidden := policy.Team.Sight()
 	hidden.Calendar = policy.Nothing
 	tests := []struct {
@@ -187,6 +189,13 @@ func TestActivitiesShown(t *testing.T) {
 			[]string{"<rpid:activities><rpid:on-the-phone/></rpid:activities>", `until="2026-03-04T12:45:00Z"><rpid:note>budget</rpid:note><rpid:meeting/>`}, nil},
 		{"a meeting, colleague", Sources{Meetings: meeting}, policy.Colleague.Sight(), []string{">in-meeting<", "<rpid:meeting/>", "12:45"}, []string{"budget"}},
 		{"a meeting, the calendar hidden", Sources{Meetings: meeting}, hidden, []string{">busy<", "<rpid:busy/>"}, []string{"meeting", "budget", "12:45"}},
+		{"in words of its own", Sources{Publications: []Publication{inWords}}, policy.Colleague.Sight(),
+			[]string{">dnd<", `<rpid:activities><rpid:busy/><rpid:other>really</rpid:other></rpid:activities>`}, []string{"Not Disturb"}},
+		{"no activity twice", Sources{Publications: published1(t, act("busy", "worship"))}, policy.Colleague.Sight(),
+			[]string{"<rpid:activities><rpid:busy/><rpid:worship/></rpid:activities>"}, nil},
+		{"away from a meeting", Sources{Meetings: meeting, Manual: Manual{State: pidf.BRB}}, policy.Team.Sight(), []string{">brb<"}, []string{"meeting", "budget"}},
+		{"blocked, whatever else may be seen", Sources{Manual: Manual{State: pidf.Busy, Note: "here"}}, policy.Sight{Note: true, Device: true, Calendar: policy.Full},
+			[]string{">offline<"}, []string{"here", "busy", "deviceID"}},
 		{"a meeting that is missed", Sources{Meetings: meeting, Manual: Manual{State: pidf.Available}}, policy.Team.Sight(), []string{">available<"}, []string{"meeting", "budget"}},
 	}
 	for _, test := range tests {
