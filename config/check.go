@@ -222,8 +222,9 @@ func (p *problems) times(c *Config) {
 		{"register.default_expires", c.Register.DefaultExpires, time.Second, 30 * day},
 		{"register.max_expires", c.Register.MaxExpires, time.Second, 30 * day},
 		{"register.flow_timer", c.Register.FlowTimer, 10 * time.Second, time.Hour},
-		{"call.ring_timeout", c.Call.RingTimeout, 181 * time.Second, time.Hour},                     // RFC 3261 §16.6 step 11
-		{"call.session_expires", c.Call.SessionExpires, 90 * time.Second, day},                      // RFC 4028 §4
+		{"call.ring_timeout", c.Call.RingTimeout, 181 * time.Second, time.Hour}, // RFC 3261 §16.6 step 11
+		{"call.session_expires", c.Call.SessionExpires, 90 * time.Second, day},  // RFC 4028 §4
+		{"presence.interval", c.Presence.Interval, 0, time.Minute},
 		{"call.min_se", c.Call.MinSE, 90 * time.Second, max(90*time.Second, c.Call.SessionExpires)}, // RFC 4028 §5
 	} {
 		if d.value < d.low || d.value > d.high {
@@ -237,6 +238,11 @@ func (p *problems) times(c *Config) {
 	p.number("message.rate", c.Message.Rate, 0, 1_000_000)
 	p.number("register.bindings", r.Bindings, 1, 1000)
 	p.number("register.contacts", r.Contacts, 1, 1000)
+	p.number("presence.rate", c.Presence.Rate, 0, 1_000_000)
+	p.number("presence.subscriptions", c.Presence.Subscriptions, 1, 100_000)
+	if l := c.Presence.List; l == "" || strings.Trim(l, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.+") != "" {
+		p.addf("presence.list is %q: write a name of letters, digits, '.', '-', '_' and '+'", l)
+	}
 }
 
 // text writes a duration without trailing zero units: 24h, 90s, 1h30m.

@@ -22,6 +22,7 @@ type Config struct {
 	Message  Message  `toml:"message"`
 	Register Register `toml:"register"`
 	Call     Call     `toml:"call"`
+	Presence Presence `toml:"presence"`
 }
 
 // SIP says where the server speaks SIP, and what passes.
@@ -156,4 +157,16 @@ type Call struct {
 	SessionExpires time.Duration `toml:"session_expires"`
 	// Shortest session timer taken; a shorter one gets 422 (Min-SE, RFC 4028).
 	MinSE time.Duration `toml:"min_se"`
+}
+
+// Presence is about who is there, and who is told.
+type Presence struct {
+	// User part of the address at which everybody subscribes to the own list of contacts: sip:contacts@example.com.
+	List string `toml:"list"`
+	// Least time between two notifications of one subscription. The first change is told at once, later ones together after this time. 0: each at once.
+	Interval time.Duration `toml:"interval"`
+	// Notifications in a second, of all subscriptions together; more wait, and each tells the newest state. 0: no limit.
+	Rate int `toml:"rate"`
+	// Subscriptions to presence that one user may hold, on all devices; more get 403. A client without lists needs one for each contact.
+	Subscriptions int `toml:"subscriptions"`
 }

@@ -2,12 +2,13 @@ package server
 
 import (
 	"github.com/parley-im/parley/route"
+	"github.com/parley-im/parley/service/presence"
 	"github.com/parley-im/parley/service/registrar"
 	"github.com/parley-im/parley/wire/sip"
 )
 
 // supported are the option tags that this server understands as an end.
-const supported = "path, outbound, gruu"
+const supported = "path, outbound, gruu, eventlist, recipient-list-subscribe"
 
 // mergedWindow is how many requests are remembered to recognise one that arrives on two ways (RFC 3261 §8.2.2.2).
 const mergedWindow = 8192
@@ -47,4 +48,7 @@ func (s *Server) handlers() {
 	s.mux.Handle(sip.REFER, toUser)
 	s.mux.Handle(sip.OPTIONS, route.ServerOptions(s.mux, toUser, supported))
 	s.mux.HandleEvent("reg", route.Endpoint(route.HandlerFunc(s.subscribeReg)))
+	s.mux.HandleEvent(presence.Package, route.Endpoint(s.subscribePresence(s.presence.notifier), presence.Extensions()...))
+	s.mux.HandleEvent(presence.InfoPackage, route.Endpoint(s.subscribePresence(s.presence.winfo)))
+	s.mux.HandlePublish(presence.Package, route.Endpoint(route.HandlerFunc(s.presence.Publish)))
 }

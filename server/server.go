@@ -69,6 +69,7 @@ type Server struct {
 	call         *call.Service
 	directory    *directory.Service
 	contacts     *contact.Service
+	presence     *watching
 	archive      *archive.Service
 	doors        []*door
 }
@@ -142,6 +143,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	g.Add("message", s.message.Serve)
 	g.Add("calls", s.serveCalls)
 	g.Add("contacts", s.contacts.Serve)
+	g.Add("presence", s.servePresence)
 	g.Add("sip", s.serveSIP)
 	for _, d := range s.doors {
 		g.Add(d.name, d.serve)
@@ -153,6 +155,9 @@ func (s *Server) Serve(ctx context.Context) error {
 // wait for that.
 func (s *Server) serveSIP(ctx context.Context) error {
 	if err := s.registrar.Load(ctx); err != nil {
+		return err
+	}
+	if err := s.loadPresence(ctx); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)

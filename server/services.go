@@ -9,13 +9,13 @@ import (
 	"github.com/parley-im/parley/auth"
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/bus"
-	"github.com/parley-im/parley/dialog"
 	"github.com/parley-im/parley/policy"
 	"github.com/parley-im/parley/route"
 	"github.com/parley-im/parley/service/archive"
 	"github.com/parley-im/parley/service/call"
 	"github.com/parley-im/parley/service/directory"
 	"github.com/parley-im/parley/service/message"
+	"github.com/parley-im/parley/service/presence/compose"
 	"github.com/parley-im/parley/service/registrar"
 	"github.com/parley-im/parley/transaction"
 	"github.com/parley-im/parley/transport"
@@ -87,11 +87,16 @@ const envelope = 64 << 10
 func (s *Server) buildServices(context.Context) error {
 	s.message = message.New(message.Options{
 		Store: s.store, Devices: s.registrar, Accounts: s.auth.Accounts(), Dialogs: dialogs{s}, Forward: s.proxy, Transactions: s.transactions,
+		Quiet:   func(owner, from string) bool { return s.presence.Quiet(owner, from) },
 		MaxBody: s.cfg.Limits.Body, Window: s.cfg.Message.Window, Lapse: s.cfg.Message.DeviceLapse, Rate: s.cfg.Message.Rate, Log: s.log, Registerer: s.registry,
 	})
 	s.call = call.New(call.Options{
 		Store: s.store, Locator: s.registrar, Addresses: s.registrar, Accounts: s.auth.Accounts(), Forward: s.proxy,
 		Transactions: s.transactions, NextHop: s.proxy.NextHop, Body: s.judgeBody, Ring: s.cfg.Call.RingTimeout, Log: s.log, Registerer: s.registry,
+		Quiet: func(owner, from string) bool { return s.presence.Quiet(owner, from) },
+		Watch: func(aor string, ringing, talking int) {
+			s.presence.CallsChanged(aor, compose.Calls{Ringing: ringing, Talking: talking})
+		},
 	})
 	s.buildReg()
 	s.directory = directory.New(directory.Options{Store: s.store, People: s.store.sql.People(), Keys: s.keys, Domains: s.cfg.Domains, Changed: s.changed})
@@ -101,6 +106,9 @@ func (s *Server) buildServices(context.Context) error {
 		return err
 	}
 	if err := s.buildContacts(); err != nil {
+		return err
+	}
+	if err := s.buildPresence(); err != nil {
 		return err
 	}
 	s.transactions.SetHandler(route.NewCore(route.CoreOptions{
@@ -114,11 +122,16 @@ func (s *Server) buildServices(context.Context) error {
 	return nil
 }
 
-// bindingChanged tells the message service that a device is there.
+// bindingChanged tells the message service that a device is there, and the presence agent that something is different.
 func (s *Server) bindingChanged(e registrar.Event) {
+	b := e.Binding
 	if e.Kind == registrar.Registered || e.Kind == registrar.Refreshed {
-		s.message.Arrived(e.Binding.AOR, e.Binding.Device)
+		s.message.Arrived(b.AOR, b.Device)
+		for _, n := range s.presence.notifiers() {
+			n.Arrived(b.AOR, b.Device, b.Flow)
+		}
 	}
+	s.presence.DevicesChanged(b.AOR)
 }
 
 // changed is told by the directory of a change to an account. It has taken effect here when it returns, so that who has
@@ -146,9 +159,13 @@ func (s *Server) userChanged(aor string, c directory.Change) {
 		if c == directory.Removed {
 			s.message.Forget(aor)
 			s.contacts.Outdated(aor, 0)
+			s.presence.UserChanged(aor, true)
 		}
 	default:
 		s.auth.Accounts().Invalidate(aor)
+		if c == directory.Added {
+			s.presence.UserChanged(aor, false)
+		}
 	}
 }
 
@@ -162,7 +179,9 @@ func (s *Server) endSessions(aor string) {
 	}
 	s.auth.UserChanged(aor)
 	s.registrar.Remove(aor)
-	s.reg.Terminate(func(sub *dialog.Subscription) bool { return sub.Watcher().AOR == aor }, "rejected")
+	for _, n := range append(s.presence.notifiers(), s.reg) {
+		n.TerminateWatcher(aor, "rejected")
+	}
 	for _, f := range flows {
 		f.Close("the account was changed by an administrator")
 	}
