@@ -391,7 +391,11 @@ func TestHostileLoops(t *testing.T) {
 		d := carol.Request(sip.INVITE, "alice").Add(sip.HContact, carol.Contact).Body("application/sdp", []byte(SDP("audio 4000 RTP/AVP 0")))
 		carol.Write(d.Bytes())
 		requests := 0
+		began := time.Now()
 		for round := 0; round < 100; round++ {
+			if requests < 2 && time.Since(began) < Patience {
+				round = 0 // it has not begun
+			}
 			moved := false
 			for u, other := range devices {
 				for _, m := range u.drain() {

@@ -62,7 +62,7 @@ func refusedSoon(t *testing.T, u *UA, d *sip.Draft) {
 	if m.Status() != 500 || !m.Has(sip.HRetryAfter) || !strings.Contains(m.Get(sip.HWarning), "could not be recorded") {
 		t.Errorf("%s, Retry-After %q, want 500 with both", Line(m), m.Get(sip.HRetryAfter))
 	}
-	if took > 5*time.Second { // a second is promised; a machine that runs other tests beside may need longer
+	if took > Patience/2 { // a second is promised; a machine that runs other tests beside may need longer, but nothing else ends the wait
 		t.Errorf("refused after %v", took)
 	}
 }
@@ -95,19 +95,7 @@ func TestRecordedBeforeDelivered(t *testing.T) {
 		bob.Reply(bob.Expect(sip.MESSAGE), 200)
 		release()
 		// As soon as the log can be written again, so can the next; the ones between are gone for good.
-		Eventually(t, "the log can be written again", func() bool {
-			d := alice.MessageRequest("bob", "after")
-			alice.Write(d.Bytes())
-			m, err := bob.Find(2*time.Second, func(m *sip.Message) bool { return m.Method() == sip.MESSAGE && m.IsRequest() })
-			if err != nil {
-				return false
-			}
-			if string(m.Body()) != "after" {
-				t.Fatalf("bob got %q", m.Body())
-			}
-			bob.Reply(m, 200)
-			return alice.Final(d).Status() == 200
-		})
+		Eventually(t, "the log can be written again", func() bool { return Passes(alice, bob, "after") })
 		bob.Silent(sip.MESSAGE)
 		for _, text := range s.Texts("alice", "bob") {
 			if text != "before" && text != "after" {
@@ -149,19 +137,7 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("/health: %d", status)
 	}
 	limit(was.Cur)
-	Eventually(t, "messages pass again", func() bool {
-		d := alice.MessageRequest("bob", "after")
-		alice.Write(d.Bytes())
-		m, err := bob.Find(time.Second, func(m *sip.Message) bool { return m.Method() == sip.MESSAGE && m.IsRequest() })
-		if err != nil {
-			return false
-		}
-		if string(m.Body()) != "after" {
-			t.Fatalf("bob got %q", m.Body())
-		}
-		bob.Reply(m, 200)
-		return true
-	})
+	Eventually(t, "messages pass again", func() bool { return Passes(alice, bob, "after") })
 	s.Eventually("ready again", func() bool { status, _ := s.Get("/ready"); return status == 200 })
 	if slices.Contains(s.Texts("alice", "bob"), "on a full disk") {
 		t.Error("what was refused is in the log")
@@ -188,6 +164,7 @@ func TestRedelivery(t *testing.T) {
 		for i := range 3 {
 			alice.Says("bob", fmt.Sprintf("while you were away %d", i), 202)
 		}
+		until := time.Now()
 
 		s.Kill()
 		s.Again()
@@ -197,7 +174,7 @@ func TestRedelivery(t *testing.T) {
 		if string(first.Body()) != "while you were away 0" {
 			t.Fatalf("the phone got %q", first.Body())
 		}
-		if date, err := time.Parse(time.RFC1123, first.Get(sip.HDate)); err != nil || date.Sub(said).Abs() > 10*time.Second {
+		if date, err := time.Parse(time.RFC1123, first.Get(sip.HDate)); err != nil || date.Before(said.Truncate(time.Second)) || date.After(until) {
 			t.Errorf("Date %q, said at %v", first.Get(sip.HDate), said)
 		}
 		phone.Silent(sip.MESSAGE) // one at a time: this one was not answered
@@ -258,6 +235,8 @@ func TestKilledWhileTalking(t *testing.T) {
 			bob.Reply(m, 200)
 		}
 		s.Kill()
+		bob.waitClosed(t) // all that came is here
+		alice.waitClosed(t)
 		for _, m := range bob.drain() {
 			if m.IsRequest() && m.Method() == sip.MESSAGE {
 				delivered[string(m.Body())] = true
@@ -332,11 +311,12 @@ func TestRepeats(t *testing.T) {
 		}
 		// Retransmissions over UDP, before and after the answer.
 		d := answered(alice.MessageRequest("bob", "once"))
+		began := time.Now()
 		for range 5 {
 			alice.Write(d.Bytes())
 		}
 		bob.Hears("once")
-		if m := alice.Final(d); m.Status() != 200 {
+		if m := alice.Final(d); !Taken(m, began) {
 			t.Fatal(Line(m))
 		}
 		alice.Write(d.Bytes())
@@ -477,11 +457,12 @@ func TestRefusalBlocksNobody(t *testing.T) {
 		one, two := s.UA("bob1", transport.TCP).Instance("one"), s.UA("bob2", transport.TCP).Instance("two")
 		one.Register()
 		two.Register()
+		began := time.Now()
 		d := alice.Request(sip.MESSAGE, "bob").Body("application/x-strange", []byte("1"))
 		alice.Write(d.Bytes())
 		one.Reply(one.Expect(sip.MESSAGE), 415)
 		two.Reply(two.Expect(sip.MESSAGE), 200)
-		if m := alice.Final(d); m.Status() != 200 {
+		if m := alice.Final(d); !Taken(m, began) {
 			t.Errorf("refused by one, taken by the other: %s", Line(m))
 		}
 		d = alice.MessageRequest("bob", "the next")
@@ -490,18 +471,20 @@ func TestRefusalBlocksNobody(t *testing.T) {
 		two.Hears("the next")
 		alice.Final(d)
 		// One falls silent: the other gets all, the sender its answer; then it returns and gets what it missed.
+		began = time.Now()
 		d = alice.MessageRequest("bob", "first unanswered")
 		alice.Write(d.Bytes())
 		one.Expect(sip.MESSAGE)
 		two.Hears("first unanswered")
-		if m := alice.Final(d); m.Status() != 200 {
+		if m := alice.Final(d); !Taken(m, began) {
 			t.Error(Line(m))
 		}
 		for i := range 5 {
+			began := time.Now()
 			d := alice.MessageRequest("bob", fmt.Sprintf("more %d", i))
 			alice.Write(d.Bytes())
 			two.Hears(fmt.Sprintf("more %d", i))
-			if m := alice.Final(d); m.Status() != 200 {
+			if m := alice.Final(d); !Taken(m, began) {
 				t.Error(Line(m))
 			}
 		}

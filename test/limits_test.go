@@ -110,6 +110,7 @@ func TestLimits(t *testing.T) {
 			}
 			alice := s.SignedIn("alice", kind).tester(t)
 			for n, within := range around(l.Body) {
+				began := time.Now()
 				d := alice.MessageRequest("bob", strings.Repeat("b", n))
 				alice.Write(d.Bytes())
 				if within {
@@ -120,7 +121,7 @@ func TestLimits(t *testing.T) {
 					}
 				}
 				m := alice.Final(d)
-				if within && m.Status() != 200 || !within && (m.Status() != 413 || !strings.Contains(m.Get(sip.HWarning), "64 kB")) {
+				if within && !Taken(m, began) || !within && (m.Status() != 413 || !strings.Contains(m.Get(sip.HWarning), "64 kB")) {
 					t.Errorf("%v: a body of %d bytes: %s", kind, n, Line(m))
 				}
 			}
@@ -289,11 +290,13 @@ func TestNoAnswer(t *testing.T) {
 	d := alice.Request(sip.INVITE, "bob").Add(sip.HContact, alice.Contact)
 	alice.Write(d.Bytes())
 	bob.Expect(sip.INVITE)
-	m, err := alice.Find(40*time.Second, final)
+	m, err := alice.Find(32*time.Second+Patience, final)
 	if err != nil || m.Status() != 408 {
 		t.Fatalf("%v %v", m, err)
 	}
-	if n := bob.Repeats(); n != 6 { // RFC 3261 §17.1.1.2: 7 in 32 s
+	// RFC 3261 §17.1.1.2: 7 in 32 s, the last of them half a second before the end, which a busy machine may miss. The
+	// tests of package transaction have the times.
+	if n := bob.Repeats(); n != 6 && n != 5 {
 		t.Errorf("the INVITE was sent %d times, want 7", n+1)
 	}
 	s.Eventually("the call's end in the log", func() bool {
@@ -309,21 +312,20 @@ func TestLimitRate(t *testing.T) {
 	s := Start(t, func(c *config.Config) { c.Message.Rate = rate })
 	alice, bob, carol := s.SignedIn("alice", transport.TCP), s.SignedIn("bob", transport.TCP), s.SignedIn("carol", transport.TCP)
 	const most = 100
+	began := time.Now()
 	for i := range most {
 		alice.Write(alice.MessageRequest("bob", fmt.Sprint(i)).Bytes())
 	}
-	taken := 0
-	for {
-		m, err := bob.Find(500*time.Millisecond, func(m *sip.Message) bool { return m.IsRequest() })
-		if err != nil {
-			break
+	taken, refused := 0, 0
+	for answered := 0; answered < most; {
+		arrived, m := Either(alice, bob, sip.MESSAGE)
+		if arrived != nil {
+			taken++
+			bob.Reply(arrived, 200)
+			continue
 		}
-		taken++
-		bob.Reply(m, 200)
-	}
-	refused := 0
-	for range most {
-		switch m := alice.Wait("the answer", final); m.Status() {
+		answered++
+		switch m.Status() {
 		case 200, 202:
 		case 503:
 			refused++
@@ -334,7 +336,7 @@ func TestLimitRate(t *testing.T) {
 			t.Errorf("%s", Line(m))
 		}
 	}
-	if taken+refused != most || taken < rate || taken > 8*rate {
+	if took := int(time.Since(began) / time.Second); taken+refused != most || taken < rate || taken > rate*(8+took) {
 		t.Errorf("%d taken and %d refused of %d at %d a second", taken, refused, most, rate)
 	}
 	if n := len(s.Texts("alice", "bob")); n != taken {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"go.uber.org/goleak"
@@ -28,10 +29,21 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
+	goleak.VerifyTestMain(leaver{m}, goleak.Cleanup(func(status int) {
 		removeBinary()
 		os.Exit(status)
 	}))
+}
+
+// leaver gives what is ending at the end of the tests as long as it needs: goleak alone waits half a second.
+type leaver struct{ *testing.M }
+
+func (l leaver) Run() int {
+	code := l.M.Run()
+	for end := time.Now().Add(Patience); code == 0 && goleak.Find() != nil && time.Now().Before(end); {
+		runtime.Gosched()
+	}
+	return code
 }
 
 // onEach runs a test on SQLite, and on PostgreSQL when PARLEY_TEST_POSTGRES names a server, in a schema of its own.

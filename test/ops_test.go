@@ -279,8 +279,8 @@ func TestStop(t *testing.T) {
 	s.Stop() // fails unless the status is 0
 	took := time.Since(start)
 	t.Logf("stopped in %v", took.Round(time.Millisecond))
-	if took > 5*time.Second {
-		t.Errorf("it took %v, want less than 5 s", took)
+	if took > Patience/2 { // a call that rings would go on for minutes
+		t.Errorf("it took %v", took)
 	}
 	for _, u := range []*UA{alice, bob, tls} {
 		u.waitClosed(t)
@@ -570,15 +570,13 @@ func TestMonitoring(t *testing.T) {
 			t.Errorf("%s: %d %q", path, status, body)
 		}
 	}
-	status, body := s.Get("/metrics")
-	if status != 200 {
-		t.Fatal(status)
-	}
 	for _, want := range []string{"parley_message_recorded_total 2", "parley_message_delivered_total 2", "go_goroutines"} {
-		if !strings.Contains(body, want) {
-			t.Errorf("no %q in the metrics", want)
-		}
+		s.Eventually(want+" in the metrics", func() bool {
+			status, body := s.Get("/metrics")
+			return status == 200 && strings.Contains(body, want)
+		})
 	}
+	_, body := s.Get("/metrics")
 	if strings.Contains(body, "alice") || strings.Contains(body, "127.0.0.1:") {
 		t.Error("user data in the metrics")
 	}
@@ -639,7 +637,7 @@ func TestDemo(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("the demo ended with %v", err)
 	}
-	if took := time.Since(start); took > 5*time.Second {
+	if took := time.Since(start); took > Patience/2 {
 		t.Errorf("Ctrl-C took %v", took)
 	}
 	if _, err := os.Stat(filepath.Dir(conf)); !errors.Is(err, os.ErrNotExist) {

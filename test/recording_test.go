@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/parley-im/parley/transport"
 	"github.com/parley-im/parley/wire/sip"
@@ -207,16 +206,10 @@ func (l *listener) request(from, to *UA, dlg *Dialog, method string, edits ...fu
 // either waits until a request arrives or is refused.
 func (l *listener) either(from, to *UA, method string) (arrived, refusal *sip.Message) {
 	l.t.Helper()
-	Eventually(l.t, method+" or an answer, "+l.place.name, func() bool {
-		m, err := to.Find(time.Millisecond, func(m *sip.Message) bool { return m.IsRequest() && m.Method() == method })
-		if err == nil {
-			arrived = l.hear(m)
-			return true
-		}
-		m, err = from.Find(time.Millisecond, func(m *sip.Message) bool { return final(m) && m.Method() == method })
-		refusal = m
-		return err == nil
-	})
+	arrived, refusal = Either(from, to, method)
+	if arrived != nil {
+		l.hear(arrived)
+	}
 	return arrived, refusal
 }
 
