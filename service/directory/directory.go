@@ -374,8 +374,8 @@ func newDeviceID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// A list of users is recorded with patience: what was refused is tried again, so that a disk that stalls for a moment
-// does not end a long import.
+// A list of users is recorded with patience: what was refused is tried again, so that neither a disk that stalls for a
+// moment nor one that is slow ends a long import. Attempts that recorded nothing are counted.
 const (
 	attempts = 10
 	pause    = 300 * time.Millisecond
@@ -387,6 +387,9 @@ func (s *Service) record(ctx context.Context, by Actor, action string, concerned
 		refused, err := s.tryRecord(ctx, by, action, concerned, device)
 		if err == nil {
 			return nil
+		}
+		if len(refused) < len(concerned) {
+			attempt = 0
 		}
 		if !many || attempt == attempts || len(refused) == 0 || !errs.KindOf(err).Temporary() {
 			return errs.Say(errs.Wrap(errs.KindOf(err), err, "directory: recording "+action), "nothing was changed, because it could not be recorded; try again")
