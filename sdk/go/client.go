@@ -17,6 +17,7 @@ type Client struct {
 	Users    parleyv1connect.UserServiceClient
 	People   parleyv1connect.PeopleServiceClient
 	Contacts parleyv1connect.ContactServiceClient
+	Presence parleyv1connect.PresenceServiceClient
 	Archive  parleyv1connect.ArchiveServiceClient
 	Status   parleyv1connect.StatusServiceClient
 }
@@ -35,6 +36,7 @@ func Dial(address string) *Client {
 		Users:    parleyv1connect.NewUserServiceClient(hc, url),
 		People:   parleyv1connect.NewPeopleServiceClient(hc, url),
 		Contacts: parleyv1connect.NewContactServiceClient(hc, url),
+		Presence: parleyv1connect.NewPresenceServiceClient(hc, url),
 		Archive:  parleyv1connect.NewArchiveServiceClient(hc, url),
 		Status:   parleyv1connect.NewStatusServiceClient(hc, url),
 	}
