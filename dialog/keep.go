@@ -311,14 +311,14 @@ func (s *Subscription) resumed(v Decision) {
 
 // Arrived tells that a device of a watcher has a connection, a new one or one
 // that was used again: each REGISTER is a good moment. device is that of
-// Watcher.Device; subscriptions of the same device whose own connection is gone
-// go on over flow, others of the watcher look for a way by Options.NextHop.
+// Watcher.Device; subscriptions of the same device whose own connection is gone,
+// or UDP address another, go on over flow, others of the watcher look for a way by Options.NextHop.
 // Whoever missed something is told everything.
 func (n *Notifier) Arrived(aor, device string, flow transport.Flow) {
 	for _, s := range n.WatchedBy(aor) {
 		s.mu.Lock()
 		waits := s.is.waiting
-		if (waits || !s.flow.Alive()) && device != "" && s.watcher.Device == device && flow.Alive() {
+		if device != "" && s.watcher.Device == device && flow.Alive() && s.flow != flow && (waits || stale(s.flow, flow)) {
 			s.flow = flow
 			if flow.Kind() == transport.UDP {
 				s.touch()
@@ -329,6 +329,13 @@ func (n *Notifier) Arrived(aor, device string, flow transport.Flow) {
 			s.Notify()
 		}
 	}
+}
+
+// stale tells whether a device that has a flow now cannot be expected on the one
+// it had: its connection is gone or, over UDP, its address has changed, as a NAT
+// that starts again makes it.
+func stale(old, now transport.Flow) bool {
+	return !old.Alive() || old.Kind() == transport.UDP && now.Kind() == transport.UDP
 }
 
 // unreachable is what becomes of a subscription without a way to its watcher.

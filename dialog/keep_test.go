@@ -263,6 +263,38 @@ func TestRestartUDP(t *testing.T) {
 	})
 }
 
+// A device that registers from another UDP address is told there.
+func TestArrivedUDP(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		life(t, Options{Keep: kept()}, func(r *rig) {
+			r.onDevice("phone")
+			flows := []string{"198.51.100.7:5060", "198.51.100.7:6060", "198.51.100.7:7060"}
+			var pipes []transport.Flow
+			for _, addr := range flows {
+				pipes = append(pipes, transport.Pipe(transport.PipeOptions{Kind: transport.UDP, Local: us, Remote: netip.MustParseAddrPort(addr), Send: func(b []byte) error {
+					r.mu.Lock()
+					r.inbox = append(r.inbox, b)
+					r.sentTo = addr
+					r.mu.Unlock()
+					return nil
+				}}))
+			}
+			r.flow = pipes[0]
+			r.subscribe("1", "1", "")
+			r.status(200)
+			r.answer(r.notify("active;expires=3600", "one v0"), 200)
+			r.n.Arrived("alice@example.com", "phone", pipes[1])
+			r.n.Arrived("alice@example.com", "laptop", pipes[2])
+			r.quiet()
+			r.set("two")
+			r.answer(r.notify("active;expires=3600", "two v1"), 200)
+			if r.sentTo != flows[1] {
+				t.Errorf("sent to %s", r.sentTo)
+			}
+		})
+	})
+}
+
 // With a GRUU, NextHop knows the way; whoever is restored when nobody knows it
 // is told when it is known.
 func TestRestartNextHop(t *testing.T) {

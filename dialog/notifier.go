@@ -72,6 +72,7 @@ type Notifier struct {
 	byAOR    map[string]watching
 	reserved int             // subscriptions whose Source has not decided
 	loaded   []*Subscription // by Load; Serve lets them go
+	rows     map[string]string
 }
 
 // watching is what one watcher has.
@@ -110,7 +111,7 @@ func NewNotifier(o Options) *Notifier {
 			done(transaction.Hop{Flow: f, Sticky: true}, nil)
 		}
 	}
-	n := &Notifier{o: o, byTag: map[string]*Subscription{}, byRes: map[string][]*Subscription{}, byAOR: map[string]watching{}}
+	n := &Notifier{o: o, byTag: map[string]*Subscription{}, byRes: map[string][]*Subscription{}, byAOR: map[string]watching{}, rows: map[string]string{}}
 	n.asker, _ = o.Source.(Asker)
 	n.stepper, _ = o.Source.(Stepper)
 	n.ender, _ = o.Source.(Ender)
@@ -188,13 +189,14 @@ func (n *Notifier) create(tx *transaction.Server, m *sip.Message, w Watcher, exp
 		return
 	}
 	s := &Subscription{
-		n: n, watcher: w, resource: u.AOR(), eventID: eventID(m), mediaRow: row, fetch: expires == 0,
+		n: n, watcher: w, resource: u.AOR(), eventID: eventID(m), fetch: expires == 0,
 		d: d, flow: tx.Flow(), expires: tx.Received().Add(expires),
 	}
 	if s.resource == "" {
 		s.resource = strings.ToLower(u.Host)
 	}
 	s.own()
+	s.mediaRow = n.share(row)
 	if !n.reserve(w.AOR) {
 		n.metrics.refused.Inc()
 		warn(tx, m, 403, "too many subscriptions; end some of them first")
@@ -206,6 +208,26 @@ func (n *Notifier) create(tx *transaction.Server, m *sip.Message, w Watcher, exp
 		return
 	}
 	n.o.Source.Authorize(s, done)
+}
+
+// What watchers of the same make send in Accept is held once.
+const (
+	maxShared    = 256  // values
+	maxSharedLen = 1024 // bytes of each
+)
+
+// share returns a copy of an Accept value that does not keep its message alive.
+func (n *Notifier) share(row string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if same, ok := n.rows[row]; ok {
+		return same
+	}
+	row = strings.Clone(row)
+	if len(n.rows) < maxShared && len(row) <= maxSharedLen {
+		n.rows[row] = row
+	}
+	return row
 }
 
 func (n *Notifier) anyAccepted(row string) bool {

@@ -29,6 +29,7 @@ type rig struct {
 	flow transport.Flow
 
 	device string // everybody's
+	sentTo string // address of the last UDP message
 
 	mu     sync.Mutex
 	inbox  [][]byte

@@ -179,11 +179,21 @@ func (s *Subscription) send(h transaction.Hop) {
 	f.asked, f.dirty, f.stepping = false, false, true
 	s.mu.Unlock()
 
+	whole := false
+	defer func() {
+		if !whole { // the Source has panicked
+			s.mu.Lock()
+			f.stepping = false
+			s.mu.Unlock()
+			s.remove()
+		}
+	}()
 	typ, body, more, ok := s.content(show, full)
 	contact := s.ours
 	if !flow.IsZero() {
 		contact = s.n.o.Contact(flow)
 	}
+	whole = true
 
 	s.mu.Lock()
 	f.stepping = false

@@ -126,6 +126,12 @@ func (q *queue) arm() {
 
 // pump lets go what there are tokens for.
 func (q *queue) pump() {
+	defer func() { // also after a panic in begin: the others go on
+		q.mu.Lock()
+		q.armed = false
+		q.arm()
+		q.mu.Unlock()
+	}()
 	q.mu.Lock()
 	q.fill()
 	for q.tokens >= 1 && q.count > 0 {
@@ -140,8 +146,6 @@ func (q *queue) pump() {
 		s.begin()
 		q.mu.Lock()
 	}
-	q.armed = false
-	q.arm()
 	q.mu.Unlock()
 }
 

@@ -120,6 +120,7 @@ func (n *Notifier) decode(row *Row) (*Subscription, []byte, error) {
 		s.flow, _ = n.o.UDPFlow(local, remote)
 	}
 	s.own()
+	s.mediaRow = n.share(s.mediaRow)
 	compact(&s.require, &s.watcher.AOR, &s.watcher.Device, &s.ours)
 	if d := 24 * time.Hour * 365; time.Until(s.expires) > d {
 		s.expires = time.Now().Add(n.o.Max)

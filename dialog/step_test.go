@@ -21,7 +21,6 @@ type steps struct {
 	decide Decision
 	body   string // of the last SUBSCRIBE
 	ended  []string
-	calls  int
 	inside func() // called by Next
 }
 
@@ -39,13 +38,13 @@ func (p *steps) Ask(s *Subscription, m *sip.Message, done func(Decision)) {
 
 func (p *steps) Next(s *Subscription, full bool) (contentType string, body []byte, more, ok bool) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.calls++
-	if p.inside != nil {
-		p.mu.Unlock()
-		p.inside()
-		p.mu.Lock()
+	inside := p.inside
+	p.mu.Unlock()
+	if inside != nil {
+		inside()
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	at := s.Data().(*int)
 	kind := "step"
 	if full {
@@ -391,6 +390,40 @@ func (r *rig) drain() (count int, last *sip.Message) {
 				r.answer(m, 200)
 			}
 		}
+	}
+}
+
+// A Source that panics loses one subscription, and holds up nobody.
+func TestStepsPanic(t *testing.T) {
+	for _, rate := range []int{0, 10} {
+		p := &steps{words: []string{"a"}}
+		run(t, Options{Source: p, Rate: rate}, func(t *testing.T, r *rig) {
+			r.many(3)
+			time.Sleep(time.Second)
+			r.drain()
+			bad := true
+			p.mu.Lock()
+			p.inside = func() {
+				if bad {
+					bad = false
+					panic("test")
+				}
+			}
+			p.words = append(p.words, "b")
+			p.mu.Unlock()
+			for _, s := range r.n.Watching("bob@example.com") {
+				func() {
+					defer func() { _ = recover() }()
+					s.Notify()
+				}()
+			}
+			time.Sleep(time.Second)
+			if n, _ := r.drain(); n != 2 {
+				t.Errorf("%d NOTIFYs", n)
+			}
+			r.count(2)
+			p.over(t, 1)
+		})
 	}
 }
 

@@ -190,7 +190,7 @@ func acceptRow(m *sip.Message) string {
 
 // own copies what is a view on the SUBSCRIBE.
 func (s *Subscription) own() {
-	list := []*string{&s.resource, &s.eventID, &s.mediaRow, &s.d.CallID, &s.d.Local, &s.d.Remote, &s.d.LocalURI, &s.d.RemoteURI, &s.d.Target}
+	list := []*string{&s.resource, &s.eventID, &s.d.CallID, &s.d.Local, &s.d.Remote, &s.d.LocalURI, &s.d.RemoteURI, &s.d.Target}
 	s.d.Routes = slices.Clip(s.d.Routes)
 	for i := range s.d.Routes {
 		list = append(list, &s.d.Routes[i])
