@@ -124,3 +124,29 @@ func BenchmarkMemory(b *testing.B) {
 		runtime.KeepAlive(c)
 	}
 }
+
+// BenchmarkNotify is one change to 200 watchers, with their answers: the time is
+// that of one NOTIFY, the watcher's side included.
+func BenchmarkNotify(b *testing.B) {
+	c := newCrowd(b, Options{})
+	const count = 200
+	for i := range count {
+		c.l.Message(parse(b, c.text(i, 1, "", "bob")), c.link)
+	}
+	for s := range c.quietly() {
+		time.Sleep(s)
+	}
+	b.ReportAllocs()
+	for n := 0; n < b.N; n += count {
+		c.steps.mu.Lock()
+		c.steps.words = append(c.steps.words[:0], fmt.Sprint(n), fmt.Sprint(n+1))
+		c.steps.mu.Unlock()
+		for _, s := range c.n.Watching("bob@example.com") {
+			*s.Data().(*int) = 1
+		}
+		c.n.Notify("bob@example.com")
+		for s := range c.quietly() {
+			time.Sleep(s / 10)
+		}
+	}
+}

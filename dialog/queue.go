@@ -124,6 +124,11 @@ func (q *queue) arm() {
 	q.after(time.Duration(max(0, 1-q.tokens)/q.rate*float64(time.Second)), q.pump)
 }
 
+// pumpMost is how many pump looks at, besides those that the rate makes due in
+// two ticks: many of them may have nothing to tell or no way, which costs no
+// token, and other timers wait meanwhile.
+const pumpMost = 256
+
 // pump lets go what there are tokens for.
 func (q *queue) pump() {
 	defer func() { // also after a panic in begin: the others go on
@@ -134,7 +139,7 @@ func (q *queue) pump() {
 	}()
 	q.mu.Lock()
 	q.fill()
-	for q.tokens >= 1 && q.count > 0 {
+	for most := pumpMost + int(q.rate/50); q.tokens >= 1 && q.count > 0 && most > 0; most-- {
 		class := 0
 		for q.first[class] == nil {
 			class++

@@ -491,6 +491,36 @@ func TestRate(t *testing.T) {
 	})
 }
 
+// Those who have nothing to be told cost no token, however many wait in front.
+func TestRateNothing(t *testing.T) {
+	p := &steps{words: []string{"a"}}
+	run(t, Options{Source: p, Rate: 100}, func(t *testing.T, r *rig) {
+		const count = 4 * pumpMost
+		r.many(count)
+		for range count/100 + 2 {
+			time.Sleep(time.Second)
+			r.drain()
+		}
+		r.n.queue.mu.Lock()
+		r.n.queue.fill()
+		r.n.queue.tokens = 0
+		r.n.queue.mu.Unlock()
+		for _, s := range r.n.Watching("bob@example.com") {
+			s.Notify()
+		}
+		if n := r.n.queue.len(); n < count-1 {
+			t.Errorf("%d wait", n)
+		}
+		time.Sleep(time.Second)
+		if n := r.n.queue.len(); n != 0 {
+			t.Errorf("%d wait for nothing", n)
+		}
+		if n, _ := r.drain(); n != 0 {
+			t.Errorf("%d NOTIFYs", n)
+		}
+	})
+}
+
 // Those who are gone leave the queue, and what is not sent costs nothing.
 func TestRateGone(t *testing.T) {
 	p := &steps{words: []string{"a"}}
