@@ -21,11 +21,12 @@ import (
 // maxRequest is the largest request body in bytes: a list of 10,000 users is about 1 MB.
 const maxRequest = 16 << 20
 
-// Options are what the API speaks for. Devices and Server are nil when no server runs.
+// Options are what the API speaks for. Presence, Devices and Server are nil when no server runs.
 type Options struct {
 	Directory *directory.Service
 	Archive   *archive.Service
 	Contacts  *contact.Service
+	Presence  Presence
 	Devices   Devices
 	Server    Server
 	Log       *slog.Logger
@@ -44,6 +45,7 @@ func Handler(o Options) http.Handler {
 	// These ask for themselves who may do what.
 	mux.Handle(parleyv1connect.NewPeopleServiceHandler(&people{o.Directory}, opts()...))
 	mux.Handle(parleyv1connect.NewContactServiceHandler(&contacts{o.Contacts}, opts()...))
+	mux.Handle(parleyv1connect.NewPresenceServiceHandler(&presences{o.Presence}, opts()...))
 	return mux
 }
 

@@ -27,6 +27,8 @@ import (
 	"github.com/parley-im/parley/service/archive"
 	"github.com/parley-im/parley/service/contact"
 	"github.com/parley-im/parley/service/directory"
+	"github.com/parley-im/parley/service/presence"
+	"github.com/parley-im/parley/service/presence/compose"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/sqlstore"
 )
@@ -35,6 +37,7 @@ type parts struct {
 	store.Log
 	store.Index
 	store.Contacts
+	store.Presence
 	accounts
 }
 
@@ -47,6 +50,7 @@ type rig struct {
 	ctx    context.Context
 	socket string
 	store  parts
+	people *crowd
 	stop   func() // the store, so that nothing can be recorded
 	log    lockedBuffer
 	user   atomic.Value // AOR who signs in with the next connection; "" for an administrator of the machine
@@ -58,6 +62,7 @@ type client struct {
 	Status   parleyv1connect.StatusServiceClient
 	People   parleyv1connect.PeopleServiceClient
 	Contacts parleyv1connect.ContactServiceClient
+	Presence parleyv1connect.PresenceServiceClient
 }
 
 // http is a client that talks to the socket whatever the URL.
@@ -122,7 +127,7 @@ func start(t *testing.T, change ...func(*api.Options)) *rig {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = st.Serve(ctx) })
-	r := &rig{t: t, ctx: t.Context(), store: parts{st.Log(), st.Index(), st.Contacts(), st.Users()}, socket: filepath.Join(dir, "s")}
+	r := &rig{t: t, ctx: t.Context(), store: parts{st.Log(), st.Index(), st.Contacts(), st.Presence(), st.Users()}, socket: filepath.Join(dir, "s")}
 	r.stop = func() { cancel(); wg.Wait() }
 	keys, err := auth.OpenKeys(t.Context(), filepath.Join(dir, "key"), st.Settings())
 	if err != nil {
@@ -133,6 +138,13 @@ func start(t *testing.T, change ...func(*api.Options)) *rig {
 		Contacts:  contact.New(contact.Options{Store: r.store, Domains: []string{"example.com"}, Changed: func(contact.Change) {}}),
 		Archive:   archive.New(r.store), Devices: running{}, Server: running{}, Log: slog.New(slog.NewTextHandler(&r.log, nil)),
 	}
+	r.people = &crowd{store: r.store, contacts: o.Contacts, devices: map[string][]compose.Device{}}
+	agent := presence.New(presence.Options{Domains: []string{"example.com"}, Store: r.store, Accounts: r.people, Contacts: r.people, Devices: r.people.at})
+	if err := agent.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wg.Go(func() { _ = agent.Serve(ctx) })
+	o.Presence, r.people.agent = agent, agent
 	for _, f := range change {
 		f(&o)
 	}
@@ -158,7 +170,7 @@ func start(t *testing.T, change ...func(*api.Options)) *rig {
 	r.client = client{
 		parleyv1connect.NewUserServiceClient(hc, "http://parley"), parleyv1connect.NewArchiveServiceClient(hc, "http://parley"),
 		parleyv1connect.NewStatusServiceClient(hc, "http://parley"), parleyv1connect.NewPeopleServiceClient(hc, "http://parley"),
-		parleyv1connect.NewContactServiceClient(hc, "http://parley"),
+		parleyv1connect.NewContactServiceClient(hc, "http://parley"), parleyv1connect.NewPresenceServiceClient(hc, "http://parley"),
 	}
 	return r
 }

@@ -113,10 +113,7 @@ func (c *contacts) GetLevel(ctx context.Context, req *connect.Request[v1.GetLeve
 	if err != nil {
 		return nil, err
 	}
-	sight := level.Sight()
-	return connect.NewResponse(&v1.GetLevelResponse{Level: level.String(), Reason: why.String(), Basis: bases[why.Basis], Sight: &v1.Sight{
-		State: details[sight.State], Note: sight.Note, Device: sight.Device, Calendar: details[sight.Calendar], Interrupt: sight.Interrupt,
-	}}), nil
+	return connect.NewResponse(&v1.GetLevelResponse{Level: level.String(), Reason: why.String(), Basis: bases[why.Basis], Sight: sightOf(level.Sight())}), nil
 }
 
 func (c *contacts) ListOwners(ctx context.Context, req *connect.Request[v1.ListOwnersRequest]) (*connect.Response[v1.ListOwnersResponse], error) {

@@ -21,7 +21,7 @@ func (r *rig) as(user string) client {
 	c := client{
 		parleyv1connect.NewUserServiceClient(hc, "http://parley"), parleyv1connect.NewArchiveServiceClient(hc, "http://parley"),
 		parleyv1connect.NewStatusServiceClient(hc, "http://parley"), parleyv1connect.NewPeopleServiceClient(hc, "http://parley"),
-		parleyv1connect.NewContactServiceClient(hc, "http://parley"),
+		parleyv1connect.NewContactServiceClient(hc, "http://parley"), parleyv1connect.NewPresenceServiceClient(hc, "http://parley"),
 	}
 	// It has its connection now.
 	if _, err := c.People.FindPeople(r.ctx, connect.NewRequest(&v1.FindPeopleRequest{Words: "x"})); err != nil {

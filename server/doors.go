@@ -39,7 +39,7 @@ func (s *Server) buildDoors(context.Context) error {
 	if err := s.openMetrics(); err != nil {
 		return err
 	}
-	d, err := openSocket(s.cfg.Data, s.log, api.Options{Directory: s.directory, Contacts: s.contacts, Archive: s.archive, Devices: devices{s.registrar}, Server: s})
+	d, err := openSocket(s.cfg.Data, s.log, api.Options{Directory: s.directory, Contacts: s.contacts, Presence: s.presence, Archive: s.archive, Devices: devices{s.registrar}, Server: s})
 	if err != nil {
 		return err
 	}
