@@ -318,13 +318,7 @@ func (c contactLevelCmd) explain(l *v1.GetLevelResponse) error {
 		return printJSON(l)
 	}
 	fmt.Printf("%s is %s to %s: %s.\n", c.Whom, l.Level, c.Owner, oneLine(l.Reason))
-	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
-	yes := map[bool]string{true: "yes", false: "no"}
-	fmt.Fprintf(w, "sees the state\t%s\n", map[string]string{"nothing": "no, always offline", "basic": "whether reachable", "full": "yes"}[l.Sight.State])
-	fmt.Fprintf(w, "sees the note\t%s\nsees the device\t%s\n", yes[l.Sight.Note], yes[l.Sight.Device])
-	fmt.Fprintf(w, "sees the calendar\t%s\n", map[string]string{"nothing": "no", "basic": "free or busy", "full": "yes"}[l.Sight.Calendar])
-	fmt.Fprintf(w, "may interrupt\t%s\n", yes[l.Sight.Interrupt])
-	return w.Flush()
+	return printSight(l.Sight)
 }
 
 type contactOwnersCmd struct {

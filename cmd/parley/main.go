@@ -25,17 +25,18 @@ import (
 type cli struct {
 	Config string `short:"c" placeholder:"FILE" help:"Configuration file; without it the defaults hold, with data in ./parley-data."`
 
-	Demo    demoCmd    `cmd:"" help:"Try it: a complete server in a temporary folder with three users. Prints what to type into a SIP client."`
-	Serve   serveCmd   `cmd:"" help:"Run the server until Ctrl-C."`
-	User    userCmd    `cmd:"" help:"Add, change and list users."`
-	Contact contactCmd `cmd:"" help:"The lists of contacts of users, and who sees what of whom."`
-	Device  deviceCmd  `cmd:"" help:"Passwords for single devices, which can be revoked one by one."`
-	Archive archiveCmd `cmd:"" help:"Search what was recorded."`
-	Backup  backupCmd  `cmd:"" help:"Write a consistent copy of the data folder, the key included, while the server runs or not."`
-	Restore restoreCmd `cmd:"" help:"Fill an empty data folder from a backup."`
-	Conf    configCmd  `cmd:"" name:"config" help:"Check a configuration file, or describe every key."`
-	Status  statusCmd  `cmd:"" help:"Tell how the running server is."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Demo     demoCmd     `cmd:"" help:"Try it: a complete server in a temporary folder with three users. Prints what to type into a SIP client."`
+	Serve    serveCmd    `cmd:"" help:"Run the server until Ctrl-C."`
+	User     userCmd     `cmd:"" help:"Add, change and list users."`
+	Contact  contactCmd  `cmd:"" help:"The lists of contacts of users, and who sees what of whom."`
+	Presence presenceCmd `cmd:"" help:"Who is there, on what, and who sees what of it."`
+	Device   deviceCmd   `cmd:"" help:"Passwords for single devices, which can be revoked one by one."`
+	Archive  archiveCmd  `cmd:"" help:"Search what was recorded."`
+	Backup   backupCmd   `cmd:"" help:"Write a consistent copy of the data folder, the key included, while the server runs or not."`
+	Restore  restoreCmd  `cmd:"" help:"Fill an empty data folder from a backup."`
+	Conf     configCmd   `cmd:"" name:"config" help:"Check a configuration file, or describe every key."`
+	Status   statusCmd   `cmd:"" help:"Tell how the running server is."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 // app is what commands get.
@@ -97,7 +98,7 @@ func command(err error) string {
 }
 
 // prefixes are the names of packages in front of an error's text.
-var prefixes = regexp.MustCompile(`(?m)^(?:(?:api|archive|auth|bus|config|contact|directory|people|server|sqlstore|store|transport): )+`)
+var prefixes = regexp.MustCompile(`(?m)^(?:(?:api|archive|auth|bus|config|contact|directory|people|presence|server|sqlstore|store|transport): )+`)
 
 // explain is an error in words for the person at the terminal.
 func explain(err error) string {

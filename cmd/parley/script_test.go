@@ -38,7 +38,7 @@ func TestScripts(t *testing.T) {
 		WorkdirRoot: folder(t), Dir: "testdata", Setup: setup, RequireExplicitExec: true, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready": ready, "clock": clock, "within": within, "certificate": certificate, "users": users, "taken": taken, "cut": cut,
-			"occupied": occupied, "demonstrates": demonstrates,
+			"occupied": occupied, "demonstrates": demonstrates, "signin": signin, "follow": follow,
 		},
 	})
 }
@@ -70,6 +70,7 @@ listen = "127.0.0.1:$P4"
 `
 
 func setup(e *testscript.Env) error {
+	e.Values[phones{}] = map[string]*phone{}
 	var pairs []string
 	for i := 1; i <= 5; i++ {
 		port, err := free()
