@@ -41,11 +41,12 @@ func NewWriter(b []byte, boundary, host string) Writer {
 	return w
 }
 
-// Type is the value of the Content-Type header for the body.
+// Type is the value of the Content-Type header for the body. The boundary stands there without quotes, which it does not
+// need: some clients take them for a part of it.
 func (w *Writer) Type() string {
 	b := append(make([]byte, 0, 192), MultipartType+`;type="`+ContentType+`";start="<`...)
 	b = w.appendID(b, 0)
-	return string(append(append(append(b, `>";boundary="`...), w.boundary...), '"'))
+	return string(append(append(b, `>";boundary=`...), w.boundary...))
 }
 
 // head writes the delimiter and the headers of a part.
