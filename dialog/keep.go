@@ -3,6 +3,7 @@ package dialog
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,7 +39,9 @@ type Resumer interface {
 	Keep(s *Subscription) []byte
 	// Resume comes instead of Authorize for a subscription from before the
 	// start, with what Keep returned. A refusal ends it. Like Authorize it calls
-	// done once, now or later, and must not block. kept is the Source's to keep.
+	// done once, now or later, and must not block; until then the subscription is
+	// on the tables (Notifier.Watching) but Next is not asked. kept is the
+	// Source's to keep.
 	Resume(s *Subscription, kept []byte, done func(Decision))
 }
 
@@ -312,13 +315,13 @@ func (s *Subscription) resumed(v Decision) {
 // Arrived tells that a device of a watcher has a connection, a new one or one
 // that was used again: each REGISTER is a good moment. device is that of
 // Watcher.Device; subscriptions of the same device whose own connection is gone,
-// or UDP address another, go on over flow, others of the watcher look for a way by Options.NextHop.
+// or UDP address another, or that have an instance, go on over flow, others of the watcher look for a way by Options.NextHop.
 // Whoever missed something is told everything.
 func (n *Notifier) Arrived(aor, device string, flow transport.Flow) {
 	for _, s := range n.WatchedBy(aor) {
 		s.mu.Lock()
 		waits := s.is.waiting
-		if device != "" && s.watcher.Device == device && flow.Alive() && s.flow != flow && (waits || stale(s.flow, flow)) {
+		if device != "" && s.watcher.Device == device && flow.Alive() && s.flow != flow && (waits || stale(device, s.flow, flow)) {
 			s.flow = flow
 			if flow.Kind() == transport.UDP {
 				s.touch()
@@ -332,10 +335,13 @@ func (n *Notifier) Arrived(aor, device string, flow transport.Flow) {
 }
 
 // stale tells whether a device that has a flow now cannot be expected on the one
-// it had: its connection is gone or, over UDP, its address has changed, as a NAT
-// that starts again makes it.
-func stale(old, now transport.Flow) bool {
-	return !old.Alive() || old.Kind() == transport.UDP && now.Kind() == transport.UDP
+// it had: its connection is gone; over UDP its address has changed, as a NAT that
+// starts again makes it; or it has changed networks, which the old connection
+// would notice only after a NOTIFY that nobody answers. The last is said of a
+// device that has an instance (RFC 5626 §4.1), because a device password may be
+// in two phones.
+func stale(device string, old, now transport.Flow) bool {
+	return !old.Alive() || strings.HasPrefix(device, "urn:") || old.Kind() == transport.UDP && now.Kind() == transport.UDP
 }
 
 // unreachable is what becomes of a subscription without a way to its watcher.

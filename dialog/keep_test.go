@@ -263,6 +263,61 @@ func TestRestartUDP(t *testing.T) {
 	})
 }
 
+// Where a device with an instance registers now is where it is told, though its
+// old connection still looks alive; a device password may be in two phones.
+func TestArrivedElsewhere(t *testing.T) {
+	for device, moves := range map[string]bool{"urn:uuid:1": true, "7": false} {
+		synctest.Test(t, func(t *testing.T) {
+			life(t, Options{Keep: kept()}, func(r *rig) {
+				r.onDevice(device)
+				r.subscribe("1", "1", "")
+				r.status(200)
+				r.answer(r.notify("active;expires=3600", "one v0"), 200)
+				there := 0
+				r.n.Arrived("alice@example.com", device, transport.Pipe(transport.PipeOptions{Kind: transport.TCP, Send: func([]byte) error {
+					there++
+					return nil
+				}}))
+				r.n.Notify("bob@example.com")
+				synctest.Wait()
+				if (there == 1) != moves {
+					t.Errorf("%s: %d NOTIFYs over the new connection", device, there)
+				}
+			})
+		})
+	}
+}
+
+// A NOTIFY that was lost with its connection is told again by the way there is
+// then, without a change or a REGISTER.
+func TestLostNotify(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var way transport.Flow
+		o := Options{Keep: kept(), NextHop: func(_ string, _ []string, _ transport.Flow, done func(transaction.Hop, error)) {
+			if !way.Alive() {
+				done(transaction.Hop{}, transport.ErrClosed)
+				return
+			}
+			done(transaction.Hop{Flow: way, Sticky: true}, nil)
+		}}
+		life(t, o, func(r *rig) {
+			way = r.flow
+			r.subscribe("1", "1", "")
+			r.status(200)
+			r.notify("active;expires=3600", "one v0")
+			way = r.pipe()
+			r.flow.Close("test")
+			r.l.Closed(r.flow, transport.ErrClosed)
+			r.flow = way
+			r.quiet()
+			time.Sleep(busyRetry)
+			r.answer(r.notify("active;expires=3598", "one v1"), 200)
+			time.Sleep(time.Minute)
+			r.quiet()
+		})
+	})
+}
+
 // A device that registers from another UDP address is told there.
 func TestArrivedUDP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -290,6 +290,11 @@ func (s *Subscription) Failed(c *transaction.Client, err error) {
 	if lostWay(err) && s.n.saver != nil {
 		s.mu.Lock()
 		over := s.is.closing
+		if !over && !s.is.gone && s.state != Terminated {
+			// It may be here again by another way; nobody has told what was lost.
+			s.failures = min(s.failures, 100) + 1
+			s.waitLocked(min(busyRetry<<min(s.failures-1, 10), lastRetry), true)
+		}
 		s.mu.Unlock()
 		if !over {
 			s.unreachable()

@@ -43,8 +43,10 @@ type Stepper interface {
 
 // Ender is a Source that keeps something for each subscription.
 type Ender interface {
-	// Ended is called once for each subscription that was accepted, when it is
-	// off the tables; no Next comes afterwards. It must not block.
+	// Ended is called once for each subscription that was accepted or loaded
+	// (Notifier.Load), when it is off the tables; no Next comes afterwards. One
+	// that was loaded may end before Resume has decided. It is not called for
+	// those that are there when the process ends. It must not block.
 	Ended(s *Subscription)
 }
 
