@@ -260,7 +260,7 @@ func TestResolveSecondServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pc.Close()
-	s := newTestResolver(t, ResolverOptions{Servers: []string{pc.LocalAddr().String(), addr}, Timeout: 20 * time.Millisecond})
+	s := newTestResolver(t, ResolverOptions{Servers: []string{pc.LocalAddr().String(), addr}, Timeout: time.Second})
 	if got, err := lookUp(t, s, "sip:plain.example.org:5062"); err != nil || len(got) != 1 {
 		t.Errorf("%q %v", got, err)
 	}

@@ -23,7 +23,7 @@ import (
 // with short timers, so that the tests take seconds and not minutes.
 
 const (
-	shortT1 = 50 * time.Millisecond
+	shortT1 = 150 * time.Millisecond
 	longest = time.Minute // before a test gives up
 )
 
