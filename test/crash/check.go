@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -33,7 +34,7 @@ const (
 	ruleID           = "ids go back"                         // ids are ordered by time, and so is the log
 )
 
-// refusalLimit is how long a refusal may take, seen by a client on a busy machine: the server has a second.
+// refusalLimit is how long a refusal may take, seen by a client: the server has a second. A book may have a limit of its own.
 const refusalLimit = 1500 * time.Millisecond
 
 // statusRefused is how the server says that it could not record a message.
@@ -164,7 +165,7 @@ func (x *index) checkAnswers(v *verdict) {
 			if a.RetryAfter == "" {
 				v.addf(ruleRefused, "%s was refused without Retry-After", a.Key)
 			}
-			if a.Took > refusalLimit && !a.Excused {
+			if a.Took > cmp.Or(x.Limit, refusalLimit) && !a.Excused {
 				v.addf(ruleSlow, "%s after %v", a.Key, a.Took)
 			}
 		default:

@@ -18,6 +18,7 @@ func start(t *testing.T, o options) tally {
 		t.Skip("breaks a server for some seconds; left out with -short")
 	}
 	o.seed, o.db, o.rate = 1, "sqlite", 150
+	o.refusal = 20 * time.Second // how fast it is, make crash finds out, where nothing else runs beside
 	got, err := crash(t.Context(), o, t.Output())
 	if err != nil {
 		t.Fatal(err)

@@ -89,7 +89,7 @@ func (c *crew) start(ctx context.Context) error {
 			c.add(ctx, k)
 		}
 	}
-	limit := time.After(30 * time.Second)
+	limit := time.After(2 * time.Minute)
 	for n := range userCount + userCount/2 {
 		select {
 		case <-c.here:

@@ -85,6 +85,7 @@ type book struct {
 	Answers  []answer
 	Received []received
 	Archive  []record
+	Limit    time.Duration `json:",omitempty"` // of a refusal; 0: refusalLimit
 }
 
 // ledger writes the files of the clients, and remembers what it wrote.

@@ -27,6 +27,7 @@ type options struct {
 	keep    bool
 	points  int           // a replay cuts the power at every so many operations; 0: 150 times
 	traced  time.Duration // how long it records
+	refusal time.Duration // how long a refusal may take; 0: refusalLimit
 	builds  string        // folder for the built servers; "" for that of the run
 }
 
@@ -317,7 +318,9 @@ func (x *run) judge(ctx context.Context) error {
 			return fmt.Errorf("%w\n%s", err, x.server.tail())
 		}
 		x.archive = append(x.archive, more...)
-		v = check(x.ledger.snapshot(x.archive))
+		b := x.ledger.snapshot(x.archive)
+		b.Limit = x.o.refusal
+		v = check(b)
 		open := 0
 		for _, w := range v.Violations {
 			if w.Rule == ruleOwed || w.Rule == ruleOutcome || w.Rule == ruleAcknowledged || w.Rule == ruleReceived {
@@ -330,7 +333,7 @@ func (x *run) judge(ctx context.Context) error {
 		if open != left {
 			left, moved = open, time.Now()
 		}
-		if time.Since(moved) > patience || v.lost() && time.Since(moved) > 5*time.Second {
+		if time.Since(moved) > patience || v.lost() && time.Since(moved) > 15*time.Second {
 			break
 		}
 		pause(ctx, 200*time.Millisecond)
