@@ -39,7 +39,7 @@ func newFar(t *testing.T) (*far, *Client) {
 func (f *far) read() *sip.Message {
 	f.t.Helper()
 	buf := make([]byte, 4096)
-	_ = f.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = f.conn.SetReadDeadline(time.Now().Add(time.Minute))
 	n, from, err := f.conn.ReadFrom(buf)
 	if err != nil {
 		f.t.Fatal(err)
