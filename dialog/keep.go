@@ -38,7 +38,8 @@ type Resumer interface {
 	// Subscription.Save, on Serve's goroutine. It must not block.
 	Keep(s *Subscription) []byte
 	// Resume comes instead of Authorize for a subscription from before the
-	// start, with what Keep returned. A refusal ends it. Like Authorize it calls
+	// start, with what Keep returned. A refusal ends it: with a Status of 500 and more
+	// the watcher is to come again after a minute. Like Authorize it calls
 	// done once, now or later, and must not block; until then the subscription is
 	// on the tables (Notifier.Watching) but Next is not asked. kept is the
 	// Source's to keep.
@@ -51,11 +52,12 @@ const (
 	// of this (see Subscription.send).
 	seqJump = 1 << 16
 
-	maxKept    = 1 << 16 // of a Source, bytes
-	saveDelay  = time.Second
-	saveRetry  = 5 * time.Second
-	saveBatch  = 500
-	finalSaves = 10 * time.Second // for all that is left at the end
+	maxKept      = 1 << 16 // of a Source, bytes
+	saveDelay    = time.Second
+	saveRetry    = 5 * time.Second
+	saveBatch    = 500
+	restoreRetry = 60               // s, when the Source could not decide about a restored subscription
+	finalSaves   = 10 * time.Second // for all that is left at the end
 )
 
 // saver knows what is to be written: each subscription once.
@@ -304,12 +306,18 @@ func (s *Subscription) resumed(v Decision) {
 			s.touch()
 		}
 	}
+	over := s.state == Terminated // it has expired meanwhile
 	s.mu.Unlock()
-	if v.Status != 0 {
+	switch {
+	case v.Status == 0:
+		s.Notify()
+	case over:
+		s.remove()
+	case v.Status >= 500:
+		s.end("probation", restoreRetry)
+	default:
 		s.end("rejected", 0)
-		return
 	}
-	s.Notify()
 }
 
 // Arrived tells that a device of a watcher has a connection, a new one or one

@@ -196,6 +196,7 @@ type lists struct {
 	steps
 	resumed string
 	refuse  bool
+	status  int    // of the refusal, 0 for 403
 	later   func() // set: the decision waits
 	waits   bool
 }
@@ -207,7 +208,7 @@ func (p *lists) Resume(s *Subscription, kept []byte, done func(Decision)) {
 	s.SetData(new(int))
 	d := p.decide
 	if p.refuse {
-		d = Decision{Status: 403}
+		d = Decision{Status: max(p.status, 403)}
 	}
 	if p.waits {
 		p.later = func() { done(d) }
@@ -392,9 +393,12 @@ func TestRestartNextHop(t *testing.T) {
 func TestResume(t *testing.T) {
 	for name, row := range map[string]struct {
 		refuse, waits, refresh bool
+		expires                bool // meanwhile
+		status                 int
 		left                   int
 	}{
-		"refused": {refuse: true}, "refused later": {refuse: true, waits: true}, "later": {waits: true, left: 1},
+		"refused": {refuse: true}, "refused later": {refuse: true, waits: true}, "fails later": {refuse: true, waits: true, status: 500},
+		"expires": {waits: true, expires: true}, "expires, refused": {refuse: true, waits: true, expires: true}, "later": {waits: true, left: 1},
 		"refreshed meanwhile": {waits: true, refresh: true, left: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -408,7 +412,7 @@ func TestResume(t *testing.T) {
 					tag = r.status(200).ToTag()
 					r.answer(r.next(), 200)
 				})
-				p.refuse, p.waits = row.refuse, row.waits
+				p.refuse, p.waits, p.status = row.refuse, row.waits, row.status
 				life(t, o, func(r *rig) {
 					if row.waits {
 						r.n.Arrived("alice@example.com", "phone", r.flow)
@@ -421,14 +425,25 @@ func TestResume(t *testing.T) {
 							time.Sleep(5 * time.Second)
 							k.check(t, 1, -1)
 						}
+						if row.expires {
+							time.Sleep(time.Hour)
+							r.quiet()
+						}
 						p.later()
-						if row.left > 0 {
+						switch {
+						case row.expires && !row.refuse:
+							r.answer(r.notify("terminated;reason=timeout", "full v65537 a b"), 200)
+						case row.expires:
+							r.quiet()
+						case row.status == 500:
+							r.answer(r.notify("terminated;reason=probation;retry-after=60", ""), 200)
+						case row.left > 0:
 							left := 3600
 							if row.refresh {
 								left = 3595
 							}
 							r.answer(r.notify(fmt.Sprint("active;expires=", left), "full v65537 a b"), 200)
-						} else {
+						default:
 							r.answer(r.notify("terminated;reason=rejected", ""), 200)
 						}
 					}
