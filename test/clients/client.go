@@ -10,7 +10,7 @@ import (
 const domain = "rtc.test"
 
 // patience is how long one step of a client may take. It is many times what a step takes on an idle machine.
-const patience = 15 * time.Second
+const patience = time.Minute
 
 // client is one signed-in program.
 type client interface {

@@ -202,7 +202,7 @@ func TestStopEndsTheGroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := out.await(t.Context(), 10*time.Second, "start", func(s string) bool { return strings.Contains(s, "here") }); err != nil {
+	if _, err := out.await(t.Context(), time.Minute, "start", func(s string) bool { return strings.Contains(s, "here") }); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := p.stop(50*time.Millisecond, nil); err == nil {

@@ -173,7 +173,7 @@ func (p *parley) lastLog() string {
 
 // stop ends the server as Ctrl-C does and returns how long that took.
 func (p *parley) stop() (time.Duration, error) {
-	return p.process.stop(10*time.Second, func() { _ = p.process.cmd.Process.Signal(syscall.SIGINT) })
+	return p.process.stop(patience, func() { _ = p.process.cmd.Process.Signal(syscall.SIGINT) })
 }
 
 // archived asks the archive for one word and returns an error unless a record holds the text, its sender and its

@@ -86,7 +86,7 @@ func (s *sipp) scenarioRun(ctx context.Context, name string, keys ...string) err
 		return err
 	}
 	args := []string{s.server.sipAddress(s.transport()), "-sf", scenario, "-t", s.mode(), "-i", "127.0.0.1", "-m", "1", "-nostdin",
-		"-timeout", "10s", "-timeout_error", "-s", s.user(), "-au", s.user(), "-ap", s.server.password, "-key", "domain", domain}
+		"-timeout", "50s", "-timeout_error", "-s", s.user(), "-au", s.user(), "-ap", s.server.password, "-key", "domain", domain}
 	if _, err := s.lab.run(ctx, patience, "", "sipp", append(args, keys...)...); err != nil {
 		return fmt.Errorf("clients: SIPp's %s was not answered as it should be: %w", name, firstError(err))
 	}
