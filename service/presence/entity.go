@@ -251,9 +251,7 @@ func (s *Service) tryRefresh(e *entity) bool {
 		s.metrics.changes.Inc()
 		s.o.Changed(e.aor, st)
 	}
-	for _, r := range tell {
-		r.w.mark(r.at, e, r.level)
-	}
+	e.tell(tell)
 	return true
 }
 
@@ -378,9 +376,7 @@ func (s *Service) sought(e *entity, err error) *entity {
 	}
 	retry := e.exists.Load() == unknown && len(e.refs) > 0
 	e.mu.Unlock()
-	for _, r := range tell {
-		r.w.mark(r.at, e, r.level)
-	}
+	e.tell(tell)
 	if retry {
 		s.alarm.set(e, time.Now().Add(retryLookup))
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/parley-im/parley/wire/mime"
 	"github.com/parley-im/parley/wire/resourcelist"
 	"github.com/parley-im/parley/wire/sip"
+	"github.com/parley-im/parley/wire/xmlsafe"
 )
 
 // list is what a watch of a list has more than one of a person. It is guarded by the watch's mutex.
@@ -138,19 +139,21 @@ func (s *Service) recipients(m *sip.Message) (items []item, found bool, refuse *
 		return nil, false, unsupported()
 	}
 	limits := resourcelist.DefaultLimits
-	limits.Entries = s.o.Limits.ListEntries
+	limits.Entries = s.o.Limits.ListEntries + limits.Depth // lists count as well
 	for _, doc := range documents {
 		// RFC 5363 §4.1: several lists are one.
 		list, err := resourcelist.Recipients(doc, limits)
-		limits.Entries -= len(list)
-		if errors.Is(err, resourcelist.ErrTooLarge) {
-			return nil, false, &dialog.Decision{Status: 413, Warning: "a list may have " + strconv.Itoa(s.o.Limits.ListEntries) + " entries at most"}
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, resourcelist.ErrTooLarge), errors.Is(err, xmlsafe.ErrTooLarge):
+			return nil, false, &dialog.Decision{Status: 413, Warning: quotable(err.Error())}
+		case err != nil:
 			return nil, false, &dialog.Decision{Status: 400, Warning: quotable(err.Error())}
 		}
 		for _, i := range list {
 			items = append(items, item{i.URI, i.DisplayName.Text})
+		}
+		if len(items) > s.o.Limits.ListEntries {
+			return nil, false, &dialog.Decision{Status: 413, Warning: "a list may have " + strconv.Itoa(s.o.Limits.ListEntries) + " entries at most"}
 		}
 	}
 	return items, true, nil

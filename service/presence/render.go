@@ -163,7 +163,8 @@ func (w *watch) news() (rows []row, size int) {
 	for _, at := range l.dirty {
 		en := &w.entries[at]
 		r := w.row(at)
-		room := l.limit - size
+		cost := resourceBytes + len(r.uri) + len(r.name)
+		room := l.limit - size - cost
 		if len(rows) == 0 {
 			room = max(room, 1<<20) // however large it is, alone it goes
 		}
@@ -180,7 +181,9 @@ func (w *watch) news() (rows []row, size int) {
 			continue // it was told already, or nobody knows yet
 		}
 		rows = append(rows, r)
-		size += resourceBytes + len(r.uri) + len(r.name) + len(r.body)
+		if size += cost; r.body != nil {
+			size += partBytes + len(r.body)
+		}
 	}
 	clear(l.dirty[len(left):])
 	if l.dirty = left; len(left) == 0 && cap(left) > 64 {

@@ -46,12 +46,12 @@ const (
 // absent is entry.seen when the watcher was told that there is no such person.
 const absent = 1<<32 - 1
 
-// mark notes that a person has something new to tell, at a level.
-func (w *watch) mark(at uint32, e *entity, level policy.Level) {
+// mark notes that a person has something new to tell, at a level; true when the watcher is to be told.
+func (w *watch) mark(at uint32, e *entity, level policy.Level) bool {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.ended || int(at) >= len(w.entries) || w.entries[at].e != e || w.entries[at].flags&removed != 0 {
-		w.mu.Unlock()
-		return
+		return false
 	}
 	en := &w.entries[at]
 	if en.level != level {
@@ -62,19 +62,38 @@ func (w *watch) mark(at uint32, e *entity, level policy.Level) {
 			en.seen = is.version
 		}
 	}
-	news := w.stale(en)
-	if news && w.list != nil {
-		if news = en.flags&dirty == 0; news {
-			en.flags |= dirty
-			w.list.dirty = append(w.list.dirty, at)
+	if !w.stale(en) {
+		return false
+	}
+	if w.list != nil {
+		if en.flags&dirty != 0 {
+			return false
+		}
+		w.later(at)
+	}
+	return w.live
+}
+
+// tell marks what references point to, and tells the watchers: once, also those who have a person twice in a list.
+func (e *entity) tell(refs []ref) {
+	var last *watch
+	for _, r := range refs {
+		if last != nil && last != r.w {
+			last.tell()
+			last = nil
+		}
+		if r.w.mark(r.at, e, r.level) {
+			last = r.w
 		}
 	}
-	live, single := w.live, w.list == nil
-	w.mu.Unlock()
-	if !live || !news {
-		return
+	if last != nil {
+		last.tell()
 	}
-	if sub, ok := w.teller.(*dialog.Subscription); ok && single && e.exists.Load() == missing {
+}
+
+// tell tells the watcher that there is something new.
+func (w *watch) tell() {
+	if sub, ok := w.teller.(*dialog.Subscription); ok && w.list == nil && w.one[0].e.exists.Load() == missing {
 		sub.End("noresource", 0) // RFC 6665 §4.1.3
 		return
 	}
@@ -259,8 +278,6 @@ func (s *Service) relevel(ctx context.Context, e *entity) {
 		return
 	}
 	s.refresh(e)
-	for _, r := range moved {
-		r.w.mark(r.at, e, r.level)
-	}
+	e.tell(moved)
 	e.trim()
 }
