@@ -8,6 +8,7 @@
 //	go run ./test/load -mode idle -users 8000 -time 10s
 //	go run ./test/load -mode call -inflight 32
 //	go run ./test/load soak -time 1h                           everything at once and slowly, and nothing may grow
+//	go run ./test/load presence                                20,000 users who watch each other's presence; -what storm, fan
 //	go run ./test/load -profile /tmp/profiles                  with CPU, heap and goroutine profiles of the server
 //	go run ./test/load -server tcp=127.0.0.1:5070 -pid 1234    another server
 //	go run ./test/load -server xmpp=127.0.0.1:5222 -transport xmpp -pid 1234,99    one that speaks XMPP, and its database
@@ -44,6 +45,9 @@ func main() {
 func mainError(args []string) (err error) {
 	if len(args) > 0 && args[0] == "soak" {
 		return soakMain(args[1:])
+	}
+	if len(args) > 0 && args[0] == "presence" {
+		return presenceMain(args[1:])
 	}
 	o, err := parseOptions(args)
 	if err != nil {

@@ -183,7 +183,7 @@ func (t *trial) idle(ctx context.Context, res *result) error {
 	if res.MemoryAfter, err = gauge.Measure(t.target.pids, true); err != nil {
 		return err
 	}
-	res.Idle = append(res.Idle, crowd{Users: len(t.clients), Memory: res.MemoryAfter})
+	res.Idle = append(res.Idle, headcount{Users: len(t.clients), Memory: res.MemoryAfter})
 	res.Seconds, res.ServerCPU = (now() - began).Seconds(), res.MemoryAfter.CPU-before.CPU
 	if t.target.pprof != "" {
 		name := fmt.Sprintf("idle-%s-%d", res.Transport, res.Users)
@@ -218,7 +218,7 @@ func (t *trial) signInSteps(ctx context.Context, res *result) error {
 		if err != nil {
 			return err
 		}
-		res.Idle = append(res.Idle, crowd{Users: n, Memory: u})
+		res.Idle = append(res.Idle, headcount{Users: n, Memory: u})
 	}
 	return t.signIn(ctx, t.clients[done:])
 }

@@ -97,19 +97,24 @@ func parseOptions(args []string) (*options, error) {
 	o.rates, errRate = numbers(*rate)
 	o.pids, errPid = numbers(*pid)
 	o.steps, errSteps = numbers(*steps)
-	if *server != "" {
-		for _, s := range strings.Split(*server, ",") {
-			kind, addr, ok := strings.Cut(s, "=")
-			if !ok {
-				return nil, fmt.Errorf("load: -server %q: write transport=host:port", s)
-			}
-			o.servers[kind] = addr
-		}
-	}
-	if err := errors.Join(errFlight, errRate, errPid, errSteps, o.check()); err != nil {
+	if err := errors.Join(errFlight, errRate, errPid, errSteps, o.attach(*server), o.check()); err != nil {
 		return nil, err
 	}
 	return o, nil
+}
+
+// attach reads the addresses of a running server.
+func (o *options) attach(list string) error {
+	for s := range strings.SplitSeq(list, ",") {
+		kind, addr, ok := strings.Cut(s, "=")
+		if !ok && list != "" {
+			return fmt.Errorf("load: -server %q: write transport=host:port", s)
+		}
+		if ok {
+			o.servers[kind] = addr
+		}
+	}
+	return nil
 }
 
 func numbers(list string) ([]int, error) {
@@ -138,6 +143,26 @@ func (o *options) check() error {
 	if err := o.checkXMPP(); err != nil {
 		return err
 	}
+	if err := errors.Join(o.checkServers(), o.checkBounds()); err != nil {
+		return err
+	}
+	switch {
+	case !slices.IsSorted(o.steps):
+		return errors.New("load: -steps are in rising order")
+	case o.receivers < 0:
+		return errors.New("load: -receivers is not negative")
+	case o.size < minBody || o.size > 60_000:
+		return fmt.Errorf("load: -size is from %d to 60000", minBody)
+	case len(o.inFlight) == 0 && len(o.rates) == 0:
+		return errors.New("load: give -inflight or -rate")
+	case len(o.rates) > 0 && slices.Max(o.rates) > maxRate:
+		return fmt.Errorf("load: -rate is at most %d", maxRate)
+	}
+	return nil
+}
+
+// checkServers looks at the transports, and the address for each of a server that runs.
+func (o *options) checkServers() error {
 	for _, k := range o.transports {
 		if !slices.Contains(transports, k) && k != overXMPP {
 			return fmt.Errorf("load: -transport %q: choose from %v or %s", k, transports, overXMPP)
@@ -153,21 +178,15 @@ func (o *options) check() error {
 			return fmt.Errorf("load: %v is not on loopback; say -remote if that server is yours to load", addr)
 		}
 	}
+	return nil
+}
+
+func (o *options) checkBounds() error {
 	switch {
 	case o.users < 0 || o.users > maxUsers:
 		return fmt.Errorf("load: -users is at most %d", maxUsers)
 	case o.time <= 0 || o.time > maxTime || o.warmup < 0 || o.drain < 0:
 		return fmt.Errorf("load: -time is more than 0 and at most %v", maxTime)
-	case !slices.IsSorted(o.steps):
-		return errors.New("load: -steps are in rising order")
-	case o.receivers < 0:
-		return errors.New("load: -receivers is not negative")
-	case o.size < minBody || o.size > 60_000:
-		return fmt.Errorf("load: -size is from %d to 60000", minBody)
-	case len(o.inFlight) == 0 && len(o.rates) == 0:
-		return errors.New("load: give -inflight or -rate")
-	case len(o.rates) > 0 && slices.Max(o.rates) > maxRate:
-		return fmt.Errorf("load: -rate is at most %d", maxRate)
 	}
 	return nil
 }

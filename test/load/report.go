@@ -38,12 +38,12 @@ type result struct {
 	Unfinished int     `json:"unfinished"`  // open loop: fell due and was never started, or under way at the end
 
 	memory
-	Idle []crowd `json:"idle,omitempty"` // mode idle, each step
+	Idle []headcount `json:"idle,omitempty"` // mode idle, each step
 	verdict
 }
 
-// crowd is what a number of users costs that are connected and say nothing.
-type crowd struct {
+// headcount is what a number of users costs that are connected and say nothing.
+type headcount struct {
 	Users  int         `json:"users"`
 	Memory gauge.Usage `json:"memory"`
 }

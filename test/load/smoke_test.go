@@ -1,9 +1,12 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/parley-im/parley/test/load/crowd"
 )
 
 func TestMain(m *testing.M) {
@@ -41,6 +44,62 @@ func TestSmoke(t *testing.T) {
 				t.Errorf("no figures were written: %v", err)
 			}
 		})
+	}
+}
+
+// Presence, short, with a real server: everybody sees everybody, and each change once.
+func TestPresenceSmoke(t *testing.T) {
+	binary, err := build(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range [][]string{
+		{"-what", "model", "-users", "24", "-contacts", "4", "-factor", "200"},
+		{"-what", "storm", "-users", "20", "-contacts", "6", "-lists", "body", "-sockets", "0", "-profile", t.TempDir()},
+		{"-what", "fan", "-owners", "2", "-watchers", "10", "-every", "200ms", "-tcp", "6"},
+	} {
+		t.Run(row[1], func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "figures.json")
+			args := append([]string{
+				"presence", "-parley", binary, "-quiet", "-over", "200ms", "-warmup", "50ms", "-time", "300ms", "-settle", "10ms",
+				"-json", file, "-dir", t.TempDir(),
+			}, row...)
+			if err := mainError(args); err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var list []crowd.Result
+			if err := json.Unmarshal(text, &list); err != nil || len(list) != 1 {
+				t.Fatalf("%v in %s", err, text)
+			}
+			r := list[0]
+			if want := map[string]int64{"model": 24 * 4, "storm": 20 * 6, "fan": 2 * 10}[row[1]]; r.Online != want || r.Subscriptions != r.Complete {
+				t.Errorf("%d pairs see each other, want %d; %d of %d subscriptions are complete", r.Online, want, r.Complete, r.Subscriptions)
+			}
+			if row[1] != "storm" && r.Published == 0 {
+				t.Error("nothing changed")
+			}
+		})
+	}
+}
+
+func TestPresenceOptions(t *testing.T) {
+	for _, args := range [][]string{
+		{"-what", "dance"}, {"-server", "udp=192.0.2.1:5060"}, {"-server", "udp=127.0.0.1:5060", "-transport", "udp"}, {"-users", "10", "-tcp", "11"}, {"-contacts", "5"}, {"-users", "20"},
+		{"-lists", "tape"}, {"-what", "fan", "-owners", "0"}, {"-what", "fan", "-owners", "10000", "-watchers", "10000"}, {"-factor", "0"},
+		{"-transport", "tls"}, {"-every", "0s"}, {"-time", "48h"}, {"-pid", "x"}, {"-changes", "-1"}, {"more"},
+	} {
+		if _, _, err := parsePresence(args); err == nil {
+			t.Errorf("%v is taken", args)
+		}
+	}
+	o, po, err := parsePresence([]string{"-what", "fan", "-owners", "3", "-users", "10", "-transport", "tcp"})
+	if err != nil || po.watchers != 7 || po.tcp != 10 || len(o.transports) != 1 {
+		t.Errorf("the options are %+v %+v, error %v", o, po, err)
 	}
 }
 

@@ -248,7 +248,7 @@ func (c *Client) render(b []byte, r *Request) []byte {
 // take is what the link reads.
 func (c *Client) take(data []byte) {
 	m := &c.in.msg
-	if err := m.Parse(data); err != nil {
+	if err := m.ParseLimits(data, large); err != nil {
 		c.Run.Problem("the server's message cannot be read: %v", err)
 		return
 	}

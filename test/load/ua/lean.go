@@ -21,6 +21,9 @@ import (
 
 const roomSize = 1 << 20 // of any message that is expected
 
+// large are limits for what a server says: the state of a long list of contacts in one body.
+var large = sip.Limits{Body: roomSize}
+
 var rooms = sync.Pool{New: func() any { return new([roomSize]byte) }}
 
 // whenReady calls read each time when a socket has something, until the socket is closed or read says that it is over.
@@ -91,7 +94,7 @@ func takeAll(data []byte, take func([]byte)) (int, error) {
 		for from < len(data) && (data[from] == '\r' || data[from] == '\n') {
 			from++ // keep-alives (RFC 5626 §3.5.1)
 		}
-		size, bad := sip.Frame(data[from:], sip.Limits{})
+		size, bad := sip.Frame(data[from:], large)
 		if bad != nil {
 			return from, fmt.Errorf("ua: the server's stream cannot be followed: %w", bad)
 		}
@@ -178,7 +181,7 @@ func (s *Socket) read() error {
 // take finds whose message it is: a request is for the user of its URI, a response has the branch that the user made.
 func (s *Socket) take(data []byte) {
 	m := &s.in.msg
-	if err := m.Parse(data); err != nil {
+	if err := m.ParseLimits(data, large); err != nil {
 		s.run.Problem("the server's message cannot be read: %v", err)
 		return
 	}
