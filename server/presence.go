@@ -34,6 +34,7 @@ type watching struct {
 	winfo    *dialog.Notifier // presence.winfo
 	devices  deviceCache
 	started  time.Time
+	loaded   chan struct{} // closed when what was there before the start is known
 }
 
 // notifiers are those of presence, not that of registrations.
@@ -41,7 +42,7 @@ func (w *watching) notifiers() []*dialog.Notifier { return []*dialog.Notifier{w.
 
 // buildPresence makes the presence agent and what tells it of changes.
 func (s *Server) buildPresence() error {
-	w := &watching{started: time.Now()}
+	w := &watching{started: time.Now(), loaded: make(chan struct{})}
 	w.devices.init()
 	s.presence = w
 	c := s.cfg.Presence
@@ -94,7 +95,13 @@ func (s *Server) presenceChanged(aor string, st compose.State) {
 func (s *Server) servePresence(ctx context.Context) error {
 	var g sync.WaitGroup
 	for _, n := range s.presence.notifiers() {
-		g.Go(func() { _ = n.Serve(ctx) }) // it only returns when ctx has ended
+		g.Go(func() {
+			select {
+			case <-s.presence.loaded:
+				_ = n.Serve(ctx) // it only returns when ctx has ended
+			case <-ctx.Done():
+			}
+		})
 	}
 	g.Go(func() {
 		t := time.NewTimer(comeBack)
@@ -120,6 +127,7 @@ func (s *Server) loadPresence(ctx context.Context) error {
 			return err
 		}
 	}
+	close(s.presence.loaded)
 	return nil
 }
 

@@ -50,8 +50,7 @@ type Server struct {
 	log      *slog.Logger
 	node     string // this run of this node, in events
 	registry *prometheus.Registry
-	started  time.Time
-	ready    chan struct{}
+	life
 
 	store        *parts
 	keys         *auth.Keys
@@ -74,10 +73,17 @@ type Server struct {
 	doors        []*door
 }
 
+// life is when what happens to a server.
+type life struct {
+	started  time.Time
+	ready    chan struct{} // closed when it answers
+	stopping func() bool   // set before anything is received
+}
+
 // New builds a server and opens its sockets, so that a port in use is known at once; Serve runs it. ctx bounds the
 // opening of the store. A server that is not served must be closed.
 func New(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Server, error) {
-	s := &Server{cfg: cfg, log: log, node: id.New().String(), registry: prometheus.NewRegistry(), started: time.Now(), ready: make(chan struct{})}
+	s := &Server{cfg: cfg, log: log, node: id.New().String(), registry: prometheus.NewRegistry(), life: life{started: time.Now(), ready: make(chan struct{})}}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, build := range []func(context.Context) error{s.buildStore, s.buildIdentity, s.buildSIP, s.buildServices, s.buildDoors} {
 		if err := build(ctx); err != nil {
@@ -160,6 +166,8 @@ func (s *Server) serveSIP(ctx context.Context) error {
 	if err := s.loadPresence(ctx); err != nil {
 		return err
 	}
+	stopped := ctx
+	s.stopping = func() bool { return stopped.Err() != nil }
 	ctx, cancel := context.WithCancelCause(ctx)
 	var loading sync.WaitGroup
 	defer loading.Wait()

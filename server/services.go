@@ -114,12 +114,21 @@ func (s *Server) buildServices(context.Context) error {
 	s.transactions.SetHandler(route.NewCore(route.CoreOptions{
 		Chain: s.chain(),
 		Closed: []func(transport.Flow, error){
-			s.registrar.FlowClosed,
+			s.flowClosed,
 			func(f transport.Flow, _ error) { s.auth.ConnClosed(f.ID()) },
 		},
 		Log: s.log, Registerer: s.registry,
 	}))
 	return nil
+}
+
+// flowClosed tells the registrar of connections that their clients closed, or lost. Those that end because this server stops
+// are nobody's leaving: after the start these people are there as after a crash, and most of them come back at once.
+func (s *Server) flowClosed(f transport.Flow, err error) {
+	if s.stopping() {
+		return
+	}
+	s.registrar.FlowClosed(f, err)
 }
 
 // bindingChanged tells the message service that a device is there, and the presence agent that something is different.

@@ -49,6 +49,7 @@ type entity struct {
 	relevel  bool // a job that looks at the levels waits
 	seeking  bool // the account is being looked up
 	renew    bool // the person's own list is to be read again
+	warming  bool // it is being read
 	refs     []ref
 	counts   [levels]int32 // of refs
 	diffs    int32         // watchers that take partial documents (RFC 5263)
@@ -247,6 +248,9 @@ func (s *Service) tryRefresh(e *entity) bool {
 	e.mu.Unlock()
 
 	s.alarm.set(e, next)
+	if changed && st.Availability == pidf.DND {
+		s.warm(e)
+	}
 	if changed {
 		s.metrics.changes.Inc()
 		s.o.Changed(e.aor, st)

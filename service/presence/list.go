@@ -19,8 +19,9 @@ import (
 // list is what a watch of a list has more than one of a person. It is guarded by the watch's mutex.
 type list struct {
 	uri      string
-	contacts bool // the watcher's own list of contacts; else the list came in the SUBSCRIBE
-	limit    int  // bytes of a body, about
+	event    string // how NOTIFYs spell "presence", "" for just so; see spelling
+	contacts bool   // the watcher's own list of contacts; else the list came in the SUBSCRIBE
+	limit    int    // bytes of a body, about
 	dirty    []uint32
 	odd      map[uint32]string // URIs of entries that are not "sip:" and the AOR
 	names    []string          // of entries, nil when nobody has one
@@ -199,7 +200,7 @@ func (s *Service) askList(sub *dialog.Subscription, m *sip.Message, items []item
 			return
 		}
 	}
-	w := &watch{teller: sub, watcher: watcher, since: time.Now(), list: &list{uri: "sip:" + sub.Resource(), contacts: own, limit: s.room(m), renewing: true}}
+	w := &watch{teller: sub, watcher: watcher, since: time.Now(), list: &list{uri: "sip:" + sub.Resource(), event: spelling(m), contacts: own, limit: s.room(m), renewing: true}}
 	// The store is asked for each person: this waits its turn.
 	if !s.jobs.try(func(ctx context.Context) { s.startList(ctx, sub, w, items, false, done) }) {
 		done(busy())
@@ -233,9 +234,18 @@ func (s *Service) startList(ctx context.Context, sub *dialog.Subscription, w *wa
 	}
 	sub.SetData(w)
 	s.join(w, people)
-	done(dialog.Decision{Require: eventList})
+	done(dialog.Decision{Require: eventList, Event: w.list.event})
 	w.start()
 	return true
+}
+
+// spelling is how the NOTIFYs of a list name the event package. Linphone's desktop and mobile clients (5.1) subscribe to
+// "presence", as all do, but read NOTIFYs of lists only if these say "Presence".
+func spelling(m *sip.Message) string {
+	if agent := m.Get(sip.HUserAgent); len(agent) >= 8 && strings.EqualFold(agent[:8], "linphone") {
+		return "Presence"
+	}
+	return ""
 }
 
 // join attaches a watch of a list.

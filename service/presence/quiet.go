@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"context"
 	"time"
 
 	"github.com/parley-im/parley/service/presence/compose"
@@ -21,8 +22,8 @@ const slowTrip = time.Second
 // Slow tells whether nothing large should be sent to the device without asking.
 func (d Device) Slow() bool { return d.Line.Throughput == pidf.Slow || d.Line.RTT >= slowTrip }
 
-// Quiet tells whether owner is on "do not disturb" and from may not interrupt. It does not wait and allocates nothing. As
-// long as owner's list of contacts is not in memory nobody but the owner may interrupt.
+// Quiet tells whether owner is on "do not disturb" and from may not interrupt. It does not wait, and allocates nothing when
+// owner's list of contacts is in memory. If it is not, nobody but the owner may interrupt, and it is read for the next time.
 func (s *Service) Quiet(owner, from string) bool {
 	if owner == from {
 		return false
@@ -31,15 +32,40 @@ func (s *Service) Quiet(owner, from string) bool {
 	if e == nil {
 		return false
 	}
+	defer s.unpin(e)
 	e.mu.Lock()
 	dnd := e.state.Availability == pidf.DND
 	e.mu.Unlock()
-	s.unpin(e)
 	if !dnd {
 		return false
 	}
 	level, ok := s.o.Contacts.Known(owner, from)
+	if !ok {
+		s.warm(e)
+	}
 	return !ok || !level.Sight().Interrupt
+}
+
+// warm has the list of contacts of an entity read, so that Quiet knows who may interrupt. The entity is pinned.
+func (s *Service) warm(e *entity) {
+	e.mu.Lock()
+	again := e.warming
+	e.warming = true
+	e.mu.Unlock()
+	if again {
+		return
+	}
+	s.table.pin(e)
+	s.jobs.must(func(ctx context.Context) {
+		defer s.unpin(e)
+		_, _, err := s.o.Contacts.Level(ctx, e.aor, e.aor)
+		e.mu.Lock()
+		e.warming = false
+		e.mu.Unlock()
+		if err != nil {
+			s.o.Log.Warn("presence: it is not known who may interrupt somebody", "aor", e.aor, "err", err)
+		}
+	})
 }
 
 // Device is what is known of a device that can be reached now. It does not wait and allocates nothing. A device of a class

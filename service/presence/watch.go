@@ -8,6 +8,7 @@ import (
 
 	"github.com/parley-im/parley/dialog"
 	"github.com/parley-im/parley/policy"
+	"github.com/parley-im/parley/wire/pidf"
 )
 
 // watch is what one subscription sees: one person, or the people of a list.
@@ -239,7 +240,11 @@ func (s *Service) relevel(ctx context.Context, e *entity) {
 	}
 	e.relevel = false
 	refs := append([]ref(nil), e.refs...)
+	dnd := e.state.Availability == pidf.DND
 	e.mu.Unlock()
+	if dnd {
+		s.warm(e)
+	}
 	is := map[string]policy.Level{}
 	for _, r := range refs {
 		if _, ok := is[r.w.watcher]; ok {
