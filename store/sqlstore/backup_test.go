@@ -100,7 +100,6 @@ func fill(t *testing.T, r *running) {
 // TestBackupRestore writes a backup while records are appended, and restores it on each database from each.
 func TestBackupRestore(t *testing.T) {
 	onEach(t, func(t *testing.T, o Options) {
-		o.patience = patience
 		r := open(t, o)
 		fill(t, r)
 		// One record is void, so that it must stay so.

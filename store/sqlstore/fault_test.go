@@ -86,6 +86,7 @@ func (r *running) recovered(t *testing.T, text string) {
 // TestLocked: another program holds the database for longer than the deadline.
 func TestLocked(t *testing.T) {
 	onEach(t, func(t *testing.T, o Options) {
+		o.patience = promised
 		r := open(t, o)
 		r.put(t, message("a@x", "b@x", "before"))
 		unlock := lockDatabase(t, o)
@@ -159,7 +160,7 @@ func lockDatabase(t *testing.T, o Options) (unlock func()) {
 // withFaults opens a SQLite store on a file system that fails on demand.
 func withFaults(t *testing.T) (*running, *faults, Options) {
 	t.Helper()
-	return withFaultsAnd(t, Options{})
+	return withFaultsAnd(t, Options{patience: promised})
 }
 
 // withFaultsAnd has options of its own.
@@ -179,7 +180,7 @@ func TestFailedSync(t *testing.T) {
 	for _, when := range []string{"before", "after"} {
 		t.Run(when, func(t *testing.T) {
 			t.Parallel()
-			r, f, o := withFaultsAnd(t, Options{patience: patience})
+			r, f, o := withFaultsAnd(t, Options{})
 			failing := fail("sync", "log.db-wal", 1, sqlite3.SQLITE_IOERR_FSYNC)
 			if when == "before" {
 				f.set(failing, nil)
@@ -405,7 +406,7 @@ func TestDiskFull(t *testing.T) {
 			t.Skipf("not tested on a file system that is full: mounting a small one needs root: %s", out)
 		}
 		t.Cleanup(func() { exec.Command("umount", dir).Run() })
-		o := Options{Dir: dir, Log: testLog(t)}
+		o := Options{Dir: dir, Log: testLog(t), patience: promised}
 		r := open(t, o)
 		t.Cleanup(func() { r.stop(); r.Close() })
 		r.put(t, message("a@x", "b@x", "before"))
@@ -546,7 +547,6 @@ func copyFiles(t *testing.T, from string, names ...string) (dir string) {
 // TestPoisonedRecord: a record which the database does not take fails alone.
 func TestPoisonedRecord(t *testing.T) {
 	onEach(t, func(t *testing.T, o Options) {
-		o.patience = patience
 		r := open(t, o)
 		statements := []string{`CREATE TRIGGER poison BEFORE INSERT ON log WHEN new.device = 'poison' BEGIN SELECT RAISE(ABORT, 'poison'); END`}
 		if o.URL != "" {

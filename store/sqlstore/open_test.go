@@ -84,7 +84,6 @@ func TestOpenErrors(t *testing.T) {
 // TestOrder: callbacks come in the order of Append, with ascending seqs, whatever the load.
 func TestOrder(t *testing.T) {
 	onEach(t, func(t *testing.T, o Options) {
-		o.patience = patience
 		r := open(t, o)
 		const senders, each = 8, 300
 		var mu sync.Mutex

@@ -119,6 +119,7 @@ func (p *proxy) cut() {
 func TestPostgresCut(t *testing.T) {
 	t.Parallel()
 	o, p := behindProxy(t)
+	o.patience = promised
 	r := open(t, o)
 	var mu sync.Mutex
 	outcome := make(map[string]error)
@@ -194,6 +195,7 @@ func TestPostgresCut(t *testing.T) {
 func TestPostgresHangs(t *testing.T) {
 	t.Parallel()
 	o, p := behindProxy(t)
+	o.patience = promised
 	r := open(t, o)
 	r.put(t, message("a@x", "b@x", "before"))
 	p.hold(true)
@@ -213,6 +215,7 @@ func TestPostgresHangs(t *testing.T) {
 func TestPostgresHangsForLong(t *testing.T) {
 	t.Parallel()
 	o, p := behindProxy(t)
+	o.patience = promised
 	r := open(t, o)
 	r.put(t, message("a@x", "b@x", "before"))
 	p.hold(true)
@@ -234,7 +237,6 @@ func TestPostgresHangsForLong(t *testing.T) {
 func TestPostgresNodes(t *testing.T) {
 	t.Parallel()
 	o := postgresOptions(t)
-	o.patience = patience
 	nodes := []*running{open(t, o)}
 	o.Dir = t.TempDir()
 	nodes = append(nodes, open(t, o))
