@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 )
 
 // sampleRate of every sound file here, in Hz: that of G.711.
@@ -97,9 +98,16 @@ func (s sound) tone() (frequency int, share float64, err error) {
 	if power < 1e-5 { // −50 dB
 		return 0, 0, errSilence
 	}
+	const parts = 5
 	best := 0.0
 	for f := 200; f <= 3000; f += 5 {
-		if p := goertzel(window, float64(f)/float64(s.rate)); p > best {
+		// Of a fifth of a second each: where sound was lost on the way, the tone goes on with another phase, and over the
+		// whole it would take itself away.
+		p := 0.0
+		for part := range slices.Chunk(window, len(window)/parts) {
+			p += goertzel(part, float64(f)/float64(s.rate)) * float64(len(part)) / float64(len(window))
+		}
+		if p > best {
 			best, frequency = p, f
 		}
 	}
