@@ -1,0 +1,192 @@
+package test
+
+import (
+	"bytes"
+	"compress/zlib"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/parley-im/parley/config"
+	"github.com/parley-im/parley/transport"
+	"github.com/parley-im/parley/wire/pidf"
+	"github.com/parley-im/parley/wire/resourcelist"
+	"github.com/parley-im/parley/wire/sip"
+)
+
+// listBody makes the SUBSCRIBE one to a list of its own (RFC 5367).
+func listBody(body string) func(*sip.Draft) {
+	return func(d *sip.Draft) {
+		d.Add(sip.HRequire, "recipient-list-subscribe").Add(sip.HSupported, "eventlist").Add(sip.HContentDisposition, "recipient-list")
+		d.Body(resourcelist.ContentType, []byte(body))
+	}
+}
+
+// entries is a list of so many people.
+func entries(n int, uri func(int) string) string {
+	d := resourcelist.Document{Lists: []resourcelist.List{{}}}
+	for i := range n {
+		d.Lists[0].Items = append(d.Lists[0].Items, resourcelist.Item{URI: uri(i)})
+	}
+	return string(d.Append(nil))
+}
+
+// Bad input of issue 4 and of hostile.md, rows 5, 6, 11, 14 and 23, as PUBLISH and SUBSCRIBE.
+func TestHostilePresence(t *testing.T) {
+	attack(t, func(t *testing.T, s *Server) {
+		for name, kind := range map[string]transport.Kind{"alice": transport.TCP, "carol": transport.WS} {
+			u := s.SignedIn(name, kind, "127.0.0.30")
+			u.For(t)
+			hostilePublish(t, u)
+			hostileSubscribe(t, u)
+			u.Close()
+		}
+	}, func(c *config.Config) { c.Presence.Subscriptions = 300 })
+}
+
+func hostilePublish(t *testing.T, u *UA) {
+	t.Helper()
+	good := activity("alice", "busy")
+	header := func(id sip.HeaderID, value string) func(*sip.Draft) {
+		return func(d *sip.Draft) { d.Set(id, value) }
+	}
+	for _, c := range []struct {
+		what, etag, body string
+		status           int
+		edit             func(*sip.Draft)
+	}{
+		{"stale tag", "QQQQQQQQQQQQQQQQ.1", good, 412, nil},
+		{"tag of 5,000 bytes", strings.Repeat("x", 5000), good, 412, nil},
+		{"tag with a huge number", "x." + strings.Repeat("z", 100), good, 412, nil},
+		{"for somebody else", "", good, 403, func(d *sip.Draft) { d.SetURI("sip:" + AOR("bob")) }},
+		{"for nobody", "", good, 403, func(d *sip.Draft) { d.SetURI("sip:" + AOR("nobody")) }},
+		{"no Event", "", good, 489, func(d *sip.Draft) { d.Remove(sip.HEvent) }},
+		{"Event of 5,000 bytes", "", good, 489, header(sip.HEvent, strings.Repeat("x", 5000))},
+		{"Expires 1", "", good, 423, header(sip.HExpires, "1")},
+		{"Expires past 32 bit", "", good, 400, header(sip.HExpires, "4294967296")},
+		{"Expires of 5,000 digits", "", good, 400, header(sip.HExpires, strings.Repeat("9", 5000))},
+		{"no XML", "", "no XML", 400, nil},
+		{"DTD", "", `<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;">]>` + good, 400, nil},
+		{"external entity", "", `<!DOCTYPE x SYSTEM "file:///etc/passwd">` + good, 400, nil},
+		{"1,000 deep", "", strings.Replace(good, "<tuple", strings.Repeat("<a>", 1000)+"<tuple", 1), 400, nil},
+		{"10,000 attributes", "", strings.Replace(good, "<tuple", "<a"+attributes(3000)+"/><tuple", 1), 400, nil},
+		{"60 kB", "", strings.Replace(good, "<tuple", "<note>"+strings.Repeat("x", 60<<10)+"</note><tuple", 1), 413, nil},
+		{"a bomb", "", spaces(50 << 20), 413, header(sip.HContentEncoding, "deflate")},
+		{"NUL bytes", "", strings.Replace(good, "open", "op\x00en", 1), 400, nil},
+		{"not UTF-8", "", strings.Replace(good, "open", "\xff\xfe", 1), 400, nil},
+	} {
+		m := u.Publish(c.etag, 600, c.body, func(d *sip.Draft) {
+			if c.edit != nil {
+				c.edit(d)
+			}
+		})
+		if m.Status() != c.status {
+			t.Errorf("PUBLISH, %s: %s, want %d", c.what, Line(m), c.status)
+		}
+	}
+	// Documents with bytes changed at random get an answer, whichever.
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		b := []byte(good)
+		for range 1 + rnd.IntN(4) {
+			b[rnd.IntN(len(b))] = byte(rnd.IntN(256))
+		}
+		if m := u.Publish("", 600, string(b)); m.Status() >= 500 || m.Status() < 200 {
+			t.Errorf("PUBLISH of %q: %s", b, Line(m))
+		}
+	}
+	last := 0
+	for range 40 {
+		last = u.Publish("", 600, good).Status()
+	}
+	if last != 403 {
+		t.Errorf("the last of very many publications: %d", last)
+	}
+}
+
+// spaces are so many, packed.
+func spaces(n int) string {
+	var b bytes.Buffer
+	z := zlib.NewWriter(&b)
+	_, _ = z.Write(bytes.Repeat([]byte(" "), n)) // into memory
+	_ = z.Close()
+	return b.String()
+}
+
+func attributes(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, ` a%d=""`, i)
+	}
+	return b.String()
+}
+
+func hostileSubscribe(t *testing.T, u *UA) {
+	t.Helper()
+	self := "sip:rls@" + Domain
+	for _, c := range []struct {
+		what, to string
+		status   int
+		edit     func(*sip.Draft)
+	}{
+		{"nobody", "nobody", 404, nil},
+		{"NUL in the user", "sip:a%00b@" + Domain, 404, nil},
+		{"Expires 1", "bob", 423, func(d *sip.Draft) { d.Set(sip.HExpires, "1") }},
+		{"Expires past 32 bit", "bob", 400, func(d *sip.Draft) { d.Set(sip.HExpires, "4294967296") }},
+		{"no Event", "bob", 489, func(d *sip.Draft) { d.Remove(sip.HEvent) }},
+		{"an extension of theirs", "bob", 420, func(d *sip.Draft) { d.Add(sip.HRequire, "eventlist, x") }},
+		{"a list without Supported", "sip:contacts@" + Domain, 421, nil},
+		{"1,000 types", "bob", 406, func(d *sip.Draft) { d.Add(sip.HAccept, strings.TrimSuffix(strings.Repeat("a/b,", 1000), ",")) }},
+		{"2,001 entries", self, 413, listBody(entries(2001, func(i int) string { return fmt.Sprint("sip:", i, "@x") }))},
+		{"a list with itself inside", self, 400, listBody(entries(1, func(int) string { return self }))},
+		{"lists in lists", self, 413, listBody(`<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists">` + strings.Repeat("<list>", 100) + strings.Repeat("</list>", 100) + `</resource-lists>`)},
+		{"a reference", self, 400, listBody(`<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list><entry-ref ref="x"/></list></resource-lists>`)},
+		{"DTD", self, 400, listBody(`<!DOCTYPE x [<!ENTITY a "b">]><resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"/>`)},
+		{"a bomb", self, 413, func(d *sip.Draft) { listBody(spaces(50 << 20))(d); d.Add(sip.HContentEncoding, "deflate") }},
+		{"text", self, 415, func(d *sip.Draft) { d.Add(sip.HSupported, "eventlist").Body("text/plain", []byte("bob")) }},
+		{"nested multiparts", self, 400, func(d *sip.Draft) {
+			body := ""
+			for i := range 1000 {
+				body += fmt.Sprintf("--b%d\r\nContent-Type: multipart/mixed;boundary=b%d\r\n\r\n", i, i+1)
+			}
+			d.Add(sip.HSupported, "eventlist").Body("multipart/mixed;boundary=b0", []byte(body))
+		}},
+		{"URIs that are none", self, 200, listBody(entries(5, func(i int) string { return []string{"x", "sip:", "\x01", "sip:@@@", strings.Repeat("x", 5000)}[i] }))},
+	} {
+		d := u.subscribe(c.to, 600)
+		if c.edit != nil {
+			c.edit(d)
+		}
+		if m := u.Do(d); m.Status() != c.status {
+			t.Errorf("SUBSCRIBE, %s: %s, want %d", c.what, Line(m), c.status)
+		}
+	}
+	refused := 0
+	for range 400 {
+		if u.Do(u.subscribe("bob", 600)).Status() == 403 {
+			refused++
+		}
+	}
+	if refused < 100 {
+		t.Errorf("of 400 subscriptions beyond the limit of 300 only %d were refused", refused)
+	}
+}
+
+// What nobody has signed in for is not told and not taken, on any transport.
+func TestHostilePresenceStrangers(t *testing.T) {
+	t.Parallel()
+	s := Start(t)
+	for i, kind := range kinds {
+		u := s.UA("bob", kind, From(fmt.Sprintf("127.0.0.%d", 40+i)))
+		for _, d := range []*sip.Draft{
+			u.subscribe("alice", 600), u.subscribe("sip:contacts@"+Domain, 600, eventlist),
+			u.Request(sip.SUBSCRIBE, "bob").Add(sip.HContact, u.Contact).Add(sip.HEvent, "presence.winfo"),
+			u.Request(sip.PUBLISH, "bob").Add(sip.HEvent, "presence").Body(pidf.ContentType, []byte(activity("bob", "busy"))),
+		} {
+			if m := u.Ask(d); m.Status() != 401 && m.Status() != 407 {
+				t.Errorf("%v: %s without credentials: %s", kind, d.Method(), Line(m))
+			}
+		}
+	}
+}
