@@ -189,7 +189,6 @@ func presenceMain(args []string) (err error) {
 	p := newPresenceTrial(o, po, t)
 	err = p.run(ctx)
 	err = errors.Join(err, t.stop())
-	p.res.Finish(p.crowd.Figures())
 	if o.json != "" {
 		err = errors.Join(err, writeJSON(o.json, []*crowd.Result{p.res}))
 	}
@@ -246,7 +245,10 @@ func (p *presenceTrial) run(ctx context.Context) (err error) {
 	if err := p.crowd.Open(ctx); err != nil {
 		return err
 	}
-	defer p.crowd.Close(len(p.o.servers) > 0)
+	defer func() {
+		p.res.Finish(p.crowd.Figures()) // those who leave are told of, too
+		p.crowd.Close(len(p.o.servers) > 0)
+	}()
 	if p.po.what == "fan" {
 		err = p.crowd.Attend(ctx, p.o.drain, func() error { return p.memory(ctx, &p.res.Memory.Before) })
 	} else {

@@ -38,12 +38,12 @@ func (w *Crowd) SignOn(ctx context.Context, over, patience time.Duration) time.D
 		p.addWatch(-1)
 	}
 	var under sync.WaitGroup
-	for k := range w.people {
+	for k, i := range shuffled(len(w.people)) {
 		due := began + over*time.Duration(k)/time.Duration(len(w.people))
 		if !sleep(ctx, due) {
 			break
 		}
-		p := w.people[shuffled(k, len(w.people))]
+		p := w.people[i]
 		s := p.watches[0]
 		s.due = due
 		under.Add(1)
@@ -167,16 +167,18 @@ func (w *Crowd) Live(ctx context.Context, rates Rates, length time.Duration) {
 	if w.circle == nil {
 		n = w.o.Owners
 	}
+	order := shuffled(n)
+	turn := func(k int) *person { return w.people[order[k%n]] }
 	kinds := []struct {
 		rate float64
 		do   func(k int, due time.Duration)
 	}{
-		{rates.Changes, func(k int, _ time.Duration) { w.people[shuffled(k, n)].publish(func(bool) {}) }},
+		{rates.Changes, func(k int, _ time.Duration) { turn(k).publish(func(bool) {}) }},
 		{rates.Messages, func(k int, due time.Duration) {
-			i := shuffled(k+n/3, n)
-			w.people[i].write(w.people[w.circle.contact(i, k%w.o.Contacts)], due)
+			p := turn(k + n/3)
+			p.write(w.people[w.circle.contact(p.i, k%w.o.Contacts)], due)
 		}},
-		{rates.Renewals, func(k int, _ time.Duration) { w.people[shuffled(k+2*n/3, n)].renew() }},
+		{rates.Renewals, func(k int, _ time.Duration) { turn(k + 2*n/3).renew() }},
 	}
 	done := make([]int, len(kinds))
 	for {
