@@ -10,7 +10,7 @@ import (
 // Everything works with tiny counts: each server that is installed starts, carries every message once, and stops.
 func TestSmoke(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts nine servers")
+		t.Skip("starts a dozen servers")
 	}
 	var out strings.Builder
 	if err := mainError(t.Context(), []string{"-smoke"}, &out); err != nil {
@@ -21,7 +21,7 @@ func TestSmoke(t *testing.T) {
 			t.Log(line)
 		}
 	}
-	for _, row := range []string{"message/tcp/64/parley", "idle/wss/20/parley", "message/tcp/32/parley-relay", "start/100000/parley"} {
+	for _, row := range []string{"message/tcp/64/parley", "idle/wss/20/parley", "message/tcp/32/parley-relay", "start/100000/parley", "presence/udp/200/parley"} {
 		if !strings.Contains(out.String(), "works  "+row+"\n") {
 			t.Errorf("row %s was not measured:\n%s", row, &out)
 		}

@@ -30,13 +30,37 @@ const kamailioModules = "/usr/lib/*/kamailio/modules/"
 var kamailioBare = &subject{
 	id: "kamailio", pack: "kamailio", name: "Kamailio, bare relay", keeps: "nothing; asks nobody who they are",
 	needs: map[string]string{"kamailio": "kamailio", kamailioModules + "tls.so": "kamailio-tls-modules"},
-	start: func(ctx context.Context, b *bench, p *place) (*running, error) { return startKamailio(ctx, p, false) },
+	start: func(ctx context.Context, b *bench, p *place) (*running, error) { return startKamailio(ctx, p) },
 }
 
 var kamailioDigest = &subject{
 	id: "kamailio-digest", pack: "kamailio", name: "Kamailio, digest", keeps: "nothing; digest on every message, users in SQLite, no replay check (its default)",
 	needs: map[string]string{"kamailio": "kamailio", kamailioModules + "tls.so": "kamailio-tls-modules", kamailioModules + "db_sqlite.so": "kamailio-sqlite-modules"},
-	start: func(ctx context.Context, b *bench, p *place) (*running, error) { return startKamailio(ctx, p, true) },
+	start: func(ctx context.Context, b *bench, p *place) (*running, error) {
+		return startKamailio(ctx, p, "DIGEST")
+	},
+}
+
+var kamailioPresence = &subject{
+	id: "kamailio-presence", pack: "kamailio-presence-modules", name: "Kamailio, presence",
+	keeps: "publications in SQLite, subscriptions after at most 100 s (its default); digest on PUBLISH and new SUBSCRIBEs",
+	needs: presenceNeeds,
+	start: func(ctx context.Context, b *bench, p *place) (*running, error) {
+		return startKamailio(ctx, p, "DIGEST", "PRESENCE")
+	},
+}
+
+var kamailioPresenceMemory = &subject{
+	id: "kamailio-presence-memory", pack: "kamailio-presence-modules", name: "Kamailio, presence in memory",
+	keeps: "nothing; digest on PUBLISH and new SUBSCRIBEs",
+	needs: presenceNeeds,
+	start: func(ctx context.Context, b *bench, p *place) (*running, error) {
+		return startKamailio(ctx, p, "DIGEST", "PRESENCE", "MEMORY")
+	},
+}
+
+var presenceNeeds = map[string]string{
+	"kamailio": "kamailio", kamailioModules + "db_sqlite.so": "kamailio-sqlite-modules", kamailioModules + "presence.so": "kamailio-presence-modules",
 }
 
 //go:embed kamailio.cfg
@@ -45,7 +69,8 @@ var kamailioConfig []byte
 // sharedMB is Kamailio's memory for transactions, which it keeps for 5 s: at 30,000 messages a second 2 GB is not enough.
 const sharedMB = 4096
 
-func startKamailio(ctx context.Context, p *place, digest bool) (*running, error) {
+// startKamailio starts it with parts of its configuration.
+func startKamailio(ctx context.Context, p *place, parts ...string) (*running, error) {
 	file := filepath.Join(p.dir, "kamailio.cfg")
 	if err := os.WriteFile(file, kamailioConfig, 0o600); err != nil {
 		return nil, err
@@ -65,14 +90,23 @@ func startKamailio(ctx context.Context, p *place, digest bool) (*running, error)
 		}
 		argv = append(argv, "-A", "TLS", "-A", "CERTIFICATE="+strconv.Quote(cert), "-A", "KEY="+strconv.Quote(key))
 	}
-	if digest {
-		db := filepath.Join(p.dir, "users.db")
+	for _, part := range parts {
+		argv = append(argv, "-A", part)
+		make1, name, key := addKamailioUsers, "users.db", "DB="
+		switch part {
+		case "DIGEST":
+		case "PRESENCE":
+			make1, name, key = makePresenceTables, "presence.db", "PRESENCEDB="
+		default:
+			continue
+		}
+		db := filepath.Join(p.dir, name)
 		if _, err := os.Stat(db); err != nil {
-			if err := addKamailioUsers(ctx, db, p.users); err != nil {
+			if err := make1(ctx, db, p.users); err != nil {
 				return nil, err
 			}
 		}
-		argv = append(argv, "-A", "DIGEST", "-A", "DB="+strconv.Quote("sqlite:///"+db))
+		argv = append(argv, "-A", key+strconv.Quote("sqlite:///"+db))
 	}
 	program, err := launch(p.dir, "kamailio", nil, nil, argv...)
 	if err != nil {
@@ -136,6 +170,35 @@ func addKamailioUsers(ctx context.Context, file string, users int) (err error) {
 	}
 	return errors.Join(insert.Close(), tx.Commit())
 }
+
+// presenceTables is what Kamailio's own script makes tables with.
+const presenceTables = "/usr/share/kamailio/db_sqlite/presence-create.sql"
+
+// makePresenceTables makes the tables of Kamailio's presence server, in a file of their own with write-ahead log: with
+// SQLite's default its processes wait seconds for each other.
+func makePresenceTables(ctx context.Context, file string, _ int) (err error) {
+	text, err := os.ReadFile(presenceTables)
+	if err != nil {
+		return err
+	}
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	db.SetMaxOpenConns(1)
+	for _, statement := range []string{
+		`PRAGMA journal_mode = WAL`, `CREATE TABLE version (table_name VARCHAR(32) PRIMARY KEY, table_version INTEGER)`, string(text),
+	} {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("bench: tables of Kamailio: %w", err)
+		}
+	}
+	return nil
+}
+
+// kamailio tells whether a subject is one.
+func (s *subject) kamailio() bool { _, ok := s.needs["kamailio"]; return ok }
 
 func hash(s string) string {
 	sum := md5.Sum([]byte(s)) //nolint:gosec // SIP digest

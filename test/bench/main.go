@@ -1,12 +1,13 @@
 // Bench measures Parley beside the servers it is compared with, on the same machine in the same minutes, and writes a
-// table: Kamailio as a SIP relay that records nothing, bare and with digest on every message; ejabberd with PostgreSQL and
-// with its default archive; Prosody with its default archive. It starts each of them itself, in folders of its own, on
+// table: Kamailio as a SIP relay that records nothing, bare and with digest on every message, and as a presence server;
+// ejabberd with PostgreSQL and with its default archive; Prosody with its default archive. It starts each of them itself, in folders of its own, on
 // loopback; a server that is not installed is left out with the words that install it.
 //
 //	go run ./test/bench                            five rounds, less than 40 minutes, the table on standard output
 //	go run ./test/bench -update                    and into docs/performance.md and test/bench/committed.json
 //	go run ./test/bench -quick                     Parley alone, beside the figures committed last, in 3 minutes
 //	go run ./test/bench -only 'message/tcp|idle' -rounds 2 -time 3s
+//	go run ./test/bench -only presence -workers 1,2
 //	go run ./test/bench -smoke                     does everything work? Nothing is timed
 //
 // In each round every server has its turn, one after the other, and then again: what else the machine does meets all of

@@ -49,6 +49,12 @@ func idle(transport string) step {
 	return step{id: "idle/" + transport, users: 8000, count: []int{2000, 8000}, args: []string{"-mode", "idle"}}
 }
 
+// fan has changes of people fall due at a fixed rate who are watched by 200 others each, with a subscription for each pair.
+// Nobody changes again within 5 s, so that no server may join two changes into one NOTIFY.
+func fan(transport string) step {
+	return step{id: "presence/" + transport + "/200", users: 260, args: []string{"presence", "-what", "fan", "-owners", "60", "-every", "6s", "-settle", "1s"}}
+}
+
 // plan is a round. Those that are compared come one after the other. Memory is measured on a server that has done nothing
 // before.
 func plan() []turn {
@@ -74,6 +80,9 @@ func plan() []turn {
 		{parley, "tls", []step{idle("tls")}},
 		{kamailioBare, "tls", []step{idle("tls")}},
 		{parley, "wss", []step{idle("wss")}},
+		{parley, "udp", []step{fan("udp")}},
+		{kamailioPresence, "udp", []step{fan("udp")}},
+		{kamailioPresenceMemory, "udp", []step{fan("udp")}},
 		{parley, "tcp", []step{cold}},
 		{kamailioDigest, "tcp", []step{cold}},
 	}
@@ -94,6 +103,10 @@ func tiny(list []turn) []turn {
 					s.args[k+1] = "4"
 				case "-rate":
 					s.args[k+1] = "100"
+				case "-owners":
+					s.args[k+1] = "2"
+				case "-every":
+					s.args[k+1] = "500ms"
 				}
 			}
 		}

@@ -138,22 +138,25 @@ func (b *bench) try(ctx context.Context, t turn, p *place, use func(r *running) 
 
 // loadResult is what the load tool writes, as far as it is used here.
 type loadResult struct {
-	Done      int     `json:"done"`
-	PerSecond float64 `json:"per_s"`
-	ServerPer float64 `json:"server_cpu_s_per_10k"`
-	ToolPer   float64 `json:"tool_cpu_s_per_10k"`
-	IndexLag  float64 `json:"index_lag_s"`
-	Receipt   struct {
-		P50 float64 `json:"p50"`
-		P99 float64 `json:"p99"`
-	} `json:"receipt_ms"`
-	Before memoryUse `json:"before"`
-	Idle   []struct {
+	Done      int         `json:"done"`
+	PerSecond float64     `json:"per_s"`
+	ServerPer float64     `json:"server_cpu_s_per_10k"`
+	ToolPer   float64     `json:"tool_cpu_s_per_10k"`
+	IndexLag  float64     `json:"index_lag_s"`
+	Receipt   percentiles `json:"receipt_ms"`
+	Last      percentiles `json:"last_watcher_ms"` // presence
+	Before    memoryUse   `json:"before"`
+	Idle      []struct {
 		Users  int       `json:"users"`
 		Memory memoryUse `json:"memory"`
 	} `json:"idle"`
 	Statuses map[string]int `json:"statuses"`
 	Problems map[string]int `json:"problems"`
+}
+
+type percentiles struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
 }
 
 // memoryUse is in kB. Pages that n processes share count 1/n in each: the honest sum for a server that forks.
@@ -219,6 +222,9 @@ func (s *step) figuresOf(l *loadResult) map[string]figures {
 	if strings.HasPrefix(s.id, "message/") || strings.HasPrefix(s.id, "latency/") {
 		f[p50], f[p99] = l.Receipt.P50, l.Receipt.P99
 	}
+	if strings.HasPrefix(s.id, "presence/") {
+		f[p50], f[p99] = l.Last.P50, l.Last.P99
+	}
 	if l.IndexLag > 0 {
 		f[lag] = l.IndexLag * 1000
 	}
@@ -228,19 +234,26 @@ func (s *step) figuresOf(l *loadResult) map[string]figures {
 // chooseWorkers finds the number of workers with which Kamailio needs the least processor time, by trying.
 func (b *bench) chooseWorkers(ctx context.Context, t turn) error {
 	key := t.subject.id + "/" + t.transport
-	if t.subject != kamailioBare && t.subject != kamailioDigest || b.workers[key] > 0 {
+	if !t.subject.kamailio() || b.workers[key] > 0 {
 		return nil
 	}
 	if t.transport == "tls" {
 		b.workers[key] = 1 // its TLS module has crashed under load with more
 		return nil
 	}
-	if len(b.o.workers) == 1 || !b.measuresMessages(key) {
+	if t.subject == kamailioPresence {
+		b.workers[key] = 1 // with more, SQLite is locked and people get 500
+		return nil
+	}
+	if len(b.o.workers) == 1 || !b.measuresUnits(key) {
 		b.workers[key] = b.o.workers[0]
 		return nil
 	}
 	best := 0.0
 	s := closed(t.transport, 64)
+	if strings.HasPrefix(t.steps[0].id, "presence/") {
+		s = t.steps[0]
+	}
 	for _, n := range b.o.workers {
 		var f figures
 		err := b.with(ctx, t, &place{transport: t.transport, users: s.users, workers: n}, func(r *running) error {
@@ -264,9 +277,9 @@ func (b *bench) chooseWorkers(ctx context.Context, t turn) error {
 	return ctx.Err()
 }
 
-// measuresMessages tells whether a server has a turn with messages.
-func (b *bench) measuresMessages(key string) bool {
+// measuresUnits tells whether a server has a turn with messages or presence.
+func (b *bench) measuresUnits(key string) bool {
 	return slices.ContainsFunc(b.o.turns(), func(t turn) bool {
-		return t.subject.id+"/"+t.transport == key && strings.HasPrefix(t.steps[0].id, "message/")
+		return t.subject.id+"/"+t.transport == key && (strings.HasPrefix(t.steps[0].id, "message/") || strings.HasPrefix(t.steps[0].id, "presence/"))
 	})
 }
