@@ -305,3 +305,25 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+// What Linphone compares letter by letter: the cid and the value of the header named "Content-Id".
+func TestAngled(t *testing.T) {
+	w := NewWriter(nil, "b", "h")
+	w.Angled = true
+	w.Start("sip:a@h", 0, true)
+	w.Resource("sip:b@h", "")
+	w.Instance("1", Active, "", 1)
+	w.PartBytes("text/plain", []byte("x"))
+	body, err := w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`cid="&lt;1.b@h&gt;"`, "\r\nContent-Id: <1.b@h>\r\n"} {
+		if !strings.Contains(string(body), want) {
+			t.Errorf("no %s in\n%s", want, body)
+		}
+	}
+	if want := ";boundary=b"; !strings.HasSuffix(w.Type(), want) {
+		t.Errorf("%s does not end with %s", w.Type(), want)
+	}
+}

@@ -20,6 +20,10 @@ import (
 // Instances name their part by its number, counted from 1 in the order of the calls of Part; the Content-IDs are made of
 // that number, the boundary and the host. Writer allocates nothing but what b has to grow.
 type Writer struct {
+	// Angled writes the cid of each instance in angle brackets, against RFC 4662 §5.5: Linphone compares it letter by
+	// letter with the header, which it looks for as "Content-Id".
+	Angled bool
+
 	b              []byte
 	boundary, host string
 	resource       bool // one is open
@@ -53,7 +57,7 @@ func (w *Writer) Type() string {
 func (w *Writer) head(contentType string) {
 	w.raw("--")
 	w.raw(w.boundary)
-	w.raw("\r\nContent-Transfer-Encoding: binary\r\nContent-ID: <")
+	w.raw("\r\nContent-Transfer-Encoding: binary\r\nContent-Id: <")
 	w.b = w.appendID(w.b, w.parts)
 	w.raw(">\r\nContent-Type: ")
 	w.raw(contentType)
@@ -108,9 +112,13 @@ func (w *Writer) Instance(id string, state State, reason string, part int) {
 	}
 	w.instance(id, state, reason)
 	if part > 0 {
-		w.raw(` cid="`)
+		open, end := ` cid="`, `"`
+		if w.Angled {
+			open, end = ` cid="&lt;`, `&gt;"`
+		}
+		w.raw(open)
 		w.b = w.appendID(w.b, part)
-		w.raw(`"`)
+		w.raw(end)
 	}
 	w.raw("/>")
 }
