@@ -297,7 +297,7 @@ func (s *Subscription) resumed(v Decision) {
 	s.mu.Lock()
 	s.is.undecided = false
 	if v.Status == 0 && s.state != Terminated {
-		s.require = v.Require
+		s.require, s.event = v.Require, v.Event
 		before := s.state
 		if s.state = Active; v.State == Pending {
 			s.state = Pending

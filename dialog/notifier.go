@@ -295,7 +295,7 @@ func (n *Notifier) decided(tx *transaction.Server, m *sip.Message, s *Subscripti
 	if v.State == Pending {
 		s.state = Pending
 	}
-	s.require = v.Require
+	s.require, s.event = v.Require, v.Event
 	s.is.full = true
 	n.mu.Lock()
 	n.release(s.watcher.AOR)

@@ -1,6 +1,7 @@
 package dialog
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strconv"
@@ -225,7 +226,7 @@ func (s *Subscription) send(h transaction.Hop) {
 		f.restored = false
 		s.touch() // CSeq must not be used again after a restart
 	}
-	event := s.n.o.Event
+	event := cmp.Or(s.event, s.n.o.Event)
 	if s.eventID != "" {
 		event += ";id=" + s.eventID
 	}

@@ -61,6 +61,9 @@ type Decision struct {
 	// Require is an option tag for the 200 and each NOTIFY, "eventlist" for a
 	// list (RFC 4662 §4.1), or for a refusal with 421; "" for none.
 	Require string
+	// Event is how NOTIFYs spell the event package for this watcher, "" for
+	// Options.Event. RFC 6665 §8.2.1 compares byte by byte; not all do so.
+	Event string
 	// Headers are further header fields, name and value, of the response to this
 	// SUBSCRIBE: Accept of a 415, for example.
 	Headers [][2]string

@@ -48,6 +48,7 @@ type Subscription struct {
 	eventID  string // id parameter of Event, "" for none
 	mediaRow string // Accept of the SUBSCRIBE, "" for the package's default
 	require  string // Decision.Require
+	event    string // Decision.Event
 	ours     string // our Contact before a restart, "" for one made since
 	fetch    bool   // Expires was 0 from the start
 
