@@ -19,9 +19,9 @@ import (
 // list is what a watch of a list has more than one of a person. It is guarded by the watch's mutex.
 type list struct {
 	uri      string
-	event    string // how NOTIFYs spell "presence", "" for just so; see spelling
-	contacts bool   // the watcher's own list of contacts; else the list came in the SUBSCRIBE
-	limit    int    // bytes of a body, about
+	linphone bool // the watcher is such a client: see isLinphone
+	contacts bool // the watcher's own list of contacts; else the list came in the SUBSCRIBE
+	limit    int  // bytes of a body, about
 	dirty    []uint32
 	odd      map[uint32]string // URIs of entries that are not "sip:" and the AOR
 	names    []string          // of entries, nil when nobody has one
@@ -35,7 +35,7 @@ type list struct {
 // free gives the place of an entry back; w.mu is held.
 func (w *watch) free(at uint32) {
 	l := w.list
-	w.entries[at] = entry{flags: vacant}
+	w.entries[at] = entry{flags: vacant, round: w.entries[at].round + 1}
 	delete(l.odd, at)
 	if int(at) < len(l.names) {
 		l.names[at] = ""
@@ -200,7 +200,7 @@ func (s *Service) askList(sub *dialog.Subscription, m *sip.Message, items []item
 			return
 		}
 	}
-	w := &watch{teller: sub, watcher: watcher, since: time.Now(), list: &list{uri: "sip:" + sub.Resource(), event: spelling(m), contacts: own, limit: s.room(m), renewing: true}}
+	w := &watch{teller: sub, watcher: watcher, since: time.Now(), list: &list{uri: "sip:" + sub.Resource(), linphone: isLinphone(m), contacts: own, limit: s.room(m), renewing: true}}
 	// The store is asked for each person: this waits its turn.
 	if !s.jobs.try(func(ctx context.Context) { s.startList(ctx, sub, w, items, false, done) }) {
 		done(busy())
@@ -234,18 +234,21 @@ func (s *Service) startList(ctx context.Context, sub *dialog.Subscription, w *wa
 	}
 	sub.SetData(w)
 	s.join(w, people)
-	done(dialog.Decision{Require: eventList, Event: w.list.event})
+	decision := dialog.Decision{Require: eventList}
+	if w.list.linphone {
+		decision.Event = "Presence"
+	}
+	done(decision)
 	w.start()
 	return true
 }
 
-// spelling is how the NOTIFYs of a list name the event package. Linphone's desktop and mobile clients (5.1) subscribe to
-// "presence", as all do, but read NOTIFYs of lists only if these say "Presence".
-func spelling(m *sip.Message) string {
-	if agent := m.Get(sip.HUserAgent); len(agent) >= 8 && strings.EqualFold(agent[:8], "linphone") {
-		return "Presence"
-	}
-	return ""
+// isLinphone tells whether a list is for Linphone (5.1; desktop and mobile). It subscribes to "presence", as all do, but
+// reads NOTIFYs of lists only if these say "Presence", and finds the parts only if their cids are in angle brackets.
+func isLinphone(m *sip.Message) bool {
+	const name = "linphone"
+	agent := m.Get(sip.HUserAgent)
+	return len(agent) >= len(name) && strings.EqualFold(agent[:len(name)], name)
 }
 
 // join attaches a watch of a list.
@@ -341,7 +344,8 @@ func (s *Service) prepare(ctx context.Context, watcher string, it item) (person,
 // place puts a person, or nobody of ours, into the entry p.at; w.mu is held, or nobody else has w yet.
 func (w *watch) place(p *person, it item) {
 	l := w.list
-	w.entries[p.at] = entry{e: p.e, level: p.level}
+	p.round = w.entries[p.at].round
+	w.entries[p.at] = entry{e: p.e, level: p.level, round: p.round}
 	w.name(p.at, it.name)
 	if p.e == nil || it.uri != "sip:"+p.e.aor {
 		if l.odd == nil {

@@ -78,25 +78,26 @@ func (w *watch) bundle(full bool, version uint32) (contentType string, body []by
 	} else {
 		rows, size = w.news()
 	}
-	uri := w.list.uri
+	uri, angled := w.list.uri, w.list.linphone
 	more = len(w.list.dirty) > 0
 	w.mu.Unlock()
 	if len(rows) == 0 && !full {
 		return "", nil, more, false
 	}
 	for {
-		contentType, body, err := write(uri, version, full, rows, size)
+		contentType, body, err := write(uri, version, full, angled, rows, size)
 		if !errors.Is(err, rlmi.ErrBoundary) {
 			return contentType, body, more, true
 		}
 	}
 }
 
-func write(uri string, version uint32, full bool, rows []row, size int) (string, []byte, error) {
+func write(uri string, version uint32, full, angled bool, rows []row, size int) (string, []byte, error) {
 	var random [12]byte
 	_, _ = rand.Read(random[:]) // never fails
 	_, host, _ := strings.Cut(uri, "@")
 	out := rlmi.NewWriter(make([]byte, 0, size+1024), rlmi.Boundary(random[:]), host)
+	out.Angled = angled
 	out.Start(uri, version, full)
 	parts := 0
 	for _, r := range rows {

@@ -17,7 +17,7 @@ type kept struct {
 	Diff     bool     `json:"d,omitempty"` // takes partial documents
 	Contacts bool     `json:"c,omitempty"` // is to the watcher's list of contacts
 	Limit    int      `json:"l,omitempty"` // bytes of a body; not 0 for lists
-	Event    string   `json:"e,omitempty"` // of a list
+	Linphone bool     `json:"p,omitempty"`
 	URIs     []string `json:"u,omitempty"` // of the list that came in the SUBSCRIBE
 	Names    []string `json:"n,omitempty"`
 }
@@ -36,7 +36,7 @@ func (x Source) Keep(sub *dialog.Subscription) []byte {
 	w.mu.Lock()
 	k := kept{Since: w.since.Unix(), Diff: w.diff}
 	if l := w.list; l != nil {
-		k.Contacts, k.Limit, k.Event = l.contacts, l.limit, l.event
+		k.Contacts, k.Limit, k.Linphone = l.contacts, l.limit, l.linphone
 		if !l.contacts {
 			named := len(l.names) > 0
 			for i := range w.entries {
@@ -90,7 +90,7 @@ func (x Source) Resume(sub *dialog.Subscription, text []byte, done func(dialog.D
 		s.jobs.must(func(ctx context.Context) { s.resumePerson(ctx, sub, w, done) })
 		return
 	}
-	w.list = &list{uri: "sip:" + sub.Resource(), event: k.Event, contacts: k.Contacts, limit: k.Limit, renewing: true}
+	w.list = &list{uri: "sip:" + sub.Resource(), linphone: k.Linphone, contacts: k.Contacts, limit: k.Limit, renewing: true}
 	items := make([]item, len(k.URIs))
 	for i, u := range k.URIs {
 		items[i].uri = u
