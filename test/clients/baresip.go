@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,8 +26,9 @@ var files embed.FS
 // receives appear on its console only.
 type baresip struct {
 	account
-	peers []string // whom it may write to: it sends texts to an entry of its contact list
-	play  string   // the wav that it plays in a call
+	peers   []string // whom it may write to: it sends texts to an entry of its contact list
+	watches []string // those of them whose presence it subscribes to
+	play    string   // the wav that it plays in a call
 
 	dir     string
 	process *process
@@ -110,11 +112,15 @@ func (b *baresip) configure(sip, control, rtp int) error {
 		return fmt.Errorf("clients: baresip's configuration: %w", err)
 	}
 	route := fmt.Sprintf("sip:%s;transport=%s", b.server.sipAddress(b.transport()), b.transport())
-	accounts := fmt.Sprintf("<sip:%s@%s;transport=%s>;auth_user=%s;auth_pass=%s;outbound=\"%s\";regint=300;answermode=auto;audio_codecs=PCMU/8000/1\n",
+	accounts := fmt.Sprintf("<sip:%s@%s;transport=%s>;auth_user=%s;auth_pass=%s;outbound=\"%s\";regint=300;pubint=300;answermode=auto;audio_codecs=PCMU/8000/1\n",
 		b.user(), domain, b.transport(), b.user(), b.server.password, route)
 	var contacts strings.Builder
 	for _, peer := range b.peers {
-		fmt.Fprintf(&contacts, "\"%s\" <%s>\n", peer, peer)
+		presence := ""
+		if slices.Contains(b.watches, peer) {
+			presence = ";presence=p2p" // as it calls an ordinary subscription
+		}
+		fmt.Fprintf(&contacts, "\"%s\" <%s>%s\n", peer, peer, presence)
 	}
 	for name, content := range map[string]string{"accounts": accounts, "contacts": contacts.String()} {
 		if err := os.WriteFile(filepath.Join(b.dir, name), []byte(content), 0o644); err != nil {

@@ -14,13 +14,14 @@ import (
 	"time"
 )
 
-// runLimit ends a run that hangs. A run takes about a minute.
-const runLimit = 5 * time.Minute
+// runLimit ends a run that hangs. A run takes two minutes.
+const runLimit = 15 * time.Minute
 
 // options are the command line.
 type options struct {
 	against string
 	keep    bool
+	only    string
 }
 
 func main() {
@@ -28,6 +29,7 @@ func main() {
 	list := flag.Bool("list", false, "say what is needed and what of it is missing, and do nothing")
 	flag.StringVar(&o.against, "against", "", "drive the clients against a running server: udp=HOST:PORT,tcp=…,tls=…,ws=URL,wss=URL,password=…[,ca=FILE]")
 	flag.BoolVar(&o.keep, "keep", false, "keep the run's folder with all logs, even if all rows pass")
+	flag.StringVar(&o.only, "only", "", "after sign-in, run this part alone: presence")
 	flag.Parse()
 
 	root, err := repository()
@@ -125,7 +127,7 @@ func runClients(ctx context.Context, root string, o options) (err error) {
 		}
 	}
 	start := time.Now()
-	err = m.run(ctx)
+	err = m.run(ctx, o.only)
 	failed := m.report.print(os.Stdout)
 	fmt.Printf("%.0f s\n", time.Since(start).Seconds())
 	if err != nil {

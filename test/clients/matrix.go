@@ -71,6 +71,9 @@ func newMatrix(l *lab, server *target, own *parley, bin string, b *browser) (*ma
 			c.peers = append(c.peers, address(peer))
 		}
 	}
+	for _, peer := range []client{m.linphones[1], m.purples[1], m.pages[0]} {
+		m.baresips[0].watches = append(m.baresips[0].watches, address(peer))
+	}
 	return m, nil
 }
 
@@ -96,8 +99,12 @@ func (m *matrix) clients() []client {
 }
 
 // run takes all steps in order. An error means that going on makes no sense; a failed row is no error.
-func (m *matrix) run(ctx context.Context) error {
+func (m *matrix) run(ctx context.Context, only string) error {
 	m.signIn(ctx, m.clients()...)
+	if only == "presence" {
+		m.presence(ctx)
+		return nil
+	}
 	m.exchange(ctx)
 	m.receipts(ctx)
 	m.typing(ctx)
@@ -108,6 +115,7 @@ func (m *matrix) run(ctx context.Context) error {
 		m.signIn(ctx, m.secure)
 		return nil
 	}
+	m.presence(ctx)
 	if err := m.absence(ctx); err != nil {
 		return err
 	}

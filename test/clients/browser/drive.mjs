@@ -2,7 +2,7 @@
 // in on standard input, fields separated by tabs in which \\, \n and \t stand for themselves; events leave on standard
 // output as one JSON object a line.
 //
-//   open NAME SERVER USER@DOMAIN PASSWORD INSTANCE    message NAME URI TEXT    dial NAME URI
+//   open NAME SERVER USER@DOMAIN PASSWORD INSTANCE    message NAME URI TEXT    dial NAME URI    watch NAME URI
 //   hangUp NAME    stats NAME    close NAME    quit
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
@@ -55,6 +55,7 @@ const commands = {
   },
   message: (name, to, text) => pages.get(name).evaluate(([t, x]) => phone.message(t, x), [to, text]),
   dial: (name, to) => pages.get(name).evaluate((t) => phone.dial(t), to),
+  watch: (name, to) => pages.get(name).evaluate((t) => phone.subscribe(t), to),
   hangUp: (name) => pages.get(name).evaluate(() => phone.hangUp()),
   stats: (name) => pages.get(name).evaluate(() => phone.stats()),
   async close(name) {

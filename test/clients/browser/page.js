@@ -51,6 +51,21 @@ const phone = (() => {
     });
   }
 
+  // subscribe tells about the presence of somebody (RFC 3856) for as long as the page is there.
+  function subscribe(to) {
+    const subscriber = ua.subscribe(to, 'presence', 'application/pidf+xml', { expires: 300 });
+    subscriber.on('notify', (final, request, body) => {
+      if (!body) return;
+      const doc = new DOMParser().parseFromString(body, 'application/xml');
+      const all = (name) => [...doc.getElementsByTagNameNS('*', name)];
+      const open = all('basic').some((basic) => basic.textContent.trim() === 'open');
+      const activity = ['on-the-phone', 'busy', 'meeting', 'away'].find((name) => all(name).length > 0);
+      tell({ event: 'presence', from: to, state: open ? activity ?? 'available' : 'offline' });
+    });
+    subscriber.on('terminated', (code, reason) => tell({ event: 'presence', from: to, state: 'unknown', text: `${code} ${reason ?? ''}` }));
+    subscriber.subscribe();
+  }
+
   function dial(to) {
     watch(ua.call(to, { mediaConstraints: { audio: true, video: false } }));
   }
@@ -79,5 +94,5 @@ const phone = (() => {
     ua.unregister();
   }
 
-  return { signIn, message, dial, hangUp, stats, signOut };
+  return { signIn, message, subscribe, dial, hangUp, stats, signOut };
 })();

@@ -4,8 +4,9 @@
  *   linphone DIR IDENTITY SERVER PASSWORD RTP-PORT [CA-FILE]
  *
  * Commands (fields separated by tabs, see events.h):
- *   message URI TEXT    read URI    typing URI    cpim on|off    audio PLAY-WAV RECORD-WAV    call URI    hangup    quit
- * Events: registration, message, sent (the state of a message of ours), composing, call.
+ *   message URI TEXT    read URI    typing URI    cpim on|off    audio PLAY-WAV RECORD-WAV    call URI    hangup
+ *   watch LIST-URI "URI URI …"    presence online|busy    quit
+ * Events: registration, message, sent (the state of a message of ours), composing, call, presence.
  * Incoming calls are answered. "read" marks what came from a user as read, and so sends "displayed" receipts.
  */
 #include <fcntl.h>
@@ -76,6 +77,68 @@ static void on_sent(LinphoneChatMessage *message, LinphoneChatMessageState state
 	event_close();
 }
 
+static const char *state_of(const LinphonePresenceModel *model) {
+	if (linphone_presence_model_get_basic_status(model) == LinphonePresenceBasicStatusClosed) {
+		return "offline";
+	}
+	LinphonePresenceActivity *activity = linphone_presence_model_get_activity(model);
+	if (!activity) {
+		return "available";
+	}
+	switch (linphone_presence_activity_get_type(activity)) {
+	case LinphonePresenceActivityBusy:
+		return "busy";
+	case LinphonePresenceActivityOnThePhone:
+		return "on-the-phone";
+	case LinphonePresenceActivityMeeting:
+		return "meeting";
+	case LinphonePresenceActivityAway:
+		return "away";
+	default:
+		return "other";
+	}
+}
+
+static void on_presence(LinphoneFriend *friend, const char *uri) {
+	const LinphonePresenceModel *model = linphone_friend_get_presence_model_for_uri_or_tel(friend, uri);
+	event_open("presence");
+	event_text("from", uri);
+	event_text("state", model ? state_of(model) : "unknown");
+	event_close();
+}
+
+static void on_friend_presence(LinphoneCore *c, LinphoneFriend *friend) {
+	(void)c;
+	char *uri = linphone_address_as_string_uri_only(linphone_friend_get_address(friend));
+	on_presence(friend, uri);
+	bctbx_free(uri);
+}
+
+/* watch_list subscribes to some people with one SUBSCRIBE, the list in its body (RFC 5367). */
+static void watch_list(const char *list_uri, char *uris) {
+	LinphoneFriendList *list = linphone_core_create_friend_list(core);
+	linphone_friend_list_set_display_name(list, "watched");
+	linphone_friend_list_set_rls_uri(list, list_uri);
+	for (char *uri = strtok(uris, " "); uri; uri = strtok(NULL, " ")) {
+		LinphoneFriend *friend = linphone_core_create_friend_with_address(core, uri);
+		linphone_friend_enable_subscribes(friend, TRUE);
+		linphone_friend_list_add_friend(list, friend);
+	}
+	linphone_core_add_friend_list(core, list);
+	linphone_friend_list_enable_subscriptions(list, TRUE);
+	linphone_friend_list_update_subscriptions(list);
+}
+
+static void publish_presence(bool_t is_busy) {
+	LinphonePresenceModel *model = linphone_core_create_presence_model(core);
+	linphone_presence_model_set_basic_status(model, LinphonePresenceBasicStatusOpen);
+	if (is_busy) {
+		linphone_presence_model_set_activity(model, LinphonePresenceActivityBusy, NULL);
+	}
+	linphone_core_set_presence_model(core, model);
+	linphone_presence_model_unref(model);
+}
+
 /* one_to_one finds or creates the plain chat room with a peer. */
 static LinphoneChatRoom *one_to_one(const char *peer) {
 	LinphoneChatRoomParams *params = linphone_core_create_default_chat_room_params(core);
@@ -133,6 +196,10 @@ static int obey(char *line) {
 		linphone_core_set_record_file(core, f[2]);
 	} else if (!strcmp(f[0], "call")) {
 		start_call(f[1]);
+	} else if (!strcmp(f[0], "watch")) {
+		watch_list(f[1], f[2]);
+	} else if (!strcmp(f[0], "presence")) {
+		publish_presence(!strcmp(f[1], "busy"));
 	} else if (!strcmp(f[0], "hangup")) {
 		linphone_core_terminate_all_calls(core);
 	}
@@ -161,6 +228,7 @@ static void create_core(const char *dir, int rtp_port, const char *ca) {
 	linphone_config_set_string(config, "rtp", "bind_address", "127.0.0.1");
 
 	core = linphone_factory_create_core_with_config_3(factory, config, NULL);
+	linphone_core_set_user_agent(core, "Linphone-Headless", "1.0");
 	linphone_core_enable_ipv6(core, FALSE);
 	linphone_core_set_use_files(core, TRUE);
 	linphone_core_enable_lime_x3dh(core, FALSE);
@@ -178,6 +246,7 @@ static void create_core(const char *dir, int rtp_port, const char *ca) {
 	linphone_core_cbs_set_call_state_changed(cbs, on_call);
 	linphone_core_cbs_set_message_received(cbs, on_message);
 	linphone_core_cbs_set_is_composing_received(cbs, on_composing);
+	linphone_core_cbs_set_notify_presence_received(cbs, on_friend_presence);
 	linphone_core_add_callbacks(core, cbs);
 	linphone_core_start(core);
 }
@@ -195,6 +264,7 @@ static void create_account(const char *identity, const char *server, const char 
 	linphone_account_params_set_server_address(params, route);
 	linphone_account_params_set_routes_addresses(params, bctbx_list_append(NULL, route));
 	linphone_account_params_set_register_enabled(params, TRUE);
+	linphone_account_params_set_publish_enabled(params, TRUE);
 	account = linphone_core_create_account(core, params);
 	linphone_core_add_account(core, account);
 	linphone_core_set_default_account(core, account);

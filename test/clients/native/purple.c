@@ -3,8 +3,8 @@
  *
  *   purple DIR USER@DOMAIN PASSWORD SERVER-ADDRESS SERVER-PORT udp|tcp
  *
- * Commands (fields separated by tabs, see events.h): message WHO TEXT    typing WHO    quit
- * Events: registration, message, composing.
+ * Commands (fields separated by tabs, see events.h): message WHO TEXT    typing WHO    watch WHO    quit
+ * Events: registration, message, composing, presence.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -101,6 +101,29 @@ static void on_typing(PurpleAccount *a, const char *who) {
 	event_close();
 }
 
+static void tell_presence(PurpleBuddy *buddy) {
+	event_open("presence");
+	event_text("from", purple_buddy_get_name(buddy));
+	event_text("state", PURPLE_BUDDY_IS_ONLINE(buddy) ? purple_status_get_id(purple_presence_get_active_status(purple_buddy_get_presence(buddy))) : "offline");
+	event_close();
+}
+
+static void on_status(PurpleBuddy *buddy, PurpleStatus *old, PurpleStatus *new) {
+	(void)old, (void)new;
+	tell_presence(buddy);
+}
+
+static void watch_buddy(const char *who) {
+	if (purple_find_buddy(account, who)) {
+		return;
+	}
+	PurpleGroup *group = purple_group_new("Watched");
+	PurpleBuddy *buddy = purple_buddy_new(account, who, NULL);
+	purple_blist_add_group(group, NULL);
+	purple_blist_add_buddy(buddy, NULL, group, NULL);
+	purple_account_add_buddy(account, buddy);
+}
+
 static void *on_authorize(PurpleAccount *a, const char *user, const char *id, const char *alias, const char *text,
 	gboolean listed, PurpleAccountRequestAuthorizationCb yes, PurpleAccountRequestAuthorizationCb no, void *data) {
 	(void)a, (void)user, (void)id, (void)alias, (void)text, (void)listed, (void)no;
@@ -140,6 +163,8 @@ static gboolean on_command(GIOChannel *channel, GIOCondition condition, gpointer
 		send_message(f[1], f[2]);
 	} else if (!strcmp(f[0], "typing")) {
 		serv_send_typing(purple_account_get_connection(account), f[1], PURPLE_TYPING);
+	} else if (!strcmp(f[0], "watch")) {
+		watch_buddy(f[1]);
 	}
 	g_free(line);
 	return TRUE;
@@ -151,6 +176,9 @@ static void connect_signals(void) {
 	void *conversations = purple_conversations_get_handle();
 	purple_signal_connect(connections, "signed-on", &handle, PURPLE_CALLBACK(on_signed_on), NULL);
 	purple_signal_connect(connections, "connection-error", &handle, PURPLE_CALLBACK(on_connection_error), NULL);
+	purple_signal_connect(purple_blist_get_handle(), "buddy-status-changed", &handle, PURPLE_CALLBACK(on_status), NULL);
+	purple_signal_connect(purple_blist_get_handle(), "buddy-signed-on", &handle, PURPLE_CALLBACK(tell_presence), NULL);
+	purple_signal_connect(purple_blist_get_handle(), "buddy-signed-off", &handle, PURPLE_CALLBACK(tell_presence), NULL);
 	purple_signal_connect(conversations, "buddy-typing", &handle, PURPLE_CALLBACK(on_typing), NULL);
 }
 
