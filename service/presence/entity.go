@@ -2,7 +2,6 @@ package presence
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"hash/maphash"
 	"strings"
@@ -46,7 +45,8 @@ type entity struct {
 	composed bool
 	gone     bool // the account has just been removed
 	queued   bool
-	relevel  bool // a job that looks at the levels waits
+	relevel  bool // the levels are to be asked again
+	asking   bool // a job that does so waits or runs
 	seeking  bool // the account is being looked up
 	renew    bool // the person's own list is to be read again
 	warming  bool // it is being read
@@ -62,6 +62,7 @@ type ref struct {
 	w     *watch
 	at    uint32 // place of its entry
 	level policy.Level
+	round uint8 // of the entry
 }
 
 // view is what one level sees. It never changes.
@@ -255,7 +256,7 @@ func (s *Service) tryRefresh(e *entity) bool {
 		s.metrics.changes.Inc()
 		s.o.Changed(e.aor, st)
 	}
-	e.tell(tell)
+	e.tell(tell, false)
 	return true
 }
 
@@ -380,7 +381,7 @@ func (s *Service) sought(e *entity, err error) *entity {
 	}
 	retry := e.exists.Load() == unknown && len(e.refs) > 0
 	e.mu.Unlock()
-	e.tell(tell)
+	e.tell(tell, false)
 	if retry {
 		s.alarm.set(e, time.Now().Add(retryLookup))
 	}
@@ -409,18 +410,15 @@ func (s *Service) due(e *entity) {
 	e.gen++
 	s.enqueue(e)
 	seek := e.exists.Load() == unknown && len(e.refs) > 0
-	again, renew := e.relevel, e.renew
+	renew := e.renew
 	e.renew = false
 	e.mu.Unlock()
+	s.askLevels(e)
 	if renew {
 		s.ContactsChanged(e.aor)
 	}
 	if seek {
 		s.lookup(e)
-	}
-	if again {
-		s.table.pin(e)
-		s.jobs.must(func(ctx context.Context) { s.relevel(ctx, e) })
 	}
 	s.unpin(e)
 }

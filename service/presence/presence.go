@@ -201,13 +201,9 @@ func (s *Service) LevelsChanged(owner string, _ []string) {
 	defer s.unpin(e)
 	e.mu.Lock()
 	e.levelGen++
-	again := !e.relevel
 	e.relevel = true
 	e.mu.Unlock()
-	if again {
-		s.table.pin(e)
-		s.jobs.must(func(ctx context.Context) { s.relevel(ctx, e) })
-	}
+	s.askLevels(e)
 }
 
 // UserChanged is told that an account is new, or was changed, or is gone. It does not block.

@@ -35,6 +35,7 @@ type entry struct {
 	seen  uint32  // version of the view that was told, 0 for none
 	level policy.Level
 	flags uint8
+	round uint8 // counts who had this place
 }
 
 // Flags of an entry.
@@ -47,15 +48,17 @@ const (
 // absent is entry.seen when the watcher was told that there is no such person.
 const absent = 1<<32 - 1
 
-// mark notes that a person has something new to tell, at a level; true when the watcher is to be told.
-func (w *watch) mark(at uint32, e *entity, level policy.Level) bool {
+// mark notes that a person has something new to tell; true when the watcher is to be told. Only who asked for the levels
+// may change that of the entry (moved), because that happens in order.
+func (w *watch) mark(r ref, e *entity, moved bool) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.ended || int(at) >= len(w.entries) || w.entries[at].e != e || w.entries[at].flags&removed != 0 {
+	at, level := r.at, r.level
+	if w.ended || int(at) >= len(w.entries) || w.entries[at].e != e || w.entries[at].round != r.round || w.entries[at].flags&removed != 0 {
 		return false
 	}
 	en := &w.entries[at]
-	if en.level != level {
+	if moved && en.level != level {
 		was, is := e.views[en.level].Load(), e.views[level].Load()
 		same := was != nil && is != nil && en.seen == was.version && bytes.Equal(was.body, is.body)
 		en.level, en.seen = level, 0
@@ -76,14 +79,14 @@ func (w *watch) mark(at uint32, e *entity, level policy.Level) bool {
 }
 
 // tell marks what references point to, and tells the watchers: once, also those who have a person twice in a list.
-func (e *entity) tell(refs []ref) {
+func (e *entity) tell(refs []ref, moved bool) {
 	var last *watch
 	for _, r := range refs {
 		if last != nil && last != r.w {
 			last.tell()
 			last = nil
 		}
-		if r.w.mark(r.at, e, r.level) {
+		if r.w.mark(r, e, moved) {
 			last = r.w
 		}
 	}
@@ -124,6 +127,7 @@ type person struct {
 	level policy.Level
 	gen   uint32 // of the levels, before level was asked for
 	at    uint32
+	round uint8
 }
 
 // find makes a person of an AOR of ours, without his level.
@@ -151,7 +155,7 @@ func (s *Service) attach(w *watch, people []person) {
 	for _, p := range people {
 		e := p.e
 		e.mu.Lock()
-		e.refs = append(e.refs, ref{w, p.at, p.level})
+		e.refs = append(e.refs, ref{w, p.at, p.level, p.round})
 		e.counts[p.level]++
 		if w.diff {
 			e.diffs++
@@ -230,13 +234,29 @@ func (s *Service) detachAll(w *watch) {
 	}
 }
 
-// relevel asks again what the watchers of a person are to him. e is pinned, and let go of.
-func (s *Service) relevel(ctx context.Context, e *entity) {
-	defer s.unpin(e)
+// askLevels has the levels of an entity asked again if that is due, by one job at a time. The entity is pinned.
+func (s *Service) askLevels(e *entity) {
 	e.mu.Lock()
+	due := e.relevel && !e.asking
+	e.asking = e.asking || due
+	e.mu.Unlock()
+	if due {
+		s.table.pin(e)
+		s.jobs.must(func(ctx context.Context) {
+			for s.relevel(ctx, e) {
+			}
+			s.unpin(e)
+		})
+	}
+}
+
+// relevel asks again what the watchers of a person are to him; false when that is not due any more, or has to wait.
+func (s *Service) relevel(ctx context.Context, e *entity) bool {
+	e.mu.Lock()
+	e.asking = e.relevel
 	if !e.relevel {
 		e.mu.Unlock()
-		return
+		return false
 	}
 	e.relevel = false
 	refs := append([]ref(nil), e.refs...)
@@ -255,10 +275,10 @@ func (s *Service) relevel(ctx context.Context, e *entity) {
 			// Who was allowed to see stays so for the moment: "offline" would be a guess, too.
 			s.o.Log.Warn("presence: it is not known who may see somebody; that is asked again", "aor", e.aor, "err", err)
 			e.mu.Lock()
-			e.relevel = true
+			e.relevel, e.asking = true, false
 			e.mu.Unlock()
 			s.alarm.set(e, time.Now().Add(retryLookup))
-			return
+			return false
 		}
 		is[r.w.watcher] = level
 	}
@@ -279,10 +299,10 @@ func (s *Service) relevel(ctx context.Context, e *entity) {
 		e.gen++
 	}
 	e.mu.Unlock()
-	if len(moved) == 0 {
-		return
+	if len(moved) > 0 {
+		s.refresh(e)
+		e.tell(moved, true)
+		e.trim()
 	}
-	s.refresh(e)
-	e.tell(moved)
-	e.trim()
+	return true
 }
