@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parley-im/parley/dialog"
 	"github.com/parley-im/parley/policy"
 	"github.com/parley-im/parley/service/presence/compose"
 	"github.com/parley-im/parley/store"
@@ -34,6 +35,8 @@ type counter int
 
 func (c *counter) Notify() { *c++ }
 
+func (c *counter) Watcher() dialog.Watcher { return dialog.Watcher{AOR: "bob@example.com"} }
+
 func (t *town) service() *Service {
 	return New(Options{Domains: domains, Accounts: t, Contacts: t, Devices: t.devices, Limits: Limits{UserEntries: 1 << 30, Entries: 1 << 30}})
 }
@@ -43,7 +46,7 @@ func (t *town) single(s *Service, owner, watcher string, c *counter) *watch {
 	p := s.find(owner)
 	p.level = policy.Colleague
 	p.e.exists.Store(there)
-	w := &watch{teller: c, watcher: watcher, live: true}
+	w := &watch{teller: c, live: true}
 	w.one[0] = entry{e: p.e, level: p.level}
 	w.entries = w.one[:]
 	s.attach(w, []person{p})
@@ -55,7 +58,7 @@ func (t *town) list(b testing.TB, s *Service, watcher string, c *counter, people
 	for i, p := range people {
 		items[i] = item{"sip:" + p, "Somebody Else"}
 	}
-	w := &watch{teller: c, watcher: watcher, live: true, list: &list{uri: "sip:contacts@example.com", limit: 60 << 10}}
+	w := &watch{teller: c, live: true, list: &list{uri: "sip:contacts@example.com", limit: 60 << 10}}
 	attached, err := s.compile(context.Background(), w, items)
 	if err != nil {
 		b.Fatal(err)

@@ -3,18 +3,19 @@ package presence
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/dialog"
 	"github.com/parley-im/parley/service/presence/compose"
 	"github.com/parley-im/parley/wire/pidf"
 )
 
 // Follower is a watch by a program instead of a SIP subscription: the event stream of the API. Its calls come one at a time.
 type Follower struct {
-	s *Service
-	w *watch
-	f func(Seen)
+	s   *Service
+	w   *watch
+	f   func(Seen)
+	who string // AOR of who follows
 
 	mu     sync.Mutex // guards what follows
 	at     map[string]uint32
@@ -60,8 +61,8 @@ func (f *followers) serve(ctx context.Context) {
 // not block; it is called from one goroutine. Owners who are not ours, and addresses that nobody has, are never told of.
 // Errors: TooMany, Unavailable.
 func (s *Service) Follow(ctx context.Context, watcher string, owners []string, f func(Seen)) (*Follower, error) {
-	x := &Follower{s: s, f: f, at: map[string]uint32{}}
-	x.w = &watch{teller: x, watcher: watcher, since: time.Now(), live: true, list: &list{limit: 1 << 30}}
+	x := &Follower{s: s, f: f, who: watcher, at: map[string]uint32{}}
+	x.w = &watch{teller: x, since: now(), live: true, list: &list{limit: 1 << 30}}
 	if err := x.Add(ctx, owners...); err != nil {
 		x.Close()
 		return nil, err
@@ -80,20 +81,20 @@ func (x *Follower) Add(ctx context.Context, owners ...string) error {
 			continue
 		}
 		p := s.find(aor)
-		if err := s.judge(ctx, &p, x.w.watcher); err != nil {
+		if err := s.judge(ctx, &p, x.w.watcher()); err != nil {
 			s.unpin(p.e)
 			unpinAll(s, people)
 			return err
 		}
 		people, names = append(people, p), append(names, aor)
 	}
-	if err := s.reserve(x.w.watcher, len(people)); err != nil {
+	if err := s.reserve(x.w.watcher(), len(people)); err != nil {
 		unpinAll(s, people)
 		return err
 	}
 	fresh, ok := x.place(names, people)
 	if !ok {
-		s.release(x.w.watcher, len(people))
+		s.release(x.w.watcher(), len(people))
 		unpinAll(s, people)
 		return errs.New(errs.Unavailable, "presence: the follower is closed")
 	}
@@ -114,7 +115,7 @@ func (x *Follower) place(names []string, people []person) (fresh []person, ok bo
 	for i, p := range people {
 		if _, twice := x.at[names[i]]; twice {
 			s.unpin(p.e)
-			s.release(x.w.watcher, 1)
+			s.release(x.w.watcher(), 1)
 			continue
 		}
 		p.at = uint32(len(x.w.entries))
@@ -160,7 +161,7 @@ func (x *Follower) Remove(owners ...string) {
 		}
 		x.w.list.size--
 		x.w.mu.Unlock()
-		x.s.release(x.w.watcher, 1)
+		x.s.release(x.w.watcher(), 1)
 	}
 }
 
@@ -174,6 +175,9 @@ func (x *Follower) Close() {
 		x.s.end(x.w)
 	}
 }
+
+// Watcher is who follows.
+func (x *Follower) Watcher() dialog.Watcher { return dialog.Watcher{AOR: x.who} }
 
 // Notify queues the follower; for the service.
 func (x *Follower) Notify() {

@@ -193,14 +193,13 @@ func (s *Service) askList(sub *dialog.Subscription, m *sip.Message, items []item
 		done(dialog.Decision{Status: 421, Require: eventList, Warning: "this is a list, which needs the extension eventlist"})
 		return
 	}
-	watcher := sub.Watcher().AOR
 	for _, i := range items {
 		if aor := s.addressOf(i.uri); aor != "" && (aor == sub.Resource() || s.isList(aor)) {
 			done(dialog.Decision{Status: 400, Warning: "the list contains itself"})
 			return
 		}
 	}
-	w := &watch{teller: sub, watcher: watcher, since: time.Now(), list: &list{uri: "sip:" + sub.Resource(), linphone: isLinphone(m), contacts: own, limit: s.room(m), renewing: true}}
+	w := &watch{teller: sub, since: now(), list: &list{uri: "sip:" + sub.Resource(), linphone: isLinphone(m), contacts: own, limit: s.room(m), renewing: true}}
 	// The store is asked for each person: this waits its turn.
 	if !s.jobs.try(func(ctx context.Context) { s.startList(ctx, sub, w, items, false, done) }) {
 		done(busy())
@@ -219,17 +218,17 @@ func (s *Service) startList(ctx context.Context, sub *dialog.Subscription, w *wa
 	}
 	if w.list.contacts {
 		var err error
-		if items, err = s.contactsOf(ctx, w.watcher); err != nil {
+		if items, err = s.contactsOf(ctx, w.watcher()); err != nil {
 			return unable(err)
 		}
 	}
-	if err := s.reserve(w.watcher, len(items)); err != nil {
+	if err := s.reserve(w.watcher(), len(items)); err != nil {
 		done(dialog.Decision{Status: 403, Warning: errs.Reason(err)})
 		return true
 	}
 	people, err := s.compile(ctx, w, items)
 	if err != nil {
-		s.release(w.watcher, len(items))
+		s.release(w.watcher(), len(items))
 		return unable(err)
 	}
 	sub.SetData(w)
@@ -255,7 +254,7 @@ func isLinphone(m *sip.Message) bool {
 func (s *Service) join(w *watch, people []person) {
 	if w.list.contacts {
 		s.lists.mu.Lock()
-		s.lists.own[w.watcher] = append(s.lists.own[w.watcher], w)
+		s.lists.own[w.watcher()] = append(s.lists.own[w.watcher()], w)
 		s.lists.mu.Unlock()
 	}
 	s.attach(w, people)
@@ -303,7 +302,7 @@ func (s *Service) compile(ctx context.Context, w *watch, items []item) ([]person
 	w.entries = make([]entry, len(items))
 	people := make([]person, 0, len(items))
 	for i, it := range items {
-		p, err := s.prepare(ctx, w.watcher, it)
+		p, err := s.prepare(ctx, w.watcher(), it)
 		if err != nil {
 			unpinAll(s, people)
 			return nil, err
@@ -397,15 +396,15 @@ func (s *Service) renew(ctx context.Context, w *watch) {
 	w.list.outdated = false
 	w.mu.Unlock()
 	defer s.settle(w)
-	items, err := s.contactsOf(ctx, w.watcher)
+	items, err := s.contactsOf(ctx, w.watcher())
 	if err == nil {
 		err = s.merge(ctx, w, items)
 	}
 	if err == nil {
 		return
 	}
-	s.o.Log.Warn("presence: a list that is watched was not brought up to date; that is tried again", "aor", w.watcher, "err", err)
-	e := s.table.get(w.watcher)
+	s.o.Log.Warn("presence: a list that is watched was not brought up to date; that is tried again", "aor", w.watcher(), "err", err)
+	e := s.table.get(w.watcher())
 	e.mu.Lock()
 	e.renew = true
 	e.mu.Unlock()
@@ -417,23 +416,23 @@ func (s *Service) renew(ctx context.Context, w *watch) {
 func (s *Service) merge(ctx context.Context, w *watch, items []item) error {
 	added := w.compare(items)
 	if len(added) > 0 {
-		if err := s.reserve(w.watcher, len(added)); err != nil {
+		if err := s.reserve(w.watcher(), len(added)); err != nil {
 			return err
 		}
 	}
 	people := make([]person, 0, len(added))
 	for _, it := range added {
-		p, err := s.prepare(ctx, w.watcher, it)
+		p, err := s.prepare(ctx, w.watcher(), it)
 		if err != nil {
 			unpinAll(s, people)
-			s.release(w.watcher, len(added))
+			s.release(w.watcher(), len(added))
 			return err
 		}
 		people = append(people, p)
 	}
 	lost, ok := s.exchange(w, items, added, people)
 	if !ok {
-		s.release(w.watcher, len(added))
+		s.release(w.watcher(), len(added))
 		unpinAll(s, people)
 		return nil
 	}
@@ -505,7 +504,7 @@ func (s *Service) exchange(w *watch, items, added []item, people []person) (lost
 		}
 		en.flags |= removed
 	}
-	s.release(w.watcher, len(have))
+	s.release(w.watcher(), len(have))
 	w.list.size += len(added) - len(have)
 	for i := range people {
 		p := &people[i]

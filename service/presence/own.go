@@ -56,7 +56,7 @@ type WatcherRow struct {
 	Watcher string // AOR
 	Level   policy.Level
 	List    bool      // through a list of contacts
-	Since   time.Time // zero: from before a restart
+	Since   time.Time // in whole seconds
 	Expires time.Time // zero: not a SIP subscription
 }
 
@@ -186,7 +186,7 @@ func (s *Service) Watchers(ctx context.Context, by Actor, owner string) ([]Watch
 	e.mu.Unlock()
 	rows := make([]WatcherRow, 0, len(refs))
 	for _, r := range refs {
-		row := WatcherRow{Watcher: r.w.watcher, Level: r.level, List: r.w.list != nil, Since: r.w.since}
+		row := WatcherRow{Watcher: r.w.watcher(), Level: r.level, List: r.w.list != nil, Since: time.Unix(int64(r.w.since), 0)}
 		if sub, ok := r.w.teller.(*dialog.Subscription); ok {
 			row.Expires = sub.Expires()
 		}

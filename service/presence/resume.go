@@ -34,7 +34,7 @@ func (x Source) Keep(sub *dialog.Subscription) []byte {
 		return nil
 	}
 	w.mu.Lock()
-	k := kept{Since: w.since.Unix(), Diff: w.diff}
+	k := kept{Since: int64(w.since), Diff: w.diff}
 	if l := w.list; l != nil {
 		k.Contacts, k.Limit, k.Linphone = l.contacts, l.limit, l.linphone
 		if !l.contacts {
@@ -85,7 +85,7 @@ func (x Source) Resume(sub *dialog.Subscription, text []byte, done func(dialog.D
 		return
 	}
 	s := x.s
-	w := &watch{teller: sub, watcher: sub.Watcher().AOR, since: time.Unix(k.Since, 0), diff: k.Diff}
+	w := &watch{teller: sub, since: uint32(k.Since), diff: k.Diff}
 	if k.Limit == 0 {
 		s.jobs.must(func(ctx context.Context) { s.resumePerson(ctx, sub, w, done) })
 		return
@@ -107,7 +107,7 @@ func (x Source) Resume(sub *dialog.Subscription, text []byte, done func(dialog.D
 func (s *Service) resumePerson(ctx context.Context, sub *dialog.Subscription, w *watch, done func(dialog.Decision)) {
 	s.patiently(ctx, func() bool {
 		p := s.find(sub.Resource())
-		if err := s.judge(ctx, &p, w.watcher); err != nil {
+		if err := s.judge(ctx, &p, w.watcher()); err != nil {
 			s.unpin(p.e)
 			return false
 		}

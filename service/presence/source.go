@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/dialog"
@@ -86,7 +85,7 @@ func (s *Service) askPerson(sub *dialog.Subscription, m *sip.Message, done func(
 		done(dialog.Decision{Status: 406, Headers: [][2]string{{"Accept", pidf.ContentType + ", " + pidf.DiffContentType}}})
 		return
 	}
-	w := &watch{teller: sub, watcher: sub.Watcher().AOR, since: time.Now(), diff: diff}
+	w := &watch{teller: sub, since: now(), diff: diff}
 	s.o.Accounts.Lookup(aor, func(_ *store.User, err error) {
 		switch {
 		case errors.Is(err, errs.NotFound):
@@ -98,13 +97,13 @@ func (s *Service) askPerson(sub *dialog.Subscription, m *sip.Message, done func(
 		}
 		p := s.find(aor)
 		p.e.exists.Store(there)
-		if level, ok := s.o.Contacts.Known(aor, w.watcher); ok {
+		if level, ok := s.o.Contacts.Known(aor, w.watcher()); ok {
 			p.level = level
 			s.startPerson(sub, w, p, done)
 			return
 		}
 		ok := s.jobs.try(func(ctx context.Context) {
-			if err := s.judge(ctx, &p, w.watcher); err != nil {
+			if err := s.judge(ctx, &p, w.watcher()); err != nil {
 				s.unpin(p.e)
 				done(failed(err))
 				return
@@ -160,13 +159,13 @@ func (s *Service) end(w *watch) {
 	size := w.list.size
 	w.list.size = 0
 	w.mu.Unlock()
-	s.release(w.watcher, size)
+	s.release(w.watcher(), size)
 	if !w.list.contacts {
 		return
 	}
 	s.lists.mu.Lock()
 	defer s.lists.mu.Unlock()
-	own := s.lists.own[w.watcher]
+	own := s.lists.own[w.watcher()]
 	for i, x := range own {
 		if x == w {
 			own[i] = own[len(own)-1]
@@ -176,9 +175,9 @@ func (s *Service) end(w *watch) {
 		}
 	}
 	if len(own) == 0 {
-		delete(s.lists.own, w.watcher)
+		delete(s.lists.own, w.watcher())
 	} else {
-		s.lists.own[w.watcher] = own
+		s.lists.own[w.watcher()] = own
 	}
 }
 

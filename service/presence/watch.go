@@ -13,21 +13,29 @@ import (
 
 // watch is what one subscription sees: one person, or the people of a list.
 type watch struct {
-	teller  teller
-	watcher string    // AOR
-	since   time.Time // of the subscription
-	list    *list     // nil for one person
+	teller teller
+	list   *list // nil for one person
 
 	mu      sync.Mutex // guards what follows, and what list points to
 	entries []entry
 	one     [1]entry // room for entries of a single one
+	since   uint32   // Unix time of the subscription; never changes
 	live    bool     // the subscription was accepted: it may be told
 	ended   bool
 	diff    bool // the watcher takes partial documents (RFC 5263)
 }
 
 // teller is told that there is something new; a *dialog.Subscription is one.
-type teller interface{ Notify() }
+type teller interface {
+	Notify()
+	Watcher() dialog.Watcher
+}
+
+// watcher is the AOR of who watches.
+func (w *watch) watcher() string { return w.teller.Watcher().AOR }
+
+// now is the time in a watch.
+func now() uint32 { return uint32(time.Now().Unix()) }
 
 // entry is one person in a watch. There are very many of them.
 type entry struct {
@@ -267,10 +275,10 @@ func (s *Service) relevel(ctx context.Context, e *entity) bool {
 	}
 	is := map[string]policy.Level{}
 	for _, r := range refs {
-		if _, ok := is[r.w.watcher]; ok {
+		if _, ok := is[r.w.watcher()]; ok {
 			continue
 		}
-		level, _, err := s.o.Contacts.Level(ctx, e.aor, r.w.watcher)
+		level, _, err := s.o.Contacts.Level(ctx, e.aor, r.w.watcher())
 		if err != nil {
 			// Who was allowed to see stays so for the moment: "offline" would be a guess, too.
 			s.o.Log.Warn("presence: it is not known who may see somebody; that is asked again", "aor", e.aor, "err", err)
@@ -280,13 +288,13 @@ func (s *Service) relevel(ctx context.Context, e *entity) bool {
 			s.alarm.set(e, time.Now().Add(retryLookup))
 			return false
 		}
-		is[r.w.watcher] = level
+		is[r.w.watcher()] = level
 	}
 	var moved []ref
 	e.mu.Lock()
 	for i := range e.refs {
 		r := &e.refs[i]
-		level, ok := is[r.w.watcher]
+		level, ok := is[r.w.watcher()]
 		if !ok || level == r.level {
 			continue
 		}

@@ -160,15 +160,13 @@ func (x Info) Next(sub *dialog.Subscription, full bool) (contentType string, bod
 // row is a watcher as RFC 3858 §3.2 writes it. Everybody is let in by a level or a rule, so nobody is pending; who is blocked
 // has a subscription, too, and sees nothing in it.
 func (c change) row(now time.Time) watcherinfo.Watcher {
-	r := watcherinfo.Watcher{URI: "sip:" + c.w.watcher, Status: watcherinfo.Active, Event: watcherinfo.Subscribe}
+	r := watcherinfo.Watcher{URI: "sip:" + c.w.watcher(), Status: watcherinfo.Active, Event: watcherinfo.Subscribe}
 	if sub, ok := c.w.teller.(*dialog.Subscription); ok {
 		r.ID = sub.ID().Local
 		left := uint64(max(0, sub.Expires().Sub(now)) / time.Second)
 		r.Expiration = &left
 	}
-	if !c.w.since.IsZero() {
-		r.Subscribed = uint64(max(0, now.Sub(c.w.since)) / time.Second)
-	}
+	r.Subscribed = uint64(max(0, now.Unix()-int64(c.w.since)))
 	if c.gone {
 		r.Status, r.Event, r.Expiration = watcherinfo.Terminated, watcherinfo.Timeout, nil
 	}
