@@ -21,7 +21,7 @@ const levels = int(policy.Close) + 1
 
 // What is known of an account.
 const (
-	unknown int32 = iota // being looked up
+	unknown int32 = iota // being looked up; until then it counts as there, because most that are asked for are
 	there
 	missing // there is no such account
 )
@@ -376,7 +376,7 @@ func (s *Service) sought(e *entity, err error) *entity {
 	case errors.Is(err, errs.NotFound):
 		e.exists.Store(missing)
 	}
-	if e.exists.Load() != before {
+	if is := e.exists.Load(); is != before && (is == missing || before == missing) {
 		tell = append(tell, e.refs...)
 	}
 	retry := e.exists.Load() == unknown && len(e.refs) > 0

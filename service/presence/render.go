@@ -200,10 +200,7 @@ func (w *watch) fill(r *row, room int) bool {
 		r.gone, en.seen = true, absent // nobody whose state we could know
 		return true
 	}
-	switch en.e.exists.Load() {
-	case unknown:
-		return true
-	case missing:
+	if en.e.exists.Load() == missing {
 		r.gone, en.seen = true, absent
 		return true
 	}

@@ -117,13 +117,8 @@ func (w *watch) stale(en *entry) bool {
 	if en.e == nil {
 		return false
 	}
-	switch en.e.exists.Load() {
-	case missing:
+	if en.e.exists.Load() == missing {
 		return en.seen != absent
-	case unknown:
-		if w.list != nil {
-			return false
-		}
 	}
 	v := en.e.views[en.level].Load()
 	return v != nil && v.version != en.seen
