@@ -55,7 +55,7 @@ func (v *view) partial(next bool, version uint32) ([]byte, error) {
 
 // What a resource and a part cost in a body beside their texts, in bytes, about.
 const (
-	resourceBytes = 100
+	resourceBytes = 110
 	partBytes     = 240
 )
 
@@ -168,6 +168,10 @@ func (w *watch) news() (rows []row, size int) {
 		room := l.limit - size - cost
 		if len(rows) == 0 {
 			room = max(room, 1<<20) // however large it is, alone it goes
+		}
+		if room < 0 {
+			left = append(left, at)
+			continue
 		}
 		switch {
 		case en.flags&removed != 0:

@@ -24,6 +24,9 @@ type kept struct {
 
 var _ dialog.Resumer = Source{}
 
+// packFrom is the size from which on what is kept is packed; a dialog keeps 64 kB.
+const packFrom = 32 << 10
+
 // maxUnpacked bounds what is read back, in bytes.
 const maxUnpacked = 4 << 20
 
@@ -53,11 +56,11 @@ func (x Source) Keep(sub *dialog.Subscription) []byte {
 	if err != nil {
 		return nil
 	}
-	if len(k.URIs) == 0 {
+	if len(text) < packFrom {
 		return text
 	}
 	var b bytes.Buffer
-	z, _ := flate.NewWriter(&b, flate.DefaultCompression) // the level is valid
+	z, _ := flate.NewWriter(&b, flate.BestSpeed) // the level is valid
 	_, _ = z.Write(text)                                  // into memory
 	_ = z.Close()
 	return b.Bytes()

@@ -230,6 +230,24 @@ func TestListInBody(t *testing.T) {
 	})
 }
 
+// The longest list is kept over a restart, too.
+func TestLongestListSurvives(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		var many []string
+		for i := range 2000 {
+			many = append(many, fmt.Sprintf("sip:somebody-with-a-long-name-%d@elsewhere-%d.example.org", i, i))
+		}
+		many[1999] = "sip:" + alice
+		w := r.phone(bob, transport.TCP).subscribe("rls@example.com", "", deflated(body(many...)), isList+"\r\nContent-Encoding: deflate")
+		w.news()
+		wait(2 * time.Second)
+		r.restart()
+		if w.news(); len(w.list) != 2000 || w.list[alice] != "offline" {
+			t.Errorf("%d in the list, alice is %q", len(w.list), w.list[alice])
+		}
+	})
+}
+
 // Lists that are refused, and lists at their limits.
 func TestListLimits(t *testing.T) {
 	var many []string
