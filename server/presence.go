@@ -276,16 +276,27 @@ func (s *Server) describe(b *registrar.Binding) compose.Device {
 	return device.Of(&r)
 }
 
-// deviceOf names the device that sent a request: the one that registered on the same flow, else the one whose password was used.
+// deviceOf names the device that sent a request: the one that registered on the same flow, or with the same device password,
+// or alone from the same address; else the one whose password was used.
 func (s *Server) deviceOf(r *route.Request) string {
-	var last *registrar.Binding
-	for _, b := range s.registrar.Bindings(r.Identity.AOR) {
-		if b.Flow == r.Flow && (last == nil || b.Updated.After(last.Updated)) {
-			last = b
+	bindings := s.registrar.Bindings(r.Identity.AOR)
+	for _, same := range []func(*registrar.Binding) bool{
+		func(b *registrar.Binding) bool { return b.Flow == r.Flow },
+		func(b *registrar.Binding) bool { return b.Password != "" && b.Password == r.Identity.Device },
+		func(b *registrar.Binding) bool {
+			return b.Password == r.Identity.Device && b.Remote.Addr() == r.Flow.Remote().Addr()
+		},
+	} {
+		found := map[string]bool{}
+		last := ""
+		for _, b := range bindings {
+			if same(b) {
+				found[b.Device], last = true, b.Device
+			}
 		}
-	}
-	if last != nil {
-		return last.Device
+		if len(found) == 1 {
+			return last
+		}
 	}
 	return registrar.DeviceID("", r.Identity.Device)
 }

@@ -462,3 +462,41 @@ func TestWatcherInformation(t *testing.T) {
 		t.Errorf("bob came: %+v", d)
 	}
 }
+
+// What a device publishes is that device's, and each device is a tuple of its own.
+func TestPresenceOfDevices(t *testing.T) {
+	t.Parallel()
+	s := Start(t, hasty)
+	one, two := s.UA("alice", transport.TCP).Instance("one"), s.UA("alice2", transport.UDP).Instance("two")
+	one.Register()
+	two.Register()
+	bob := s.SignedIn("bob", transport.TCP)
+	w := bob.Watch("alice")
+	for len(documentOf(t, w).Tuples) != 3 { // the address, and two devices
+		w.Next()
+	}
+	if m := two.Publish("", 600, activity("alice", "meeting")); m.Status() != 200 {
+		t.Fatal(Line(m))
+	}
+	w.Sees(pidf.InMeeting)
+	resp, err := s.API.Presence.GetPresence(t.Context(), connect.NewRequest(&v1.GetPresenceRequest{Owner: AOR("alice")}))
+	if err != nil || len(resp.Msg.Devices) != 2 || len(resp.Msg.Publications) != 1 {
+		t.Fatal(resp, err)
+	}
+	_, instance, _ := strings.Cut(two.Params, "<")
+	if got := resp.Msg.Publications[0].Device; got != strings.TrimSuffix(instance, `>"`) {
+		t.Errorf("published by %q, not %s", got, instance)
+	}
+	one.Close()
+	two.SignOut()
+	w.Sees(pidf.Offline)
+}
+
+func documentOf(t *testing.T, w *watcher) *pidf.Presence {
+	t.Helper()
+	p, err := pidf.Parse(w.doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}

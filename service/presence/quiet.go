@@ -2,9 +2,9 @@ package presence
 
 import (
 	"context"
-	"time"
 
 	"github.com/parley-im/parley/service/presence/compose"
+	"github.com/parley-im/parley/service/presence/device"
 	"github.com/parley-im/parley/wire/pidf"
 )
 
@@ -16,11 +16,8 @@ type Device struct {
 	MaxMessage uint32 // bytes of text that are welcome; 0 when not known
 }
 
-// slowTrip is a round trip that people notice in every answer.
-const slowTrip = time.Second
-
 // Slow tells whether nothing large should be sent to the device without asking.
-func (d Device) Slow() bool { return d.Line.Throughput == pidf.Slow || d.Line.RTT >= slowTrip }
+func (d Device) Slow() bool { return device.Slow(d.Line) }
 
 // Quiet tells whether owner is on "do not disturb" and from may not interrupt. It does not wait, and allocates nothing when
 // owner's list of contacts is in memory. If it is not, nobody but the owner may interrupt, and it is read for the next time.
@@ -70,7 +67,7 @@ func (s *Service) warm(e *entity) {
 
 // Device is what is known of a device that can be reached now. It does not wait and allocates nothing. A device of a class
 // that is not known may take anything.
-func (s *Service) Device(aor, device string) (Device, bool) {
+func (s *Service) Device(aor, id string) (Device, bool) {
 	e := s.table.find(aor)
 	if e == nil {
 		return Device{}, false
@@ -79,7 +76,7 @@ func (s *Service) Device(aor, device string) (Device, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i := range e.devices {
-		if e.devices[i].ID == device {
+		if e.devices[i].ID == id {
 			return e.devices[i], true
 		}
 	}

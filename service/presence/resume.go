@@ -61,7 +61,7 @@ func (x Source) Keep(sub *dialog.Subscription) []byte {
 	}
 	var b bytes.Buffer
 	z, _ := flate.NewWriter(&b, flate.BestSpeed) // the level is valid
-	_, _ = z.Write(text)                                  // into memory
+	_, _ = z.Write(text)                         // into memory
 	_ = z.Close()
 	return b.Bytes()
 }

@@ -430,3 +430,33 @@ func TestSubscriptionsSurvive(t *testing.T) {
 		}
 	})
 }
+
+// RFC 3856 §6.10: the first change is told at once, those of the next five seconds together.
+func TestPaced(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.contacts(bob, alice, carol)
+		b := r.phone(bob)
+		one, list := b.subscribe(alice, "", ""), b.subscribe("contacts@example.com", "", "", "Supported: eventlist")
+		one.news()
+		list.news()
+		wait(6 * time.Second)
+		r.signIn(alice, "a")
+		one.sees(pidf.Available, 1)
+		if got := list.news(); len(got) != 1 || list.list[alice] != "available" {
+			t.Errorf("at once: %d NOTIFYs, %v", len(got), list.list)
+		}
+		for i := range 9 {
+			r.CallsChanged(alice, compose.Calls{Talking: (i + 1) % 2})
+			r.signIn(carol, []string{"c", "d"}[i%2])
+			wait(300 * time.Millisecond)
+		}
+		if n, m := len(one.news()), len(list.news()); n != 0 || m != 0 {
+			t.Errorf("meanwhile: %d and %d NOTIFYs", n, m)
+		}
+		wait(5 * time.Second)
+		one.sees(pidf.InCall, 1)
+		if got := list.news(); len(got) != 1 || list.list[alice] != "in-call" || list.list[carol] != "available" {
+			t.Errorf("together: %d NOTIFYs, %v", len(got), list.list)
+		}
+	}, func(r *rig) { r.notify.Interval = 5 * time.Second })
+}
