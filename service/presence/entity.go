@@ -264,7 +264,11 @@ func (s *Service) tryRefresh(e *entity) bool {
 func (s *Service) render(src *compose.Sources, st *compose.State, level policy.Level) []byte {
 	s.metrics.rendered.Inc()
 	doc := compose.View(src, st, level.Sight())
-	return bytes.Clone(doc.Append(make([]byte, 0, 2048)))
+	room := s.pool.Get().(*[]byte)
+	*room = doc.Append((*room)[:0])
+	body := bytes.Clone(*room)
+	s.pool.Put(room)
+	return body
 }
 
 // install puts new documents in place, and returns those who see a new one; mu is held.

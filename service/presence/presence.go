@@ -95,6 +95,7 @@ type Service struct {
 	publish publishing
 	lists   lists
 	follows followers
+	pool    sync.Pool // of *[]byte, to write documents in
 
 	lookups struct {
 		mu      sync.Mutex // guards what follows
@@ -120,6 +121,7 @@ func New(o Options) *Service {
 	}
 	o.Limits.fill()
 	s := &Service{o: o}
+	s.pool.New = func() any { return new([]byte) }
 	s.table.init()
 	for range min(4, runtime.GOMAXPROCS(0)) {
 		s.queues = append(s.queues, newQueue())
