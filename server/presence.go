@@ -24,6 +24,9 @@ import (
 // the last process, and telling everybody that everybody is gone would help nobody.
 const comeBack = 2 * time.Minute
 
+// lookAgainAfter is how often everything is looked at, for hints that were lost.
+const lookAgainAfter = 10 * time.Minute
+
 // winfoInterval is the least time between two notifications of watcher information (RFC 3857 §4.10).
 const winfoInterval = 5 * time.Second
 
@@ -106,10 +109,14 @@ func (s *Server) servePresence(ctx context.Context) error {
 	g.Go(func() {
 		t := time.NewTimer(comeBack)
 		defer t.Stop()
-		select {
-		case <-ctx.Done():
-		case <-t.C:
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+			}
 			s.presence.Again()
+			t.Reset(lookAgainAfter)
 		}
 	})
 	err := s.presence.Serve(ctx)

@@ -238,9 +238,20 @@ func (s *Service) change(aor string, f func(e *entity)) {
 	s.unpin(e)
 }
 
-// Again composes everybody's state anew, because something changed for many at once. It does not block.
+// Again looks at everything anew: devices, levels, and lists that are watched. Who tells of changes only hints at them, and
+// a hint may be lost; where nothing is different nobody is told anything. It does not block.
 func (s *Service) Again() {
 	for _, e := range s.table.all() {
 		s.DevicesChanged(e.aor)
+		s.LevelsChanged(e.aor, nil)
+	}
+	s.lists.mu.Lock()
+	owners := make([]string, 0, len(s.lists.own))
+	for owner := range s.lists.own {
+		owners = append(owners, owner)
+	}
+	s.lists.mu.Unlock()
+	for _, owner := range owners {
+		s.ContactsChanged(owner)
 	}
 }

@@ -460,3 +460,36 @@ func TestPaced(t *testing.T) {
 		}
 	}, func(r *rig) { r.notify.Interval = 5 * time.Second })
 }
+
+// Hints that were lost: what changed is found out all the same, and where nothing changed nobody is told.
+func TestAgain(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.contacts(bob, alice)
+		b := r.phone(bob)
+		one, list := b.subscribe(alice, "", ""), b.subscribe("contacts@example.com", "", "", "Supported: eventlist")
+		one.sees(pidf.Offline, 1)
+		list.news()
+		r.Again()
+		settle()
+		if n, m := len(one.news()), len(list.news()); n+m != 0 {
+			t.Errorf("%d and %d NOTIFYs about nothing", n, m)
+		}
+		r.mu.Lock()
+		r.devices[alice] = []compose.Device{{ID: "a"}}
+		r.devices[carol] = []compose.Device{{ID: "c"}}
+		r.lists[bob] = []Contact{{Address: carol}}
+		r.mu.Unlock()
+		r.Again()
+		settle()
+		one.sees(pidf.Available, 1)
+		if list.news(); fmt.Sprint(list.list) != "map[alice@example.com:- carol@example.com:available]" {
+			t.Errorf("list: %v", list.list)
+		}
+		r.mu.Lock()
+		r.rules[alice] = &policy.Rules{Persons: map[string]policy.Level{bob: policy.Blocked}}
+		r.mu.Unlock()
+		r.Again()
+		settle()
+		one.sees(pidf.Offline, 1)
+	})
+}
