@@ -1,6 +1,8 @@
 package route
 
 import (
+	"slices"
+
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/transaction"
 	"github.com/parley-im/parley/transport"
@@ -9,8 +11,9 @@ import (
 
 // NextHop finds the way to a peer with whom this server has a dialog of its
 // own, a watcher as a rule: the flow it came over while that lives; else the
-// device its GRUU names, the binding that has its Contact now, or the address
-// in its route set or URI. It is what dialog.Options.NextHop wants.
+// device its GRUU names, the binding that has its Contact now, or the proxy
+// that is first in its route set, where the request came from. It is what
+// dialog.Options.NextHop wants.
 func (p *Proxy) NextHop(contact string, routes []string, flow transport.Flow, done func(transaction.Hop, error)) {
 	if flow.Alive() {
 		done(transaction.Hop{Flow: flow, Sticky: true}, nil)
@@ -35,12 +38,16 @@ func (p *Proxy) NextHop(contact string, routes []string, flow transport.Flow, do
 	}
 	switch {
 	case len(routes) > 0:
+		from := flow.Remote().Addr().Unmap()
 		p.resolve(Target{URI: contact, Route: routes}, func(list []transport.Target, err error) {
-			if err != nil || len(list) == 0 {
+			// RFC 3261 §12.1.1: the first route is the proxy that handed us the
+			// request. Anybody can write another one, who never asked for what we send.
+			i := slices.IndexFunc(list, func(t transport.Target) bool { return t.Addr.Addr().Unmap() == from })
+			if err != nil || i < 0 {
 				done(transaction.Hop{}, errs.New(errs.NotFound, "route: no way to the first route"))
 				return
 			}
-			done(transaction.Hop{Target: list[0]}, nil)
+			done(transaction.Hop{Target: list[i]}, nil)
 		})
 	case p.home.isGRUU(u) && p.locator != nil:
 		p.locator.Locate(u, found)

@@ -394,8 +394,15 @@ func TestNextHop(t *testing.T) {
 		if h, err := ask("sip:bob@example.com;gr=1"); err != nil || h.Flow != r.phone("gruu").flow {
 			t.Errorf("by GRUU: %v %v", h, err)
 		}
-		if h, err := ask("sip:x@host.example.org", "<sip:198.51.100.77:5090;transport=tcp;lr>"); err != nil || h.Target.Addr.String() != "198.51.100.77:5090" {
+		proxy := r.phone("old").addr.Addr().String() + ":5090"
+		if h, err := ask("sip:x@host.example.org", "<sip:"+proxy+";transport=tcp;lr>", "<sip:198.51.100.77;lr>"); err != nil || h.Target.Addr.String() != proxy {
 			t.Errorf("by route: %v %v", h, err)
+		}
+		// The request came from elsewhere: nobody has asked that address.
+		for _, route := range []string{"<sip:198.51.100.77:5090;transport=tcp;lr>", "<sip:127.0.0.1;lr>", "<sip:198.51.100.77>"} {
+			if h, err := ask("sip:x@host.example.org", route); err == nil {
+				t.Errorf("by a route that is not where the request came from: %v", h)
+			}
 		}
 		if _, err := ask("sip:x@host.example.org", "<sip:relay.example.org;lr>"); err == nil {
 			t.Error("a name was looked up without a resolver")
