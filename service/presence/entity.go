@@ -37,6 +37,7 @@ type entity struct {
 	mu       sync.Mutex // guards what follows
 	gen      uint32     // counts changes of the sources
 	levelGen uint32     // counts changes of what others are to this person
+	version  uint32     // of the last view
 	pubs     []*publication
 	manual   compose.Manual
 	calls    compose.Calls
@@ -67,9 +68,10 @@ type ref struct {
 
 // view is what one level sees. It never changes.
 type view struct {
-	version uint32 // counts from 1
+	version uint32 // no other view of the person has it, whatever its level; not 0
 	body    []byte // application/pidf+xml
-	before  []byte // the body of the version before, if somebody wants to know the difference
+	before  []byte // the body of the view before, if somebody wants to know the difference
+	prior   uint32 // its version
 }
 
 const shards = 64
@@ -283,12 +285,10 @@ func (e *entity) install(bodies *[levels][]byte) []ref {
 		if old != nil && bytes.Equal(old.body, body) {
 			continue
 		}
-		v := &view{version: 1, body: body}
-		if old != nil {
-			v.version = old.version + 1
-			if e.diffs > 0 {
-				v.before = old.body
-			}
+		e.version++
+		v := &view{version: e.version, body: body}
+		if old != nil && e.diffs > 0 {
+			v.before, v.prior = old.body, old.version
 		}
 		e.views[l].Store(v)
 		news[l], any = true, true

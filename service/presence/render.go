@@ -25,7 +25,7 @@ func (w *watch) single(full bool, version uint32) (contentType string, body []by
 	if !diff {
 		return pidf.ContentType, v.body, true
 	}
-	body, err := v.partial(!full && before != 0 && before == v.version-1, version+1)
+	body, err := v.partial(!full && before != 0 && before == v.prior, version+1)
 	if err != nil {
 		return pidf.ContentType, v.body, true
 	}

@@ -164,12 +164,12 @@ func (s *Service) attach(w *watch, people []person) {
 			e.diffs++
 		}
 		again := e.levelGen != p.gen
-		missing := e.views[p.level].Load() == nil
-		if missing {
+		first := e.views[p.level].Load() == nil
+		if first {
 			e.gen++ // so that who composes now does not leave this level out
 		}
 		e.mu.Unlock()
-		if missing {
+		if first {
 			s.refresh(e)
 		}
 		if e.exists.Load() == unknown {

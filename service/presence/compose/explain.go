@@ -66,19 +66,20 @@ func Explain(src *Sources, st *State) []Line {
 
 func (s *scan) explainManual(won Reason) Line {
 	m := &s.src.Manual
-	l := Line{Source: "by hand", Says: "nothing"}
-	if m.State != "" {
-		l.Says = string(m.State)
-		if m.State == pidf.Offline {
-			l.Says = "appear offline"
-		}
-	}
-	if m.Note != "" {
-		l.Says += ", with a note"
+	l := Line{Source: "by hand", Says: string(m.State)}
+	if m.State == pidf.Offline {
+		l.Says = "appear offline"
 	}
 	switch {
 	case m.State == "" && m.Note == "":
+		l.Says = "nothing"
 		return l
+	case m.State == "":
+		l.Says = "a note"
+	case m.Note != "":
+		l.Says += ", with a note"
+	}
+	switch {
 	case !m.Holds(s.now):
 		l.Says += ", which ended " + when(m.Until)
 	case !m.Until.IsZero():

@@ -49,6 +49,11 @@ func TestExplain(t *testing.T) {
 	if !got[4].Wins || got[1] != (Line{"calls", "", "none", false}) || got[10].Says != "nothing goes on" {
 		t.Errorf("the publication wins now: %+v", got)
 	}
+	src = Sources{AOR: alice, Now: now, Manual: Manual{Note: "x", Until: minutes(5)}}
+	st = Compose(&src)
+	if got := Explain(&src, &st)[0]; got != (Line{"by hand", "", "a note, until 2026-03-04 12:05:00 UTC", false}) {
+		t.Errorf("got %+v", got)
+	}
 	src = Sources{AOR: alice, Now: now, Manual: Manual{State: pidf.Away, Until: minutes(5)}, Devices: []Device{{ID: "pc"}},
 		Publications: []Publication{published(t, "pc", -1, "open", "<r:user-input>active</r:user-input>")}}
 	st = Compose(&src)
