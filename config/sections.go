@@ -161,7 +161,7 @@ type Call struct {
 
 // Presence is about who is there, and who is told.
 type Presence struct {
-	// User part of the address at which everybody subscribes to the own list of contacts: sip:contacts@example.com.
+	// User part of the address at which everybody subscribes to the own list of contacts: sip:contacts@example.com. An account of that name cannot be watched.
 	List string `toml:"list"`
 	// Least time between two notifications of one subscription. The first change is told at once, later ones together after this time. 0: each at once.
 	Interval time.Duration `toml:"interval"`
