@@ -120,6 +120,8 @@ func TestPresence(t *testing.T) {
 	r.refused("a call", err, connect.CodeInvalidArgument, "by itself")
 	_, err = set(&v1.ManualPresence{Availability: "busy", Until: timestamppb.New(time.Now().Add(-time.Second))})
 	r.refused("a time that is over", err, connect.CodeInvalidArgument, "future")
+	_, err = set(&v1.ManualPresence{Availability: "busy", Until: &timestamppb.Timestamp{Seconds: 1 << 40}})
+	r.refused("a time that no document can name", err, connect.CodeInvalidArgument, "between the years")
 	_, err = set(&v1.ManualPresence{Availability: "busy", Note: strings.Repeat("x", 1001)})
 	r.refused("a long note", err, connect.CodeInvalidArgument, "too long")
 	if m = get(); m.State.Availability != "dnd" {

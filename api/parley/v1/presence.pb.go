@@ -1072,7 +1072,7 @@ type Watcher struct {
 	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	Level         string                 `protobuf:"bytes,2,opt,name=level,proto3" json:"level,omitempty"`                  // what the watcher is to the owner
 	InList        bool                   `protobuf:"varint,3,opt,name=in_list,json=inList,proto3" json:"in_list,omitempty"` // the owner is in a list that the watcher follows (RFC 4662)
-	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`                  // absent: from before the server was started
+	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`                  // when it began, also if the server was started again meanwhile
 	Expires       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires,proto3" json:"expires,omitempty"`              // absent: it is no SIP subscription
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -55,9 +55,9 @@ type PresenceServiceClient interface {
 	// GetPresence tells somebody's own state and all that it is made of.
 	GetPresence(context.Context, *connect.Request[v1.GetPresenceRequest]) (*connect.Response[v1.GetPresenceResponse], error)
 	// SetPresence says by hand what the state is, instead of what was said by hand before. invalid_argument for in-call, which the
-	// server sees by itself, for a note over 1,000 bytes, and for an end that is not in the future.
+	// server sees by itself, for a note over 1,000 bytes, and for an end that is not in the future or beyond the year 9999.
 	SetPresence(context.Context, *connect.Request[v1.SetPresenceRequest]) (*connect.Response[v1.SetPresenceResponse], error)
-	// SeePresence tells what a watcher sees of somebody.
+	// SeePresence tells what a watcher sees of somebody. Only the watcher and administrators may call it.
 	SeePresence(context.Context, *connect.Request[v1.SeePresenceRequest]) (*connect.Response[v1.SeePresenceResponse], error)
 	// ExplainPresence tells what a watcher sees of somebody, and why. Only the owner and administrators may call it.
 	ExplainPresence(context.Context, *connect.Request[v1.ExplainPresenceRequest]) (*connect.Response[v1.ExplainPresenceResponse], error)
@@ -148,9 +148,9 @@ type PresenceServiceHandler interface {
 	// GetPresence tells somebody's own state and all that it is made of.
 	GetPresence(context.Context, *connect.Request[v1.GetPresenceRequest]) (*connect.Response[v1.GetPresenceResponse], error)
 	// SetPresence says by hand what the state is, instead of what was said by hand before. invalid_argument for in-call, which the
-	// server sees by itself, for a note over 1,000 bytes, and for an end that is not in the future.
+	// server sees by itself, for a note over 1,000 bytes, and for an end that is not in the future or beyond the year 9999.
 	SetPresence(context.Context, *connect.Request[v1.SetPresenceRequest]) (*connect.Response[v1.SetPresenceResponse], error)
-	// SeePresence tells what a watcher sees of somebody.
+	// SeePresence tells what a watcher sees of somebody. Only the watcher and administrators may call it.
 	SeePresence(context.Context, *connect.Request[v1.SeePresenceRequest]) (*connect.Response[v1.SeePresenceResponse], error)
 	// ExplainPresence tells what a watcher sees of somebody, and why. Only the owner and administrators may call it.
 	ExplainPresence(context.Context, *connect.Request[v1.ExplainPresenceRequest]) (*connect.Response[v1.ExplainPresenceResponse], error)
