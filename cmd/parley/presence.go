@@ -191,14 +191,11 @@ func (c presenceWatchersCmd) Run(a *app) error {
 				}
 				continue
 			}
-			by, since, expires := map[bool]string{true: "a list", false: "itself"}[x.InList], "before the start", "-"
-			if x.Since != nil {
-				since = when(x.Since)
-			}
+			by, expires := map[bool]string{true: "a list", false: "itself"}[x.InList], "-"
 			if x.Expires != nil {
 				expires = when(x.Expires)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", oneLine(x.Address), x.Level, by, since, expires)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", oneLine(x.Address), x.Level, by, when(x.Since), expires)
 		}
 		return w.Flush()
 	})

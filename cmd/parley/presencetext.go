@@ -29,7 +29,7 @@ func orJSON[T any, P interface {
 // stateWords are states in words.
 var stateWords = map[string]string{
 	"available": "available", "busy": "busy", "in-call": "in a call", "in-meeting": "in a meeting", "dnd": "on do not disturb",
-	"brb": "right back", "away": "away", "offline": "offline",
+	"brb": "away for a moment (be right back)", "away": "away", "offline": "offline",
 }
 
 func stateName(availability string) string {
@@ -79,8 +79,7 @@ func idleFor(since *timestamppb.Timestamp, now time.Time) string {
 	if d == 0 {
 		return "under a minute"
 	}
-	text := strings.TrimSuffix(d.String(), "0s")
-	return text
+	return strings.TrimSuffix(d.String(), "0s")
 }
 
 // printNote prints the lines under a state.
