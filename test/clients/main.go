@@ -31,6 +31,10 @@ func main() {
 	flag.BoolVar(&o.keep, "keep", false, "keep the run's folder with all logs, even if all rows pass")
 	flag.StringVar(&o.only, "only", "", "after sign-in, run this part alone: presence")
 	flag.Parse()
+	if o.only != "" && o.only != "presence" {
+		fmt.Fprintf(os.Stderr, "clients: -only %q: presence is the only part that runs alone\n", o.only)
+		os.Exit(2)
+	}
 
 	root, err := repository()
 	if err != nil {
