@@ -10,7 +10,7 @@ import (
 // maxAgent is how much of a User-Agent is looked at, in bytes.
 const maxAgent = 256
 
-// Classify tells what kind of device it is, "" when that cannot be told. params are those of its Contact, transport is
+// classify tells what kind of device it is, "" when that cannot be told. params are those of its Contact, transport is
 // "udp", "tcp", "tls", "ws" or "wss". What counts, in this order:
 //
 //  1. sip.automata: nobody reads there (RFC 3840 §10.7), so it has no class
@@ -23,7 +23,7 @@ const maxAgent = 256
 //
 // sip.class tells business from private, not one device from another. Desk phones are also cordless ones with a base, and
 // adapters for analogue phones.
-func Classify(userAgent string, params sip.Params, transport string) pidf.DeviceClass {
+func classify(userAgent string, params sip.Params, transport string) pidf.DeviceClass {
 	tags := read(params)
 	if tags.automata {
 		return ""

@@ -106,7 +106,7 @@ func TestUserAgents(t *testing.T) {
 		"snom " + strings.Repeat("x", 300): pidf.DeskPhone,
 	} {
 		for _, transport := range []string{"udp", "tcp", "tls"} {
-			if got := Classify(agent, "", transport); got != want {
+			if got := classify(agent, "", transport); got != want {
 				t.Errorf("%.80q over %s: %q, want %q", agent, transport, got, want)
 			}
 		}
@@ -158,7 +158,7 @@ func TestTags(t *testing.T) {
 		{"Acme", `;+sip.instance="<urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6>"`, "tls", ""},
 		{"Cisco-SIPIPCommunicator/9.1.1", `;+sip.instance="<urn:uuid:00000000-0000-0000-0000-005056c00001>"`, "tcp", pidf.Desktop},
 	} {
-		if got := Classify(c.agent, sip.Params(c.params), c.transport); got != c.want {
+		if got := classify(c.agent, sip.Params(c.params), c.transport); got != c.want {
 			t.Errorf("%q %s over %s: %q, want %q", c.agent, c.params, c.transport, got, c.want)
 		}
 	}
@@ -186,6 +186,6 @@ func BenchmarkClassify(b *testing.B) {
 	params := sip.Params(`;+sip.instance="<urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6>";+sip.mobility="mobile";audio;video`)
 	b.ReportAllocs()
 	for b.Loop() {
-		Classify("Some Softphone 1.0 (Windows 11)", params, "tls")
+		classify("Some Softphone 1.0 (Windows 11)", params, "tls")
 	}
 }

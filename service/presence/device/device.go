@@ -35,14 +35,14 @@ type Registration struct {
 func Of(r *Registration) compose.Device {
 	d := compose.Device{
 		ID: r.ID, Contact: r.Contact, Q: r.Q, Since: r.Since,
-		Class: Classify(r.UserAgent, r.Params, r.Transport),
+		Class: classify(r.UserAgent, r.Params, r.Transport),
 	}
 	// A plain WebSocket most likely has a proxy in front that does TLS, as browsers give the microphone to secure pages
 	// only: so its connection is not the device's.
 	if r.Transport != "ws" {
-		d.Line = LineOf(r.RTT, r.Rate, r.AtLeast)
+		d.Line = lineOf(r.RTT, r.Rate, r.AtLeast)
 	}
-	d.MaxMessage = MaxMessage(d.Class, d.Line, r.Transport, r.Limit)
+	d.MaxMessage = maxMessage(d.Class, d.Line, r.Transport, r.Limit)
 	d.Service, d.Caps = pidf.FromFeatures(r.Params)
 	return d
 }

@@ -7,22 +7,22 @@ import (
 	"github.com/parley-im/parley/wire/pidf"
 )
 
-// SlowRTT is the longest round trip of a line that is not slow: satellites and mobile networks of the second generation
+// slowRTT is the longest round trip of a line that is not slow: satellites and mobile networks of the second generation
 // are above it, everything else is far below.
-const SlowRTT = 500 * time.Millisecond
+const slowRTT = 500 * time.Millisecond
 
 // Slow tells whether nobody should be made to wait for a large file on a line: one that carries less than 256 kbit/s (see
-// pidf.ThroughputOf for the classes), or takes longer than SlowRTT there and back. A line of which nothing is known is
+// pidf.ThroughputOf for the classes), or takes longer than slowRTT there and back. A line of which nothing is known is
 // not slow.
-func Slow(l pidf.Line) bool { return l.Throughput == pidf.Slow || l.RTT > SlowRTT }
+func Slow(l pidf.Line) bool { return l.Throughput == pidf.Slow || l.RTT > slowRTT }
 
-// LineOf is the class of a line: rtt is its round trip, rate its throughput in bytes per second, 0 for what is not known.
+// lineOf is the class of a line: rtt is its round trip, rate its throughput in bytes per second, 0 for what is not known.
 // atLeast says that the line may carry more than rate: then it is never called slow, and a low rate says nothing. So a
 // line is slow only if that is proven.
 //
 // The round trip is rounded up to 1, 2, 5, 10, 20, 50… ms: so a document does not change with every measurement, and what
-// is above SlowRTT stays above it. Above a minute it is a minute.
-func LineOf(rtt time.Duration, rate uint64, atLeast bool) pidf.Line {
+// is above slowRTT stays above it. Above a minute it is a minute.
+func lineOf(rtt time.Duration, rate uint64, atLeast bool) pidf.Line {
 	var l pidf.Line
 	if rtt > 0 {
 		l.RTT = roundUp(rtt)
@@ -62,8 +62,8 @@ const (
 	slowLine = 16_000
 )
 
-// MaxMessage is the longest body in bytes that is welcome on a device: for longer ones a file is the better way. 0 when
-// there is no limit to tell. class may be "", line is what LineOf says, transport as in Registration, limit what the
+// maxMessage is the longest body in bytes that is welcome on a device: for longer ones a file is the better way. 0 when
+// there is no limit to tell. class may be "", line is what lineOf says, transport as in Registration, limit what the
 // server takes (0: any). These are the defaults; when several apply the smallest counts:
 //
 //	a desk phone          1,000   a few lines of screen
@@ -72,7 +72,7 @@ const (
 //	a phone               8,000   a small screen
 //	on a slow line        16,000  half a second
 //	all others            limit   a tablet, a desktop, a browser, or not known
-func MaxMessage(class pidf.DeviceClass, line pidf.Line, transport string, limit uint32) uint32 {
+func maxMessage(class pidf.DeviceClass, line pidf.Line, transport string, limit uint32) uint32 {
 	most := uint32(math.MaxUint32)
 	if limit > 0 {
 		most = limit

@@ -45,7 +45,7 @@ func TestLineOf(t *testing.T) {
 		{0, 32_000, true, pidf.Line{Throughput: pidf.Medium}, false},
 		{0, 250_000, true, pidf.Line{Throughput: pidf.Fast}, false},
 	} {
-		got := LineOf(c.rtt, c.rate, c.atLeast)
+		got := lineOf(c.rtt, c.rate, c.atLeast)
 		if got != c.want || Slow(got) != c.slow {
 			t.Errorf("%v, %d bytes/s, at least %v: %+v, slow %v; want %+v", c.rtt, c.rate, c.atLeast, got, Slow(got), c.want)
 		}
@@ -82,7 +82,7 @@ func TestMaxMessage(t *testing.T) {
 		{"", pidf.Line{}, "udp", limit, 4000},
 		{"", far, "tls", 0, 16_000},
 	} {
-		if got := MaxMessage(c.class, c.line, c.transport, c.limit); got != c.want {
+		if got := maxMessage(c.class, c.line, c.transport, c.limit); got != c.want {
 			t.Errorf("%q %+v over %s, limit %d: %d, want %d", c.class, c.line, c.transport, c.limit, got, c.want)
 		}
 	}
