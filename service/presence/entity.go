@@ -43,19 +43,25 @@ type entity struct {
 	calls    compose.Calls
 	state    compose.State
 	devices  []Device // as they were when state was composed
-	composed bool
+	refs     []ref
+	counts   [levels]int32 // of refs
+	diffs    int32         // watchers that take partial documents (RFC 5263)
+	winfo    []*winfoWatch
+	doing
+
+	alarm alarmEntry // guarded by the alarm's mutex
+}
+
+// doing is what is being done about an entity, or has to be.
+type doing struct {
+	composed bool // state is there
 	gone     bool // the account has just been removed
-	queued   bool
+	queued   bool // to be composed
 	relevel  bool // the levels are to be asked again
 	asking   bool // a job that does so waits or runs
 	seeking  bool // the account is being looked up
 	renew    bool // the person's own list is to be read again
 	warming  bool // it is being read
-	refs     []ref
-	counts   [levels]int32 // of refs
-	diffs    int32         // watchers that take partial documents (RFC 5263)
-	winfo    []*winfoWatch
-	alarm    alarmEntry
 }
 
 // ref is a watch that has the person in it.

@@ -84,6 +84,8 @@ func (s *Service) Set(ctx context.Context, by Actor, owner string, m compose.Man
 		return errs.Say(errs.New(errs.Invalid, "presence: in-call is not set by hand"), "the server sees by itself who is in a call; busy or dnd can be set by hand")
 	case len(m.Note) > compose.MaxNote:
 		return errs.Say(errs.New(errs.Invalid, "presence: the note has %d bytes", len(m.Note)), "the note is too long: 1,000 bytes at most")
+	case m.Until.Year() > 9999:
+		return errs.Say(errs.New(errs.Invalid, "presence: the end is in the year %d", m.Until.Year()), "the end must be between the years 1 and 9999")
 	case !m.Until.IsZero() && !m.Until.After(now):
 		return errs.Say(errs.New(errs.Invalid, "presence: the end has passed"), "the end must be in the future")
 	}
