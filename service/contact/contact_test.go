@@ -216,6 +216,30 @@ func TestAdministrator(t *testing.T) {
 	})
 }
 
+// Who is in the list twice, with "sips:" and without, is one person: the owner's block counts in whichever entry it is.
+func TestLevelOfTwoEntries(t *testing.T) {
+	onEach(t, func(r *rig) {
+		friends, noise := r.group("friends"), r.group("noise")
+		r.must(r.SetLevel(ctx, self, alice, relation(store.RelationGroup, "friends"), policy.Team))
+		r.must(r.SetLevel(ctx, self, alice, relation(store.RelationGroup, "noise"), policy.Blocked))
+		r.add("sips:bob@example.com", bob, carol)
+		in := func(address string, groups ...int64) {
+			_, err := r.Set(ctx, self, alice, Edit{Contact: address, Groups: &groups})
+			r.must(err)
+		}
+		in("sips:bob@example.com", noise)
+		in(bob, friends)
+		in(carol, friends)
+		r.level("blocked", bob)
+		in("sips:bob@example.com", friends)
+		in(bob, noise)
+		r.level("blocked", bob)
+		in(bob)
+		r.level("team", bob)
+		r.level("team", carol)
+	})
+}
+
 // The rule of a person beats that of a group, which beats that of a domain.
 func TestLevels(t *testing.T) {
 	onEach(t, func(r *rig) {

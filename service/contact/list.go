@@ -145,11 +145,33 @@ func (l *List) groupsOf(i int) []int64 {
 
 // find is the place of an address, -1 when it is not in the list.
 func (l *List) find(address string) int {
-	i, ok := slices.BinarySearchFunc(l.byAddress, strings.TrimPrefix(address, secure), func(i uint16, aor string) int { return strings.Compare(l.aor(int(i)), aor) })
+	i, ok := l.search(strings.TrimPrefix(address, secure))
 	if !ok {
 		return -1
 	}
 	return int(l.byAddress[i])
+}
+
+// search finds the first place in byAddress of somebody.
+func (l *List) search(aor string) (int, bool) {
+	return slices.BinarySearchFunc(l.byAddress, aor, func(i uint16, aor string) int { return strings.Compare(l.aor(int(i)), aor) })
+}
+
+// groupsAt are the ids of the groups that somebody is in. Who is in the list with "sips:" and without is in those of both:
+// there is one person whom the owner may have blocked.
+func (l *List) groupsAt(aor string) []int64 {
+	i, ok := l.search(aor)
+	if !ok {
+		return nil
+	}
+	groups := l.groupsOf(int(l.byAddress[i]))
+	for _, k := range l.byAddress[i+1:] {
+		if l.aor(int(k)) != aor {
+			break
+		}
+		groups = slices.Concat(groups, l.groupsOf(int(k)))
+	}
+	return groups
 }
 
 // Find returns the contact with an address; whether it is kept with "sips:" does not count.
@@ -171,9 +193,7 @@ func (l *List) Relations() []store.Relation { return l.relations }
 func (l *List) Level(own []string, owner, watcher string) (policy.Level, policy.Reason) {
 	var groups []int64
 	if l.rules != nil && l.rules.Groups != nil {
-		if i := l.find(watcher); i >= 0 {
-			groups = l.groupsOf(i)
-		}
+		groups = l.groupsAt(watcher)
 	}
 	return policy.Decide(own, l.rules, owner, watcher, groups)
 }
