@@ -122,10 +122,10 @@ func duplicate(err error) bool {
 	return errors.As(err, &pg) && pg.Code == "23505"
 }
 
-// sqlitePool opens a pool on a file. Options are pragmas as "name(value)".
+// sqlitePool opens a pool on a file. Options are pragmas as "name(value)", none twice: the driver sorts them.
 func sqlitePool(path string, conns int, vfs string, pragmas ...string) *sql.DB {
-	q := url.Values{"_txlock": {"immediate"}, "_dqs": {"0"}, "_error_rc": {"1"}}
-	q["_pragma"] = append([]string{"busy_timeout(5000)", "journal_mode(WAL)"}, pragmas...)
+	q := url.Values{"_txlock": {"immediate"}, "_dqs": {"0"}, "_error_rc": {"1"}, "_busy_timeout": {"5000"}} // a pragma of that name comes later
+	q["_pragma"] = append([]string{"journal_mode(WAL)"}, pragmas...)
 	if vfs != "" {
 		q.Set("vfs", vfs)
 	}

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -131,6 +132,29 @@ func TestOrder(t *testing.T) {
 			t.Errorf("subscribers were not told of the last head: %v", heads[max(0, len(heads)-1):])
 		}
 	})
+}
+
+// TestBusyTimeout: the writer of the log waits as long inside SQLite as it was told, and others as long as all do.
+func TestBusyTimeout(t *testing.T) {
+	waits := func(db *sql.DB) (ms int) {
+		if err := db.QueryRowContext(t.Context(), `PRAGMA busy_timeout`).Scan(&ms); err != nil {
+			t.Fatal(err)
+		}
+		return ms
+	}
+	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Log: testLog(t), hookSQLite: func(log *sql.DB) error {
+		if ms := waits(log); ms != 100 {
+			t.Errorf("the writer of the log waits %d ms", ms)
+		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if ms := waits(s.state.write); ms != 5000 {
+		t.Errorf("the writer of the state waits %d ms", ms)
+	}
 }
 
 // TestBusy: a full queue refuses at once, and what was queued is still answered.
