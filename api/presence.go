@@ -8,7 +8,6 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	v1 "github.com/parley-im/parley/api/parley/v1"
-	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/policy"
 	"github.com/parley-im/parley/service/presence"
 	"github.com/parley-im/parley/service/presence/compose"
@@ -67,9 +66,6 @@ func (p *presences) SetPresence(ctx context.Context, req *connect.Request[v1.Set
 	}
 	m := compose.Manual{State: pidf.Availability(req.Msg.Manual.GetAvailability()), Note: req.Msg.Manual.GetNote()}
 	if until := req.Msg.Manual.GetUntil(); until != nil {
-		if err := until.CheckValid(); err != nil {
-			return nil, errs.Say(errs.Wrap(errs.Invalid, err, "api: the end of a state"), "the end is no time between the years 1 and 9999")
-		}
 		m.Until = until.AsTime()
 	}
 	if err := p.Set(ctx, watcher(ctx), req.Msg.Owner, m); err != nil {
