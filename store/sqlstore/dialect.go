@@ -122,7 +122,8 @@ func duplicate(err error) bool {
 	return errors.As(err, &pg) && pg.Code == "23505"
 }
 
-// sqlitePool opens a pool on a file. Options are pragmas as "name(value)", none twice: the driver sorts them.
+// sqlitePool opens a pool on a file. Options are pragmas as "name(value)", none twice: the driver sorts them. What cache_size gives
+// is no limit of one connection: all of the process share one cache as large as the sum, with 9 kB a page (see TestPageCaches).
 func sqlitePool(path string, conns int, vfs string, pragmas ...string) *sql.DB {
 	q := url.Values{"_txlock": {"immediate"}, "_dqs": {"0"}, "_error_rc": {"1"}, "_busy_timeout": {"5000"}} // a pragma of that name comes later
 	q["_pragma"] = append([]string{"journal_mode(WAL)"}, pragmas...)

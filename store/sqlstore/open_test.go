@@ -134,6 +134,50 @@ func TestOrder(t *testing.T) {
 	})
 }
 
+// TestPageCaches: the driver is built with SQLITE_ENABLE_MEMORY_MANAGEMENT, so all connections of the process share one cache of
+// pages. One that has reached its cache_size takes the oldest page there is, mostly another's, who then takes a new one: over an
+// hour the cache grows to the sum of all, whoever needs it. A page of 4,096 bytes and its header take a slot of 8,192, seven of
+// which are in 64 kB, so 20,000 kB of cache_size are 43 MB in the end.
+func TestPageCaches(t *testing.T) {
+	const most = 20000 // kB
+	sum := 0
+	size := func(q querier) (kB int) {
+		if err := q.QueryRowContext(t.Context(), `PRAGMA cache_size`).Scan(&kB); err != nil {
+			t.Fatal(err)
+		}
+		if kB >= 0 {
+			t.Fatalf("cache_size is %d pages; it has to be given in kB, below 0", kB)
+		}
+		return -kB
+	}
+	var writer *sql.DB // its one connection is taken later
+	s, err := Open(t.Context(), Options{Dir: t.TempDir(), Log: testLog(t), hookSQLite: func(log *sql.DB) error {
+		writer = log
+		sum += size(log)
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	w, ok := s.index.w.(*sqliteIndex)
+	if !ok {
+		t.Fatalf("the index is written by a %T", s.index.w)
+	}
+	sum += size(w.s.conn)
+	for _, db := range append([]*sql.DB{s.index.read.Load(), w.points.db}, s.dbs...) {
+		if n := db.Stats().MaxOpenConnections; n <= 0 {
+			t.Errorf("a pool without a limit of connections")
+		} else if db != writer {
+			sum += n * size(db)
+		}
+	}
+	if sum > most {
+		t.Errorf("the connections may have %d kB of pages together, %d is the most", sum, most)
+	}
+	t.Logf("%d kB", sum)
+}
+
 // TestBusyTimeout: the writer of the log waits as long inside SQLite as it was told, and others as long as all do.
 func TestBusyTimeout(t *testing.T) {
 	waits := func(db *sql.DB) (ms int) {

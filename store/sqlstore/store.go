@@ -126,7 +126,7 @@ func (s *Store) openSQLite(ctx context.Context) error {
 		return err
 	}
 	// The writer never waits long inside SQLite: it is the committer that tries again. Checkpoints are the checkpointer's.
-	write := sqlitePool(file("log.db"), 1, s.o.vfs, "busy_timeout(100)", logSync, "wal_autocheckpoint(0)")
+	write := sqlitePool(file("log.db"), 1, s.o.vfs, "busy_timeout(100)", logSync, "wal_autocheckpoint(0)", "cache_size(-2000)")
 	if err := migrate(ctx, s.pool(write), sqliteDialect, "log"); err != nil {
 		return explain(err, s.o.Dir)
 	}
@@ -145,14 +145,14 @@ func (s *Store) openSQLite(ctx context.Context) error {
 		return err
 	}
 	s.look = func(ctx context.Context) { s.lookForMissing(ctx, w, known, broken) }
-	read := s.pool(sqlitePool(file("log.db"), 4, s.o.vfs, "query_only(1)", "wal_autocheckpoint(0)", "cache_size(-8000)"))
+	read := s.pool(sqlitePool(file("log.db"), 4, s.o.vfs, "query_only(1)", "wal_autocheckpoint(0)", "cache_size(-1000)"))
 	if err := s.openLog(w, read, w.next-1); err != nil {
 		return err
 	}
 
 	s.state = &state{d: sqliteDialect,
-		write: s.pool(sqlitePool(file("state.db"), 1, s.o.vfs, "synchronous(FULL)", "wal_autocheckpoint(0)")),
-		read:  s.pool(sqlitePool(file("state.db"), 4, s.o.vfs, "query_only(1)")),
+		write: s.pool(sqlitePool(file("state.db"), 1, s.o.vfs, "synchronous(FULL)", "wal_autocheckpoint(0)", "cache_size(-1000)")),
+		read:  s.pool(sqlitePool(file("state.db"), 4, s.o.vfs, "query_only(1)", "cache_size(-1000)")),
 	}
 	if err := migrate(ctx, s.state.write, sqliteDialect, "state"); err != nil {
 		return explain(err, s.o.Dir)
@@ -163,25 +163,25 @@ func (s *Store) openSQLite(ctx context.Context) error {
 	path := file("index.db")
 	s.newIndex(sqliteDialect, path, func(ctx context.Context) (*sql.DB, indexWriter, error) {
 		// A lost tail of the index is made again, so it syncs at checkpoints only.
-		write := sqlitePool(path, 1, s.o.vfs, "synchronous(NORMAL)", "wal_autocheckpoint(0)", "cache_size(-16000)")
+		write := sqlitePool(path, 1, s.o.vfs, "synchronous(NORMAL)", "wal_autocheckpoint(0)", "cache_size(-4000)")
 		err := migrate(ctx, write, sqliteDialect, "index")
 		if err != nil {
 			write.Close()
 			return nil, nil, err
 		}
-		points := sqlitePool(path, 1, s.o.vfs, "synchronous(NORMAL)", "wal_autocheckpoint(0)", "busy_timeout(100)")
+		points := sqlitePool(path, 1, s.o.vfs, "synchronous(NORMAL)", "wal_autocheckpoint(0)", "busy_timeout(100)", "cache_size(-100)")
 		w, err := newSQLiteIndex(ctx, write, newCheckpointer("index.db", 16<<20, points, s.o.Log, s.m))
 		if err != nil {
 			return nil, nil, errors.Join(err, points.Close(), write.Close())
 		}
-		return sqlitePool(path, 4, s.o.vfs, "query_only(1)", "cache_size(-8000)"), w, nil
+		return sqlitePool(path, 4, s.o.vfs, "query_only(1)", "cache_size(-1000)"), w, nil
 	})
 	return nil
 }
 
 // checkpoints makes the checkpointer of a file; Serve runs it.
 func (s *Store) checkpoints(name, path string, every int64) *checkpointer {
-	db := s.pool(sqlitePool(path, 1, s.o.vfs, "busy_timeout(100)", "synchronous(FULL)", "wal_autocheckpoint(0)"))
+	db := s.pool(sqlitePool(path, 1, s.o.vfs, "busy_timeout(100)", "synchronous(FULL)", "wal_autocheckpoint(0)", "cache_size(-100)"))
 	c := newCheckpointer(name, crashpoint.Every(every), db, s.o.Log, s.m)
 	s.points = append(s.points, c)
 	return c
@@ -203,10 +203,9 @@ func (s *Store) openLog(w committer.Writer, read *sql.DB, head int64) error {
 	if s.o.limit != nil {
 		w = s.o.limit(w)
 	}
-	recent := newRecent()
-	s.recent = recent
+	s.recent = newRecent()
 	s.log = &log{db: read, slog: s.o.Log, m: s.m, Committer: committer.New(w, committer.Options{Dir: s.o.Dir, Head: head, Log: s.o.Log, Registerer: s.o.Registerer,
-		Landed: recent.add, MaxRecords: s.o.queue, Patience: s.o.patience})}
+		Landed: s.recent.add, MaxRecords: s.o.queue, Patience: s.o.patience})}
 	return nil
 }
 
