@@ -262,7 +262,7 @@ var gauges = []struct {
 	{"parley_message_unrecorded_total", "messages_unrecorded", 1},
 }
 
-// Metrics adds what a server's metrics say. The keys are names with their labels, as /metrics writes them.
+// Metrics adds what a server's metrics say, after Process and Folder. The keys are names with their labels, as /metrics writes them.
 func (v Sample) Metrics(m map[string]float64) {
 	sums := map[string]float64{}
 	for name, x := range m {
@@ -286,6 +286,8 @@ func (v Sample) Metrics(m map[string]float64) {
 	live := (sums["go_memstats_next_gc_bytes"] - sums["go_memstats_stack_inuse_bytes"]*room) / (1 + room)
 	v["heap_live_MB"] = live / (1 << 20)
 	v["heap_room_MB"] = (sums["go_memstats_next_gc_bytes"] - live) / (1 << 20)
+	// What the runtime has and has not given back is its own; the rest is SQLite's, whose allocator takes it from the system itself.
+	v["outside_MB"] = v["rss_anon_MB"] - (sums["go_memstats_sys_bytes"]-sums["go_memstats_heap_released_bytes"])/(1<<20)
 	v["repeat_MB"] = v["repeat_keys"] * KeyBytes / (1 << 20)
 	v["panics"] = sums["panics"]
 	v["index_behind"] = max(0, v["log_records"]-v["indexed"])

@@ -26,6 +26,7 @@ const KeyBytes = 33
 var Rules = []Rule{
 	{Column: "rss_MB", Limit: 6, Fills: 10, Less: []string{"repeat_MB", "heap_room_MB"}, Explain: "window of repeats, and the room for garbage that is set for a heap of that size"},
 	{Column: "heap_live_MB", Limit: 3, Fills: 10, Less: []string{"repeat_MB"}, Explain: "window of repeats"},
+	{Column: "outside_MB", Limit: 6, Fills: 10}, // outside of the Go heap: SQLite's pages
 	{Column: "stacks_MB", Limit: 1, Fills: 2, Share: 0.05},
 	{Column: "goroutines", Limit: 10},
 	{Column: "fds", Limit: 20}, // with those of the databases, a pool that fills

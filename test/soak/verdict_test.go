@@ -43,6 +43,8 @@ func TestJudge(t *testing.T) {
 		{"growth that the keys explain", hour("rss_MB", 120, 2, 30, 60, 60), false},
 		{"heap that the keys explain", hour("heap_live_MB", 30, 1, 0, 30, 30), false},
 		{"heap that they do not", hour("heap_live_MB", 30, 1, 0, 36, 30), true},
+		{"pages of SQLite that come and go", hour("outside_MB", 25, 1, 4, 2, 0), false},
+		{"pages of SQLite that fill a cache for hours", hour("outside_MB", 40, 1, 4, 60, 0), true},
 		{"transactions in a share of their number", hour("transactions", 5000, 30, 0, 100, 0), false},
 		{"transactions that stay", hour("transactions", 5000, 30, 0, 500, 0), true},
 		{"a log that is never checkpointed", hour("wal_MB", 4, 1, 0, 500, 0), true},
@@ -115,12 +117,14 @@ func TestSample(t *testing.T) {
 	if err := v.Folder(dir); err != nil {
 		t.Fatal(err)
 	}
+	v["rss_anon_MB"] = 60
 	v.Metrics(map[string]float64{
+		"go_memstats_sys_bytes": 100 << 20, "go_memstats_heap_released_bytes": 65 << 20,
 		"go_memstats_next_gc_bytes": 50 << 20, "go_gc_gogc_percent": 300, "go_memstats_stack_inuse_bytes": 2 << 20, "parley_message_repeat_keys": 1 << 20, `parley_transaction_in_flight{side="client"}`: 2, `parley_transaction_in_flight{side="server"}`: 3,
 		"parley_log_head": 10, "parley_index_position": 7, "parley_route_panics_total": 1, "parley_transport_panics_total": 1,
 	})
 	for name, want := range map[string]float64{
-		"log.db_MB": 0.5, "log.db-wal_MB": 0.5, "wal_MB": 0.5, "heap_live_MB": 11, "heap_room_MB": 39, "repeat_MB": 33, "transactions": 5, "index_behind": 3, "panics": 2,
+		"log.db_MB": 0.5, "log.db-wal_MB": 0.5, "wal_MB": 0.5, "heap_live_MB": 11, "heap_room_MB": 39, "repeat_MB": 33, "outside_MB": 25, "transactions": 5, "index_behind": 3, "panics": 2,
 	} {
 		if v[name] != want {
 			t.Errorf("%s is %v, want %v", name, v[name], want)
