@@ -223,12 +223,15 @@ func (c *deviceCache) swap(aor string, bindings []*registrar.Binding, make func(
 	}
 	var list []knownDevice
 	for _, b := range bindings {
-		i := slices.IndexFunc(old, func(k knownDevice) bool { return k.binding == b })
-		if i >= 0 {
+		if i := slices.IndexFunc(old, func(k knownDevice) bool { return k.binding == b }); i >= 0 {
 			list = append(list, old[i])
-		} else {
-			list = append(list, knownDevice{b, make(b)})
+			continue
 		}
+		d := make(b)
+		if i := slices.IndexFunc(old, func(k knownDevice) bool { return k.device.ID == d.ID }); i >= 0 {
+			calm(&d, &old[i].device)
+		}
+		list = append(list, knownDevice{b, d})
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -238,6 +241,18 @@ func (c *deviceCache) swap(aor string, bindings []*registrar.Binding, make func(
 		c.m[bindings[0].AOR] = list
 	}
 	return list
+}
+
+// calm keeps the round trip that was told of a device unless it is more than one step of 1, 2, 5, 10 … away: nobody wants to
+// hear of it after each refresh.
+func calm(d, was *compose.Device) {
+	if d.Line.Throughput != was.Line.Throughput || d.MaxMessage != was.MaxMessage || device.Slow(d.Line) != device.Slow(was.Line) {
+		return
+	}
+	low, high := min(d.Line.RTT, was.Line.RTT), max(d.Line.RTT, was.Line.RTT)
+	if low > 0 && 2*high <= 5*low {
+		d.Line.RTT = was.Line.RTT
+	}
 }
 
 // devicesOf are the devices of an account that are there, ordered by their names. Of several bindings of one device the latest
