@@ -54,14 +54,17 @@ func (s *sealer) mac(out *[16]byte) {
 // makeBranch is the branch that carries id. RFC 3261 §8.1.1.7: unique across space and time, which index and generation
 // are within the process and the MAC's key beyond it.
 func (s *sealer) makeBranch(id slotID) string {
+	var text [branchLen]byte
+	return string(s.appendBranch(text[:0], id))
+}
+
+// appendBranch writes that branch behind b.
+func (s *sealer) appendBranch(b []byte, id slotID) []byte {
 	var raw [16]byte
 	binary.BigEndian.PutUint32(raw[0:], id.index)
 	binary.BigEndian.PutUint32(raw[4:], id.generation)
 	s.mac(&raw)
-	var text [branchLen]byte
-	copy(text[:], cookie)
-	hex.Encode(text[len(cookie):], raw[:])
-	return string(text[:])
+	return hex.AppendEncode(append(b, cookie...), raw[:])
 }
 
 // openBranch reads a branch that makeBranch wrote; false for any other. Tokens are case-insensitive (RFC 3261 §7.3.1), so

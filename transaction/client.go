@@ -26,6 +26,9 @@ type Hop struct {
 	Data any
 }
 
+// maxLoop is the length of Hop.Loop that is taken.
+const maxLoop = 32
+
 // ClientHandler takes what comes of a request. Calls for one transaction come one at a time and in order, never from
 // inside Send, but perhaps before Send has returned. They must not block.
 type ClientHandler interface {
@@ -54,7 +57,8 @@ type Client struct {
 
 	// Below belongs to core.mu.
 	handler    ClientHandler
-	hop        Hop
+	target     *transport.Target // that of the hop, if it had one
+	sticky     bool
 	flow       transport.Flow
 	sentBy     string
 	request    []byte // rendered
@@ -66,12 +70,14 @@ type Client struct {
 	err        error // an error that the next alarm reports
 }
 
-// Hop is where the request was to go. Its Flow is the one that was taken.
+// Hop is where the request was to go. Its Flow is the one that was taken; Data is not in it, but in the Client.
 func (c *Client) Hop() Hop {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := c.hop
-	h.Flow = c.flow
+	h := Hop{Flow: c.flow, Sticky: c.sticky, Loop: c.loop}
+	if c.target != nil {
+		h.Target = *c.target
+	}
 	return h
 }
 
@@ -82,9 +88,25 @@ func (c *Client) Method() string { return c.method }
 // tells ch what comes. For an INVITE it sends the ACK for a final response other than 2xx. d must not be used afterwards.
 // Send never blocks and calls nothing back. When the layer has stopped nothing happens at all.
 func (l *Layer) Send(h Hop, d *sip.Draft, ch ClientHandler) *Client {
-	c := &Client{Data: h.Data, method: d.Method(), handler: ch, hop: h}
+	return l.start(h, d.Method(), outgoing{draft: d}, ch)
+}
+
+// SendBytes is Send for a request that is written already, for who sends many. b is ViaRoom bytes of any content, then the
+// request in full, but without a Via: its request line, of so many bytes with its CRLF, header rows, empty line, body. What
+// is written is sent as it is. b is the layer's from then on.
+func (l *Layer) SendBytes(h Hop, method string, b []byte, line int, ch ClientHandler) *Client {
+	return l.start(h, method, outgoing{text: b, line: line}, ch)
+}
+
+// start is Send and SendBytes.
+func (l *Layer) start(h Hop, method string, r outgoing, ch ClientHandler) *Client {
+	c := &Client{Data: h.Data, method: method, handler: ch, sticky: h.Sticky}
 	c.l = l
-	if isToken(h.Loop) && len(h.Loop) <= 32 {
+	if h.Target != (transport.Target{}) {
+		target := h.Target
+		c.target = &target
+	}
+	if isToken(h.Loop) && len(h.Loop) <= maxLoop {
 		c.loop = h.Loop
 	}
 	c.state = trying
@@ -96,7 +118,8 @@ func (l *Layer) Send(h Hop, d *sip.Draft, ch ClientHandler) *Client {
 	}
 	c.holds.Store(1)
 	count := l.clients.count.Add(1)
-	c.id = l.clients.put(c)
+	now := l.wheel.after(0)
+	c.id = l.clients.put(c, now)
 	var err error
 	switch {
 	case c.method == "" || c.method == sip.ACK || c.method == sip.CANCEL:
@@ -107,34 +130,35 @@ func (l *Layer) Send(h Hop, d *sip.Draft, ch ClientHandler) *Client {
 		l.metrics.refused.Inc()
 		err = ErrTooMany
 	default:
-		err = c.open(d)
+		err = c.open(&h, &r)
 	}
-	c.begin(err)
+	c.begin(err, now)
 	return c
 }
 
 // open chooses the flow and renders the request.
-func (c *Client) open(d *sip.Draft) error {
-	branch := c.l.sealer.makeBranch(c.id)
+func (c *Client) open(h *Hop, r *outgoing) error {
+	var room [branchLen + 1 + maxLoop]byte
+	branch := c.l.sealer.appendBranch(room[:0], c.id)
 	if c.loop != "" {
-		branch += "." + c.loop
+		branch = append(append(branch, '.'), c.loop...)
 	}
-	f, err := c.l.flowOf(c.hop)
+	f, err := c.l.flowOf(h)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrTransport, err)
 	}
-	p := c.l.render(f, c.hop.Sticky, branch, d)
+	p := c.l.render(f, h.Sticky, branch, r)
 	c.flow, c.sentBy, c.request, c.fallback = p.flow, p.sentBy, p.data, p.fallback
 	return nil
 }
 
-// begin sends the request and starts the timers of the first state. An error is reported by the next alarm, so that
-// nothing is called back from inside Send.
-func (c *Client) begin(err error) {
+// begin sends the request and starts the timers of the first state, from tick now. An error is reported by the next alarm,
+// so that nothing is called back from inside Send.
+func (c *Client) begin(err error, now int64) {
 	c.mu.Lock()
 	request, flow := c.request, c.flow
 	if err == nil {
-		c.start()
+		c.start(now)
 		c.watch()
 	}
 	c.mu.Unlock()
@@ -154,16 +178,16 @@ func (c *Client) begin(err error) {
 
 // start sets the timers of the first state: A and B of an INVITE, E and F of another request, or the look at a connection
 // that took the place of UDP. c.mu is held.
-func (c *Client) start() {
+func (c *Client) start(now int64) {
 	clock := c.l.clock
 	switch {
 	case c.fallback != nil:
-		c.wait(c, clock.connect, clock.long)
+		c.waitFrom(c, now, clock.connect, clock.long)
 	case c.flow.Kind().Reliable():
-		c.wait(c, 0, clock.long)
+		c.waitFrom(c, now, 0, clock.long)
 	default:
 		c.interval = clock.t1
-		c.wait(c, c.interval, clock.long)
+		c.waitFrom(c, now, c.interval, clock.long)
 	}
 }
 
@@ -357,8 +381,12 @@ func (l *Layer) response(m *sip.Message, f transport.Flow) {
 		l.metrics.dropped.foreign.Inc()
 		return
 	}
-	c := l.clients.get(id)
+	c, until := l.clients.get(id)
 	method := m.Method() // of CSeq
+	if until > 0 && l.wheel.after(0) < until {
+		l.metrics.retransmitted.received.Inc()
+		return
+	}
 	if c != nil && method == sip.CANCEL {
 		c = c.cancelClient()
 	}

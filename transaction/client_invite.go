@@ -128,7 +128,7 @@ func (c *Client) sendCancel() {
 		return
 	}
 	request, headers := c.request, c.headers
-	n := &Client{id: c.id, method: sip.CANCEL, loop: c.loop, parent: c, hop: c.hop, flow: c.flow, sentBy: c.sentBy}
+	n := &Client{id: c.id, method: sip.CANCEL, loop: c.loop, parent: c, target: c.target, sticky: c.sticky, flow: c.flow, sentBy: c.sentBy}
 	c.mu.Unlock()
 
 	d := followUp(sip.CANCEL, request)
@@ -152,7 +152,7 @@ func (c *Client) sendCancel() {
 	c.wait(c, 0, c.l.clock.long)
 	c.mu.Unlock()
 	c.l.metrics.created.client.Inc()
-	n.begin(nil)
+	n.begin(nil, n.l.wheel.after(0))
 }
 
 // makeAck is RFC 3261 §17.1.1.3: the ACK for a final response that is no 2xx.

@@ -45,19 +45,25 @@ func (c *Client) proceeding(e event) {
 	}
 }
 
-// complete: resp. to TU; timer K, which over a reliable transport is zero.
+// complete: resp. to TU; timer K, which over a reliable transport is zero. For its time the place in the table absorbs
+// retransmissions of the response, without the transaction; that of a CANCEL is the INVITE's.
 func (c *Client) complete(e event) {
 	c.state = completed
 	c.pass(e)
 	c.settle()
-	if c.flow.Kind().Reliable() {
+	switch {
+	case c.flow.Kind().Reliable():
 		c.terminate()
-		return
+	case c.parent != nil:
+		c.wait(c, 0, c.l.clock.t4)
+	default:
+		c.wait(c, 0, 0)
+		c.l.clients.count.Add(-1)
+		c.l.clients.rest(c.id, c.l.wheel.after(0)+c.l.clock.t4)
 	}
-	c.wait(c, 0, c.l.clock.t4)
 }
 
-// completed: RFC 3261 §17.1.2.2, "Completed". It absorbs retransmissions of the response.
+// completed: RFC 3261 §17.1.2.2, "Completed", of a CANCEL. It absorbs retransmissions of the response.
 func (c *Client) completed(e event) {
 	switch e.kind {
 	case evProvisional, evSuccess, evFailure:

@@ -36,7 +36,7 @@ type rendered struct {
 }
 
 // flowOf is the flow of a hop: the given one, if it is alive or there is no other.
-func (l *Layer) flowOf(h Hop) (transport.Flow, error) {
+func (l *Layer) flowOf(h *Hop) (transport.Flow, error) {
 	if !h.Flow.IsZero() && (h.Flow.Alive() || h.Target.Kind == 0) {
 		return h.Flow, nil
 	}
@@ -44,10 +44,9 @@ func (l *Layer) flowOf(h Hop) (transport.Flow, error) {
 }
 
 // render puts our Via on top of a request and chooses between UDP and TCP by its size (RFC 3261 §18.1.1).
-func (l *Layer) render(f transport.Flow, sticky bool, branch string, d *sip.Draft) rendered {
+func (l *Layer) render(f transport.Flow, sticky bool, branch []byte, q *outgoing) rendered {
 	name, sentBy := l.transport.Via(f)
-	d.Prepend(sip.HVia, viaValue(name, sentBy, branch))
-	r := rendered{flow: f, sentBy: sentBy, data: d.Bytes()}
+	r := rendered{flow: f, sentBy: sentBy, data: q.bytes(name, sentBy, branch)}
 	if f.Kind() != transport.UDP || sticky || len(r.data) <= datagramMax || l.small.has(f.Remote()) {
 		return r
 	}
@@ -63,14 +62,64 @@ func (l *Layer) render(f transport.Flow, sticky bool, branch string, d *sip.Draf
 	}
 	// The Via says what the request really goes over.
 	name, large.sentBy = l.transport.Via(tcp)
-	large.data = d.ReplaceFirst(sip.HVia, viaValue(name, large.sentBy, branch)).Bytes()
+	large.data = q.again(r.data, name, large.sentBy, branch)
 	return large
+}
+
+// ViaRoom is the room that SendBytes needs in front of a request. It holds our Via, as a rule.
+const ViaRoom = 128
+
+// outgoing is a request that is to be sent: a draft, or text as SendBytes takes it.
+type outgoing struct {
+	draft *sip.Draft
+	text  []byte
+	line  int // length of the request line
+}
+
+// bytes renders the request with our Via on top.
+func (q *outgoing) bytes(name, sentBy string, branch []byte) []byte {
+	if q.draft != nil {
+		return q.draft.Prepend(sip.HVia, viaValue(name, sentBy, branch)).Bytes()
+	}
+	// The request line moves forward, so that the Via ends where the other rows begin.
+	const most = len("Via: SIP/2.0/ ;branch=;rport\r\n")
+	head := q.text[ViaRoom : ViaRoom+q.line]
+	if most+len(name)+len(sentBy)+len(branch) > ViaRoom {
+		b := make([]byte, 0, len(q.text)+len(name)+len(sentBy)+len(branch))
+		return append(appendVia(append(b, head...), name, sentBy, branch), q.text[ViaRoom+q.line:]...)
+	}
+	var room [ViaRoom]byte
+	via := appendVia(room[:0], name, sentBy, branch)
+	b := q.text[ViaRoom-len(via):]
+	copy(b, head)
+	copy(b[q.line:], via)
+	return b
+}
+
+// again renders it for another transport. was is what bytes returned, and stays as it is.
+func (q *outgoing) again(was []byte, name, sentBy string, branch []byte) []byte {
+	if q.draft != nil {
+		return q.draft.ReplaceFirst(sip.HVia, viaValue(name, sentBy, branch)).Bytes()
+	}
+	b := make([]byte, 0, len(was)+len(name)+len(sentBy)+len(branch))
+	b = appendVia(append(b, was[:q.line]...), name, sentBy, branch)
+	return append(b, q.text[ViaRoom+q.line:]...)
+}
+
+// appendVia writes our Via as a row.
+func appendVia(b []byte, name, sentBy string, branch []byte) []byte {
+	b = append(append(append(b, "Via: SIP/2.0/"...), name...), ' ')
+	b = append(append(append(b, sentBy...), ";branch="...), branch...)
+	if name == transport.UDP.ViaName() {
+		b = append(b, ";rport"...)
+	}
+	return append(b, "\r\n"...)
 }
 
 // viaValue is our Via. RFC 3581 §3: rport asks for responses to the port that the request came from; over connections
 // they come back anyway.
-func viaValue(name, sentBy, branch string) string {
-	v := "SIP/2.0/" + name + " " + sentBy + ";branch=" + branch
+func viaValue(name, sentBy string, branch []byte) string {
+	v := "SIP/2.0/" + name + " " + sentBy + ";branch=" + string(branch)
 	if name == transport.UDP.ViaName() {
 		v += ";rport"
 	}
@@ -149,7 +198,7 @@ func (t *datagramOnly) has(a netip.AddrPort) bool {
 // with a branch that is the same when the same request is sent again (RFC 3261 §16.11); a response goes as it is. A large
 // request goes over TCP as in Send, but nobody is there to send it over UDP when that fails.
 func (l *Layer) SendStateless(h Hop, d *sip.Draft) error {
-	f, err := l.flowOf(h)
+	f, err := l.flowOf(&h)
 	if err != nil {
 		return fmt.Errorf("transaction: sending without a transaction: %w", err)
 	}
@@ -163,7 +212,7 @@ func (l *Layer) SendStateless(h Hop, d *sip.Draft) error {
 			from = d.Get(sip.HFrom) + d.Get(sip.HTo)
 		}
 		branch := l.sealer.derivedBranch(hashKey(l.keyer, [4]string{from, d.Get(sip.HCallID), d.Get(sip.HCSeq), d.URI()}))
-		r := l.render(f, h.Sticky, branch, d)
+		r := l.render(f, h.Sticky, []byte(branch), &outgoing{draft: d})
 		f, data = r.flow, r.data
 	}
 	if err := l.send(f, data); err != nil {

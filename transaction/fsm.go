@@ -190,7 +190,15 @@ func (c *core) release(p performer) {
 
 // wait sets the two times of a state, in ticks from now; 0 for none. owner is what c is embedded in. c.mu is held.
 func (c *core) wait(owner alarm, next, end int64) {
-	now := c.l.wheel.after(0)
+	now := int64(0)
+	if next > 0 || end > 0 {
+		now = c.l.wheel.after(0)
+	}
+	c.waitFrom(owner, now, next, end)
+}
+
+// waitFrom is wait from tick now on. c.mu is held.
+func (c *core) waitFrom(owner alarm, now, next, end int64) {
 	c.next, c.end = 0, 0
 	if next > 0 {
 		c.next = now + next

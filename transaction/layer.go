@@ -49,7 +49,8 @@ type Limits struct {
 	// for retransmissions makes room; if there is none, a new request is answered 503 with Retry-After. Over UDP an
 	// answered request is held for 32 s, at about 150 bytes and its response; over a connection it is not held.
 	Server int
-	// Client is the number of client transactions; 131,072. Beyond it Send fails with ErrTooMany.
+	// Client is the number of client transactions; 131,072. Beyond it Send fails with ErrTooMany. One that was answered, and
+	// over UDP only absorbs what comes again, does not count.
 	Client int
 }
 
@@ -111,6 +112,7 @@ func New(o Options) *Layer {
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
+	l.clients.most = l.limits.Client/clientShards + 1
 	l.metrics = newMetrics(o.Registerer, l)
 	return l
 }

@@ -137,28 +137,47 @@ func (s *serverTable) all() []*serverTx {
 
 // clientTable finds client transactions by the place that their branch names, without hashing a string. Places are used
 // again; the table is as large as the greatest number of transactions there ever was at once, at 24 bytes each.
+//
+// A place rests after its transaction has been answered over UDP: for the time of timer K there is nothing to keep but that
+// a response with this branch is to be absorbed, so the transaction itself is let go. All rest equally long, hence the queue
+// is in the order of time and needs no timer.
 type clientTable struct {
 	shards [clientShards]struct {
-		mu    sync.Mutex
-		slots []clientSlot
-		free  []uint32
+		mu          sync.Mutex
+		slots       []clientSlot
+		free        []uint32
+		first, last uint32 // of the places that rest, plus one; 0: none does
+		resting     int
 	}
+	most  int // places that may rest in one shard; beyond it the first one is used again
 	turn  atomic.Uint32
 	count atomic.Int64
 }
 
 type clientSlot struct {
 	generation uint32
+	next       uint32 // the one that rests behind it, plus one
+	until      int64  // the tick at which it has rested; 0: it does not rest
 	c          *Client
 }
 
-func (t *clientTable) put(c *Client) slotID {
+// put finds a place for c. now is the present tick.
+func (t *clientTable) put(c *Client, now int64) slotID {
 	number := t.turn.Add(1) % clientShards
 	shard := &t.shards[number]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	var at uint32
-	if n := len(shard.free); n > 0 {
+	if first := shard.first; first != 0 && (shard.slots[first-1].until <= now || shard.resting > t.most) {
+		at = first - 1
+		slot := &shard.slots[at]
+		shard.first, slot.next, slot.until = slot.next, 0, 0
+		if shard.first == 0 {
+			shard.last = 0
+		}
+		shard.resting--
+		slot.generation++
+	} else if n := len(shard.free); n > 0 {
 		at, shard.free = shard.free[n-1], shard.free[:n-1]
 	} else {
 		at = uint32(len(shard.slots))
@@ -168,15 +187,35 @@ func (t *clientTable) put(c *Client) slotID {
 	return slotID{at*clientShards + number, shard.slots[at].generation}
 }
 
-func (t *clientTable) get(id slotID) *Client {
+// get finds a transaction; or the tick until which what comes for its place is absorbed.
+func (t *clientTable) get(id slotID) (c *Client, until int64) {
 	shard := &t.shards[id.index%clientShards]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	at := id.index / clientShards
 	if int(at) >= len(shard.slots) || shard.slots[at].generation != id.generation {
-		return nil
+		return nil, 0
 	}
-	return shard.slots[at].c
+	return shard.slots[at].c, shard.slots[at].until
+}
+
+// rest lets a transaction go whose place rests until a tick.
+func (t *clientTable) rest(id slotID, until int64) {
+	shard := &t.shards[id.index%clientShards]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	at := id.index / clientShards
+	if int(at) >= len(shard.slots) || shard.slots[at].generation != id.generation {
+		return
+	}
+	shard.slots[at].c, shard.slots[at].until = nil, until
+	if shard.last == 0 {
+		shard.first = at + 1
+	} else {
+		shard.slots[shard.last-1].next = at + 1
+	}
+	shard.last = at + 1
+	shard.resting++
 }
 
 func (t *clientTable) remove(id slotID) {
