@@ -160,10 +160,7 @@ func (d *Dialog) Refresh(m *sip.Message) error {
 // Request drafts the next request inside the dialog: RFC 3261 §12.2.1.1. Via
 // is the transaction's, Contact the caller's.
 func (d *Dialog) Request(method string) *sip.Draft {
-	if d.LocalSeq == math.MaxInt32 {
-		d.LocalSeq = 0
-	}
-	d.LocalSeq++
+	d.LocalSeq = d.following()
 	uri, routes := d.Target, d.Routes
 	if len(routes) > 0 && !loose(routes[0]) {
 		// A strict router on top: it gets the Request-URI, the target goes last.
@@ -186,6 +183,14 @@ func (d *Dialog) Request(method string) *sip.Draft {
 	m.Add(sip.HCallID, d.CallID)
 	m.Add(sip.HCSeq, strconv.FormatUint(uint64(d.LocalSeq), 10)+" "+method)
 	return m
+}
+
+// following is the CSeq of the next request. RFC 3261 §8.1.1.5: it is less than 2**31.
+func (d *Dialog) following() uint32 {
+	if d.LocalSeq >= math.MaxInt32 {
+		return 1
+	}
+	return d.LocalSeq + 1
 }
 
 func loose(route string) bool {

@@ -18,6 +18,7 @@ import (
 // Transactions is what a Notifier needs of *transaction.Layer.
 type Transactions interface {
 	Send(h transaction.Hop, d *sip.Draft, ch transaction.ClientHandler) *transaction.Client
+	SendBytes(h transaction.Hop, method string, b []byte, line int, ch transaction.ClientHandler) *transaction.Client
 	After(d time.Duration, f func()) *transaction.Timer
 }
 

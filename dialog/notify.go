@@ -1,13 +1,13 @@
 package dialog
 
 import (
-	"cmp"
 	"errors"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/parley-im/parley/transaction"
+	"github.com/parley-im/parley/transport"
 	"github.com/parley-im/parley/wire/sip"
 )
 
@@ -97,10 +97,11 @@ func (s *Subscription) notify(asked bool) {
 	t := s.pause
 	s.pause = nil
 	now := s.n.queue == nil || s.n.queue.enter(s, s.class())
+	contact, routes, flow := s.d.Target, s.d.Routes, s.flow
 	s.mu.Unlock()
 	t.Stop()
 	if now {
-		s.begin()
+		s.find(contact, routes, flow)
 	}
 }
 
@@ -147,6 +148,11 @@ func (s *Subscription) begin() {
 	}
 	contact, routes, flow := s.d.Target, s.d.Routes, s.flow
 	s.mu.Unlock()
+	s.find(contact, routes, flow)
+}
+
+// find asks for the way, and sends.
+func (s *Subscription) find(contact string, routes []string, flow transport.Flow) {
 	if len(routes) == 0 {
 		routes = nil
 	}
@@ -221,26 +227,24 @@ func (s *Subscription) send(h transaction.Hop) {
 	}
 	// A large state is told to its end before the subscription is over.
 	f.closing = over && !(show && more && s.failures == 0)
-	d := s.d.Request(sip.NOTIFY)
+	v := notice{contact: contact, now: time.Now(), typ: typ, body: body}
+	var d *sip.Draft
+	text, line := s.write(&v)
+	if text == nil {
+		d = s.draft(&v)
+	}
 	if f.restored || s.d.LocalSeq%(seqJump/2) == 0 {
 		f.restored = false
 		s.touch() // CSeq must not be used again after a restart
 	}
-	event := cmp.Or(s.event, s.n.o.Event)
-	if s.eventID != "" {
-		event += ";id=" + s.eventID
-	}
-	d.Add(sip.HContact, "<"+contact+">")
-	d.Add(sip.HEvent, event)
-	s.demand(d)
-	d.Add(sip.HSubscriptionState, s.stateRow(time.Now()))
-	s.last = time.Now()
+	s.last = v.now
 	s.mu.Unlock()
-	if len(body) > 0 {
-		d.Body(typ, body)
-	}
 	s.n.metrics.notifies.Inc()
-	s.n.o.Transactions.Send(h, d, s)
+	if text == nil {
+		s.n.o.Transactions.Send(h, d, s)
+		return
+	}
+	s.n.o.Transactions.SendBytes(h, sip.NOTIFY, text, line, s)
 }
 
 // content asks the Source what there is to tell.
@@ -256,20 +260,21 @@ func (s *Subscription) content(show, full bool) (typ string, body []byte, more, 
 	return typ, body, false, true
 }
 
-// stateRow is the Subscription-State. RFC 6665 §4.1.3, §8.2.3.
-func (s *Subscription) stateRow(now time.Time) string {
+// appendState writes the Subscription-State. RFC 6665 §4.1.3, §8.2.3.
+func (s *Subscription) appendState(b []byte, now time.Time) []byte {
 	if s.is.closing {
-		row := "terminated;reason=" + s.reason
+		b = append(append(b, "terminated;reason="...), s.reason...)
 		if s.retry > 0 {
-			row += ";retry-after=" + strconv.FormatUint(uint64(s.retry), 10)
+			b = strconv.AppendUint(append(b, ";retry-after="...), uint64(s.retry), 10)
 		}
-		return row
+		return b
 	}
 	state, left := s.state, max(0, s.expires.Sub(now))
 	if state == Terminated {
 		state, left = Active, 0 // there is more to come before the end
 	}
-	return state.String() + ";expires=" + strconv.Itoa(int((left+time.Second/2)/time.Second))
+	b = append(append(b, state.String()...), ";expires="...)
+	return strconv.AppendInt(b, int64((left+time.Second/2)/time.Second), 10)
 }
 
 // Response takes the answer to a NOTIFY; for the transaction layer.
