@@ -33,6 +33,7 @@ type wheelTimer struct {
 	when       int64
 	level      uint8 // wheelLevels: in the due list
 	armed      bool
+	spent      atomic.Bool // a Timer's own, fired or stopped: whoever sets it decides. Here there is room for it
 }
 
 // wheel wakes alarms at a tick. Starting, moving and stopping a timer are O(1); run is its one goroutine, which sleeps
@@ -273,7 +274,6 @@ type Timer struct {
 	entry wheelTimer
 	w     *wheel
 	f     func()
-	spent atomic.Bool // fired or stopped: whoever sets it decides
 }
 
 // After calls f once, d from now, on the goroutine that serves the layer's timers. f must not block. The resolution is
@@ -288,7 +288,7 @@ func (l *Layer) After(d time.Duration, f func()) *Timer {
 // Stop prevents the call and says whether it did: after true the function never runs, after false it has run, is running
 // or was stopped before. A nil Timer may be stopped.
 func (t *Timer) Stop() bool {
-	if t == nil || !t.spent.CompareAndSwap(false, true) {
+	if t == nil || !t.entry.spent.CompareAndSwap(false, true) {
 		return false
 	}
 	t.w.stop(&t.entry)
@@ -296,7 +296,7 @@ func (t *Timer) Stop() bool {
 }
 
 func (t *Timer) alarm(int64) {
-	if t.spent.CompareAndSwap(false, true) {
+	if t.entry.spent.CompareAndSwap(false, true) {
 		t.f()
 	}
 }
