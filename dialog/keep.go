@@ -223,7 +223,7 @@ func (s *Subscription) row() (row Row, use, over bool) {
 		return row, false, over
 	}
 	s.is.saved = true // from now on, so that its end is not overlooked
-	return Row{Tag: s.d.Local, Event: s.n.o.Event, Watcher: s.watcher.AOR, Expires: s.expires, Data: s.encode(ours, kept)}, true, false
+	return Row{Tag: s.d.Local, Event: s.n.o.Event, Watcher: s.watcher.AOR, Expires: s.n.time(s.expires), Data: s.encode(ours, kept)}, true, false
 }
 
 // Load brings back the subscriptions that were kept, before Serve and before
@@ -246,7 +246,7 @@ func (n *Notifier) Load(ctx context.Context) error {
 		if err != nil {
 			bad++
 		}
-		if err != nil || !s.expires.After(now) || !n.restore(s) {
+		if err != nil || !s.Expires().After(now) || !n.restore(s) {
 			n.saver.mu.Lock()
 			n.saver.forget = append(n.saver.forget, row.Tag)
 			n.saver.mu.Unlock()
@@ -260,7 +260,7 @@ func (n *Notifier) Load(ctx context.Context) error {
 		return err
 	}
 	for _, r := range list {
-		r.s.arm(time.Until(r.s.expires))
+		r.s.arm(time.Until(r.s.Expires()))
 		done := func(v Decision) { r.s.resumed(v) }
 		if n.resumer != nil {
 			n.resumer.Resume(r.s, r.kept, done)

@@ -66,6 +66,7 @@ type Notifier struct {
 	resumer Resumer
 	saver   *saver // nil without Options.Keep
 	metrics *metrics
+	base    time.Time // instant 0, before anything happened
 
 	mu       sync.Mutex
 	byTag    map[string]*Subscription // our tag, which is unique
@@ -112,7 +113,7 @@ func NewNotifier(o Options) *Notifier {
 			done(transaction.Hop{Flow: f, Sticky: true}, nil)
 		}
 	}
-	n := &Notifier{o: o, byTag: map[string]*Subscription{}, byRes: map[string][]*Subscription{}, byAOR: map[string]watching{}, rows: map[string]string{}}
+	n := &Notifier{o: o, base: time.Now().Add(-1), byTag: map[string]*Subscription{}, byRes: map[string][]*Subscription{}, byAOR: map[string]watching{}, rows: map[string]string{}}
 	n.asker, _ = o.Source.(Asker)
 	n.stepper, _ = o.Source.(Stepper)
 	n.ender, _ = o.Source.(Ender)
@@ -191,7 +192,7 @@ func (n *Notifier) create(tx *transaction.Server, m *sip.Message, w Watcher, exp
 	}
 	s := &Subscription{
 		n: n, watcher: w, resource: u.AOR(), eventID: eventID(m), fetch: expires == 0,
-		d: d, flow: tx.Flow(), expires: tx.Received().Add(expires),
+		d: d, flow: tx.Flow(), expires: n.instant(tx.Received().Add(expires)),
 	}
 	if s.resource == "" {
 		s.resource = strings.ToLower(u.Host)
@@ -303,7 +304,7 @@ func (n *Notifier) decided(tx *transaction.Server, m *sip.Message, s *Subscripti
 	n.add(s)
 	n.mu.Unlock()
 	s.Save()
-	left := max(0, s.expires.Sub(tx.Received()))
+	left := max(0, s.Expires().Sub(tx.Received()))
 	resp := n.accepted(tx, m, s, left)
 	for _, h := range v.Headers {
 		resp.AddName(h[0], h[1])
@@ -342,10 +343,10 @@ func (n *Notifier) follow(s *Subscription, left time.Duration) {
 func (n *Notifier) add(s *Subscription) {
 	n.byTag[s.d.Local] = s
 	list := n.byRes[s.resource]
-	s.resAt = len(list)
+	s.resAt = int32(len(list))
 	n.byRes[s.resource] = append(list, s)
 	w := n.byAOR[s.watcher.AOR]
-	s.aorAt = len(w.list)
+	s.aorAt = int32(len(w.list))
 	w.list = append(w.list, s)
 	n.byAOR[s.watcher.AOR] = w
 }
@@ -436,7 +437,7 @@ func (n *Notifier) refresh(tx *transaction.Server, m *sip.Message, w Watcher, ex
 	s.d.Target = strings.Clone(s.d.Target)
 	s.flow = tx.Flow()
 	s.is.waiting = false
-	s.expires = tx.Received().Add(expires)
+	s.expires = n.instant(tx.Received().Add(expires))
 	s.touch()
 	s.mu.Unlock()
 	tx.Respond(n.accepted(tx, m, s, expires))

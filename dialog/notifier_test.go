@@ -570,7 +570,7 @@ func TestMemory(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for i := range count {
-		s := &Subscription{n: r.n, watcher: Watcher{AOR: "alice@example.com"}, resource: "bob@example.com", expires: time.Now().Add(time.Hour), flow: r.flow, state: Active}
+		s := &Subscription{n: r.n, watcher: Watcher{AOR: "alice@example.com"}, resource: "bob@example.com", expires: r.n.instant(time.Now().Add(time.Hour)), flow: r.flow, state: Active}
 		d, err := FromRequest(parse(t, strings.Replace(invite, "16-12-1", fmt.Sprint("call-", i, "@198.51.100.7"), 1)), NewTag())
 		if err != nil {
 			t.Fatal(err)

@@ -24,7 +24,7 @@ func (s *Subscription) arm(left time.Duration) {
 // expired ends a subscription that was not refreshed. RFC 6665 §4.2.2.
 func (s *Subscription) expired() {
 	s.mu.Lock()
-	late := time.Until(s.expires) > time.Second // refreshed meanwhile
+	late := time.Until(s.n.time(s.expires)) > time.Second // refreshed meanwhile
 	s.mu.Unlock()
 	if !late {
 		s.end("timeout", 0)
@@ -88,10 +88,12 @@ func (s *Subscription) notify(asked bool) {
 		}
 		return
 	}
-	if wait := s.n.o.Interval - time.Since(s.last); wait > 0 && !s.last.IsZero() && !f.asked && !f.more && !over {
-		s.waitLocked(wait, false)
-		s.mu.Unlock()
-		return
+	if s.n.o.Interval > 0 && s.last != 0 && !f.asked && !f.more && !over {
+		if wait := s.n.o.Interval - time.Since(s.n.time(s.last)); wait > 0 {
+			s.waitLocked(wait, false)
+			s.mu.Unlock()
+			return
+		}
 	}
 	f.inFlight = true
 	t := s.pause
@@ -237,7 +239,7 @@ func (s *Subscription) send(h transaction.Hop) {
 		f.restored = false
 		s.touch() // CSeq must not be used again after a restart
 	}
-	s.last = v.now
+	s.last = s.n.instant(v.now)
 	s.mu.Unlock()
 	s.n.metrics.notifies.Inc()
 	if text == nil {
@@ -269,7 +271,7 @@ func (s *Subscription) appendState(b []byte, now time.Time) []byte {
 		}
 		return b
 	}
-	state, left := s.state, max(0, s.expires.Sub(now))
+	state, left := s.state, max(0, s.n.time(s.expires).Sub(now))
 	if state == Terminated {
 		state, left = Active, 0 // there is more to come before the end
 	}

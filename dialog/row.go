@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/parley-im/parley/base/errs"
@@ -94,7 +95,7 @@ func (n *Notifier) decode(row *Row) (*Subscription, []byte, error) {
 		return nil, nil, errs.New(errs.Invalid, "dialog: a subscription was saved in an unknown format")
 	}
 	r := reader{b: string(row.Data[1:])}
-	s := &Subscription{n: n, expires: row.Expires, state: Active}
+	s := &Subscription{n: n, expires: n.instant(row.Expires), state: Active}
 	bits := r.number(math.MaxUint64)
 	if bits&rowPending != 0 {
 		s.state = Pending
@@ -121,9 +122,13 @@ func (n *Notifier) decode(row *Row) (*Subscription, []byte, error) {
 	}
 	s.own()
 	s.mediaRow = n.share(s.mediaRow)
-	compact(&s.require, &s.watcher.AOR, &s.watcher.Device, &s.ours)
-	if d := 24 * time.Hour * 365; time.Until(s.expires) > d {
-		s.expires = time.Now().Add(n.o.Max)
+	list := []*string{&s.require, &s.watcher.Device, &s.ours}
+	if !strings.Contains(s.d.RemoteURI, s.watcher.AOR) {
+		list = append(list, &s.watcher.AOR)
+	}
+	compact(list...)
+	if d := 24 * time.Hour * 365; time.Until(row.Expires) > d {
+		s.expires = n.instant(time.Now().Add(n.o.Max))
 	}
 	var blob []byte
 	if kept != "" {

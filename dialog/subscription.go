@@ -50,25 +50,33 @@ type Subscription struct {
 	require  string // Decision.Require
 	event    string // Decision.Event
 	ours     string // our Contact before a restart, "" for one made since
-	fetch    bool   // Expires was 0 from the start
 
-	resAt, aorAt int   // its places in byRes and byAOR, guarded by Notifier.mu
+	resAt, aorAt int32 // its places in byRes and byAOR, guarded by Notifier.mu
 	place        place // guarded by queue.mu
 
 	mu       sync.Mutex
 	d        Dialog
 	flow     transport.Flow // where the last SUBSCRIBE came from
-	expires  time.Time
+	expires  instant
 	timer    *transaction.Timer // expiry
 	pause    *transaction.Timer // the rest of the least interval, or the wait after a failure
-	last     time.Time          // when the last NOTIFY left
+	last     instant            // when the last NOTIFY left; 0: none has
+	data     any                // the Source's own
+	reason   string             // why terminated
+	retry    uint32             // retry-after of a termination, seconds
 	state    State
-	failures uint8  // NOTIFYs refused in a row
-	reason   string // why terminated
-	retry    uint32 // retry-after of a termination, seconds
+	failures uint8 // NOTIFYs refused in a row
+	fetch    bool  // Expires was 0 from the start; never changes
 	is       flags
-	data     any // the Source's own
 }
+
+// instant is a time in ns since Notifier.base: a third of a time.Time, of which
+// a subscription holds two. Like base it does not follow the system's clock.
+type instant int64
+
+func (n *Notifier) instant(t time.Time) instant { return instant(t.Sub(n.base)) }
+
+func (n *Notifier) time(i instant) time.Time { return n.base.Add(time.Duration(i)) }
 
 // flags are what a subscription is at, guarded by its mutex.
 type flags struct {
@@ -138,7 +146,7 @@ func (s *Subscription) SetData(v any) {
 func (s *Subscription) Expires() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.expires
+	return s.n.time(s.expires)
 }
 
 // demand adds the option tag that the watcher has to know.
@@ -189,14 +197,28 @@ func acceptRow(m *sip.Message) string {
 	return row
 }
 
-// own copies what is a view on the SUBSCRIBE.
+// own copies what is a view on the SUBSCRIBE. Who watches whom is a part of
+// From and To, as a rule, and is not copied twice.
 func (s *Subscription) own() {
-	list := []*string{&s.resource, &s.eventID, &s.d.CallID, &s.d.Local, &s.d.Remote, &s.d.LocalURI, &s.d.RemoteURI, &s.d.Target}
+	list := []*string{&s.eventID, &s.d.CallID, &s.d.Local, &s.d.Remote, &s.d.LocalURI, &s.d.RemoteURI, &s.d.Target}
+	if !strings.Contains(s.d.LocalURI, s.resource) {
+		list = append(list, &s.resource)
+	}
 	s.d.Routes = slices.Clip(s.d.Routes)
 	for i := range s.d.Routes {
 		list = append(list, &s.d.Routes[i])
 	}
 	compact(list...)
+	s.resource = part(s.d.LocalURI, s.resource)
+	s.watcher.AOR = part(s.d.RemoteURI, s.watcher.AOR)
+}
+
+// part is s as a part of whole, if it is one.
+func part(whole, s string) string {
+	if i := strings.Index(whole, s); i >= 0 {
+		return whole[i : i+len(s)]
+	}
+	return s
 }
 
 // compact copies strings that are views on a message into one allocation of

@@ -15,9 +15,9 @@ import (
 // asked for.
 func TestWrite(t *testing.T) {
 	now := time.Now()
-	n := &Notifier{o: Options{Event: "presence"}}
+	n := &Notifier{o: Options{Event: "presence"}, base: now}
 	plain := func() *Subscription {
-		return &Subscription{n: n, state: Active, expires: now.Add(time.Hour), d: Dialog{
+		return &Subscription{n: n, state: Active, expires: n.instant(now.Add(time.Hour)), d: Dialog{
 			ID: ID{CallID: "c@h", Local: "ours", Remote: "theirs"}, LocalURI: "<sip:bob@example.com>", RemoteURI: `"A" <sip:alice@example.com>`,
 			Target: "sip:alice@192.0.2.7:5060;transport=udp", LocalSeq: 6,
 		}}
