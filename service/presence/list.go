@@ -3,6 +3,7 @@ package presence
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -216,7 +217,15 @@ func (s *Service) startList(ctx context.Context, sub *dialog.Subscription, w *wa
 		done(failed(err))
 		return true
 	}
+	begun := false
 	if w.list.contacts {
+		// Before the list is read: what changes while everybody's level is asked is not missed then.
+		s.enlist(w)
+		defer func() {
+			if !begun {
+				s.delist(w)
+			}
+		}()
 		var err error
 		if items, err = s.contactsOf(ctx, w.watcher()); err != nil {
 			return unable(err)
@@ -231,8 +240,10 @@ func (s *Service) startList(ctx context.Context, sub *dialog.Subscription, w *wa
 		s.release(w.watcher(), len(items))
 		return unable(err)
 	}
+	begun = true
 	sub.SetData(w)
-	s.join(w, people)
+	s.attach(w, people)
+	s.settle(w)
 	decision := dialog.Decision{Require: eventList}
 	if w.list.linphone {
 		decision.Event = "Presence"
@@ -250,15 +261,26 @@ func isLinphone(m *sip.Message) bool {
 	return len(agent) >= len(name) && strings.EqualFold(agent[:len(name)], name)
 }
 
-// join attaches a watch of a list.
-func (s *Service) join(w *watch, people []person) {
-	if w.list.contacts {
-		s.lists.mu.Lock()
-		s.lists.own[w.watcher()] = append(s.lists.own[w.watcher()], w)
-		s.lists.mu.Unlock()
+// enlist has a watch told when its watcher's list of contacts changes.
+func (s *Service) enlist(w *watch) {
+	s.lists.mu.Lock()
+	defer s.lists.mu.Unlock()
+	s.lists.own[w.watcher()] = append(s.lists.own[w.watcher()], w)
+}
+
+// delist takes back enlist, if there is something to take back.
+func (s *Service) delist(w *watch) {
+	s.lists.mu.Lock()
+	defer s.lists.mu.Unlock()
+	own := s.lists.own[w.watcher()]
+	if i := slices.Index(own, w); i >= 0 {
+		own = slices.Delete(own, i, i+1)
 	}
-	s.attach(w, people)
-	s.settle(w)
+	if len(own) == 0 {
+		delete(s.lists.own, w.watcher())
+	} else {
+		s.lists.own[w.watcher()] = own
+	}
 }
 
 // settle is called when a watch has been compared with the list of contacts: again, if that changed meanwhile.

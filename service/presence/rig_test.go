@@ -49,6 +49,7 @@ type rig struct {
 	missing map[string]bool
 	failing error // of accounts and contacts
 	cold    bool  // no list is in memory
+	slow    time.Duration
 	rules   map[string]*policy.Rules
 	lists   map[string][]Contact
 	devices map[string][]compose.Device
@@ -192,6 +193,10 @@ func (r *rig) Lookup(aor string, done func(*store.User, error)) {
 
 func (r *rig) Level(_ context.Context, owner, watcher string) (policy.Level, policy.Reason, error) {
 	r.mu.Lock()
+	slow := r.slow
+	r.mu.Unlock()
+	time.Sleep(slow)
+	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.failing != nil {
 		return policy.Blocked, policy.Reason{}, r.failing
@@ -204,8 +209,11 @@ func (r *rig) Known(owner, watcher string) (policy.Level, bool) {
 	r.mu.Lock()
 	cold := r.cold
 	r.mu.Unlock()
+	if cold {
+		return 0, false
+	}
 	level, _, err := r.Level(context.Background(), owner, watcher)
-	return level, err == nil && !cold
+	return level, err == nil
 }
 
 func (r *rig) Contacts(_ context.Context, owner string) ([]Contact, error) {

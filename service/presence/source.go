@@ -160,24 +160,8 @@ func (s *Service) end(w *watch) {
 	w.list.size = 0
 	w.mu.Unlock()
 	s.release(w.watcher(), size)
-	if !w.list.contacts {
-		return
-	}
-	s.lists.mu.Lock()
-	defer s.lists.mu.Unlock()
-	own := s.lists.own[w.watcher()]
-	for i, x := range own {
-		if x == w {
-			own[i] = own[len(own)-1]
-			own[len(own)-1] = nil
-			own = own[:len(own)-1]
-			break
-		}
-	}
-	if len(own) == 0 {
-		delete(s.lists.own, w.watcher())
-	} else {
-		s.lists.own[w.watcher()] = own
+	if w.list.contacts {
+		s.delist(w)
 	}
 }
 
