@@ -5,8 +5,10 @@ import (
 	"compress/zlib"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/parley-im/parley/config"
 	"github.com/parley-im/parley/transport"
@@ -140,6 +142,7 @@ func hostileSubscribe(t *testing.T, u *UA) {
 		{"1,000 types", "bob", 406, func(d *sip.Draft) { d.Add(sip.HAccept, strings.TrimSuffix(strings.Repeat("a/b,", 1000), ",")) }},
 		{"2,001 entries", self, 413, listBody(entries(2001, func(i int) string { return fmt.Sprint("sip:", i, "@x") }))},
 		{"a list with itself inside", self, 400, listBody(entries(1, func(int) string { return self }))},
+		{"itself in another spelling", self, 400, listBody(entries(1, func(int) string { return "pres:%43ONTACTS@EXAMPLE.com" }))},
 		{"lists in lists", self, 413, listBody(`<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists">` + strings.Repeat("<list>", 100) + strings.Repeat("</list>", 100) + `</resource-lists>`)},
 		{"a reference", self, 400, listBody(`<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list><entry-ref ref="x"/></list></resource-lists>`)},
 		{"DTD", self, 400, listBody(`<!DOCTYPE x [<!ENTITY a "b">]><resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"/>`)},
@@ -188,5 +191,50 @@ func TestHostilePresenceStrangers(t *testing.T) {
 				t.Errorf("%v: %s without credentials: %s", kind, d.Method(), Line(m))
 			}
 		}
+	}
+}
+
+// A watcher who is gone is not looked for at an address that never asked: neither where the Contact points nor where a route
+// does that is not the proxy which handed us the SUBSCRIBE.
+func TestNotifyWhereItWasAsked(t *testing.T) {
+	t.Parallel()
+	s := Start(t, hasty)
+	alice, carol := s.SignedIn("alice", transport.TCP), s.SignedIn("carol", transport.TCP)
+	victim, err := net.ListenPacket("udp", "127.0.0.99:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer victim.Close()
+	tcp, err := net.Listen("tcp", "127.0.0.99:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	for _, edit := range []func(*sip.Draft){
+		func(d *sip.Draft) { d.Add(sip.HRecordRoute, "<sip:"+victim.LocalAddr().String()+";lr>") },
+		func(d *sip.Draft) { d.Add(sip.HRecordRoute, "<sip:"+tcp.Addr().String()+";transport=tcp;lr>") },
+		func(d *sip.Draft) { d.Set(sip.HContact, "<sip:x@"+victim.LocalAddr().String()+">") },
+		func(d *sip.Draft) { d.Set(sip.HContact, "<sip:x@"+tcp.Addr().String()+";transport=tcp>") },
+	} {
+		bob := s.SignedIn("bob", transport.TCP)
+		bob.Watch("alice", edit)
+		bob.Close()
+	}
+	w := carol.Watch("alice")
+	for _, name := range []string{"busy", "meeting", "busy"} { // what goes to bob goes before what goes to carol
+		ok := alice.Publish("", 600, activity("alice", name))
+		w.Sees(map[string]pidf.Availability{"busy": pidf.Busy, "meeting": pidf.InMeeting}[name])
+		alice.Publish(ok.Get(sip.HSIPETag), 0, "")
+		w.Sees(pidf.Available)
+	}
+	soon := time.Now().Add(100 * time.Millisecond)
+	_ = victim.SetReadDeadline(soon)             // a socket takes deadlines
+	_ = tcp.(*net.TCPListener).SetDeadline(soon) // so does a listener
+	buf := make([]byte, 2000)
+	if n, _, err := victim.ReadFrom(buf); err == nil {
+		t.Errorf("somebody who never asked got\n%s", buf[:n])
+	}
+	if _, err := tcp.Accept(); err == nil {
+		t.Error("the server made a connection to somebody who never asked")
 	}
 }
