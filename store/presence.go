@@ -19,6 +19,7 @@ type Publication struct {
 	ETag             string // unique
 	AOR              string
 	Device           string
+	Alone            bool // nobody signs in on the device
 	ContentType      string
 	Body             []byte
 	Updated, Expires time.Time

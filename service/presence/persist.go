@@ -39,7 +39,7 @@ func (b *publishing) init() {
 
 // keep has a publication written; the entity's mutex is held.
 func (s *Service) keep(aor string, p *publication) {
-	row := &store.Publication{ETag: p.ETag, AOR: aor, Device: p.Device, ContentType: pidf.ContentType, Updated: p.Updated, Expires: p.Expires}
+	row := &store.Publication{ETag: p.ETag, AOR: aor, Device: p.Device, Alone: p.Alone, ContentType: pidf.ContentType, Updated: p.Updated, Expires: p.Expires}
 	b := &s.publish
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -207,7 +207,7 @@ func (s *Service) restore(row *store.Publication, now time.Time) {
 		return
 	}
 	p := &publication{id: id, n: n, restored: true, bytes: int64(len(row.Body)), stored: row.ETag}
-	p.Publication = compose.Publication{ETag: row.ETag, Device: row.Device, Doc: doc, Updated: row.Updated, Expires: row.Expires}
+	p.Publication = compose.Publication{ETag: row.ETag, Device: row.Device, Alone: row.Alone, Doc: doc, Updated: row.Updated, Expires: row.Expires}
 	s.publish.bytes.Add(p.bytes)
 	s.publish.count.Add(1)
 	s.change(row.AOR, func(e *entity) { e.pubs = append(e.pubs, p) })

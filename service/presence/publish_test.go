@@ -253,3 +253,16 @@ func TestManual(t *testing.T) {
 		w.sees(pidf.Available, 1)
 	})
 }
+
+// A door, which never signs in, is heard after a restart as before.
+func TestDoorAfterRestart(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.signIn(alice, "a")
+		r.phone(alice).publish(document("busy"))
+		w := r.phone(bob).subscribe(alice, "", "")
+		w.sees(pidf.Busy, 1)
+		wait(3 * time.Second)
+		r.restart()
+		w.sees(pidf.Busy, -1)
+	})
+}

@@ -73,7 +73,7 @@ func fillPresence(t testing.TB, p store.Presence) {
 	ctx := t.Context()
 	if err := errors.Join(
 		p.SetManual(ctx, store.ManualState{AOR: "alice@example.com", State: "busy", Note: "bäck at 14:00", Until: soon(time.Hour), Set: soon(0)}),
-		p.SavePublications(ctx, []store.Publication{{ETag: "e1", AOR: "alice@example.com", Device: "urn:uuid:1", ContentType: "application/pidf+xml",
+		p.SavePublications(ctx, []store.Publication{{ETag: "e1", AOR: "alice@example.com", Device: "urn:uuid:1", Alone: true, ContentType: "application/pidf+xml",
 			Body: []byte("<presence\x00/>"), Updated: soon(0), Expires: soon(time.Hour)}}, nil),
 		p.SaveSubscriptions(ctx, []store.Subscription{{Tag: "t1", Event: "presence", Watcher: "alice@example.com", Expires: soon(time.Hour), Data: []byte{0, 255}},
 			{Tag: "t2", Event: "reg", Watcher: "out@example.net", Expires: soon(time.Hour)}}, nil),

@@ -30,7 +30,7 @@ var Tables = [...]Table{
 		v, err := scanManual(r)
 		return Line{Manual: v}, err
 	}},
-	{"publications", "etag", "etag, aor, device, content_type, body, updated, expires", 7, "expires", func(r Row) (Line, error) {
+	{"publications", "etag", "etag, aor, device, alone, content_type, body, updated, expires", 8, "expires", func(r Row) (Line, error) {
 		v, err := scanPublication(r)
 		return Line{Publication: v}, err
 	}},
@@ -75,6 +75,14 @@ func fromMicros(us int64) time.Time {
 	return time.UnixMicro(us).UTC()
 }
 
+// number is a flag in the database.
+func number(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // filled is b, or no bytes: a column that must have a value.
 func filled(b []byte) []byte {
 	if b == nil {
@@ -96,14 +104,14 @@ func scanManual(r Row) (*store.ManualState, error) {
 }
 
 func publicationArgs(p *store.Publication) []any {
-	return []any{p.ETag, p.AOR, p.Device, p.ContentType, filled(p.Body), micros(p.Updated), micros(p.Expires)}
+	return []any{p.ETag, p.AOR, p.Device, number(p.Alone), p.ContentType, filled(p.Body), micros(p.Updated), micros(p.Expires)}
 }
 
 func scanPublication(r Row) (*store.Publication, error) {
 	var p store.Publication
-	var updated, expires int64
-	err := r.Scan(&p.ETag, &p.AOR, &p.Device, &p.ContentType, &p.Body, &updated, &expires)
-	p.Updated, p.Expires = fromMicros(updated), fromMicros(expires)
+	var alone, updated, expires int64
+	err := r.Scan(&p.ETag, &p.AOR, &p.Device, &alone, &p.ContentType, &p.Body, &updated, &expires)
+	p.Alone, p.Updated, p.Expires = alone != 0, fromMicros(updated), fromMicros(expires)
 	return &p, err
 }
 

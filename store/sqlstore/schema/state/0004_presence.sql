@@ -10,11 +10,12 @@ CREATE TABLE manual_states (
 );
 CREATE INDEX manual_states_until ON manual_states (until);
 
--- publications      What devices published (RFC 3903), as they sent it.
+-- publications      What devices published (RFC 3903), as they sent it; alone is 1 when nobody signs in on the device (a door, a calendar).
 CREATE TABLE publications (
     etag         TEXT PRIMARY KEY,
     aor          TEXT NOT NULL,
     device       TEXT NOT NULL,
+    alone        BIGINT NOT NULL,
     content_type TEXT NOT NULL,
     body         @bytes NOT NULL,
     updated      BIGINT NOT NULL,
