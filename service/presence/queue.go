@@ -72,32 +72,47 @@ func (s *Service) work(ctx context.Context, q *queue) {
 const (
 	jobWorkers = 4      // goroutines that may wait for the store
 	maxJobs    = 20_000 // that wait for people who ask; those of our own are bounded by what they are about
+	askedFirst = 4      // so many jobs for people who ask go before one of our own
 )
 
-// jobs are what has to wait for the store.
+// jobs are what has to wait for the store. Who asks does not wait behind all that a restart, or a look at everything, causes.
 type jobs struct {
-	mu   sync.Mutex // guards what follows
-	list []func(context.Context)
-	wake chan struct{}
+	mu    sync.Mutex // guards what follows
+	asked backlog
+	own   backlog
+	turn  int // jobs for people who asked since one of our own
+	wake  chan struct{}
 }
 
-// try adds a job; false when too many wait.
+// backlog is jobs in the order they came.
+type backlog []func(context.Context)
+
+func (b *backlog) next() func(context.Context) {
+	f := (*b)[0]
+	(*b)[0] = nil
+	if *b = (*b)[1:]; len(*b) == 0 {
+		*b = nil
+	}
+	return f
+}
+
+// try adds a job for somebody who asks; false when too many wait.
 func (j *jobs) try(f func(context.Context)) bool {
 	j.mu.Lock()
-	if len(j.list) >= maxJobs {
+	if len(j.asked) >= maxJobs {
 		j.mu.Unlock()
 		return false
 	}
-	j.list = append(j.list, f)
+	j.asked = append(j.asked, f)
 	j.mu.Unlock()
 	j.signal()
 	return true
 }
 
-// must adds a job of which there is at most one for each person or subscription.
+// must adds a job of our own, of which there is at most one for each person or subscription.
 func (j *jobs) must(f func(context.Context)) {
 	j.mu.Lock()
-	j.list = append(j.list, f)
+	j.own = append(j.own, f)
 	j.mu.Unlock()
 	j.signal()
 }
@@ -112,20 +127,21 @@ func (j *jobs) signal() {
 func (j *jobs) next() func(context.Context) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.list) == 0 {
-		j.list = nil
-		return nil
+	switch {
+	case len(j.asked) > 0 && (j.turn < askedFirst || len(j.own) == 0):
+		j.turn++
+		return j.asked.next()
+	case len(j.own) > 0:
+		j.turn = 0
+		return j.own.next()
 	}
-	f := j.list[0]
-	j.list[0] = nil
-	j.list = j.list[1:]
-	return f
+	return nil
 }
 
 func (j *jobs) len() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return len(j.list)
+	return len(j.asked) + len(j.own)
 }
 
 func (j *jobs) serve(ctx context.Context) {

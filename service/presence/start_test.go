@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -31,4 +32,38 @@ func TestListChangesWhileItIsMade(t *testing.T) {
 			t.Errorf("%d lists are left", n)
 		}
 	})
+}
+
+// However much a restart leaves to be done, who asks can ask and goes first, and both go on.
+func TestWhoAsksGoesFirst(t *testing.T) {
+	j := jobs{wake: make(chan struct{}, 1)}
+	order := ""
+	for range maxJobs {
+		j.must(func(context.Context) { order += "o" })
+	}
+	for range 6 {
+		if !j.try(func(context.Context) { order += "a" }) {
+			t.Fatal("who asks is turned away")
+		}
+	}
+	for range 10 {
+		j.next()(t.Context())
+	}
+	if order != "aaaaoaaooo" || j.len() != maxJobs-4 {
+		t.Errorf("%s, %d are left", order, j.len())
+	}
+	for j.len() > 0 {
+		j.next()
+	}
+	if j.next() != nil {
+		t.Error("more than all")
+	}
+	for range maxJobs {
+		if !j.try(func(context.Context) {}) {
+			t.Fatal("turned away too early")
+		}
+	}
+	if j.try(func(context.Context) {}) {
+		t.Error("any number may ask")
+	}
 }
