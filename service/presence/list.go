@@ -294,11 +294,15 @@ func (s *Service) settle(w *watch) {
 	}
 }
 
-// start lets a watch be told.
+// start lets a watch be told, and tells it what came since its first body, which may have been made already.
 func (w *watch) start() {
 	w.mu.Lock()
 	w.live = true
+	news := w.list == nil && w.stale(&w.entries[0]) || w.list != nil && len(w.list.dirty) > 0
 	w.mu.Unlock()
+	if news {
+		w.tell()
+	}
 }
 
 // contactsOf are the items of somebody's list of contacts.

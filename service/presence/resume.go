@@ -103,6 +103,7 @@ func (x Source) Resume(sub *dialog.Subscription, text []byte, done func(dialog.D
 	}
 	s.jobs.must(func(ctx context.Context) {
 		s.patiently(ctx, func() bool { return s.startList(ctx, sub, w, items, true, done) })
+		s.late(sub, w)
 	})
 }
 
@@ -117,6 +118,14 @@ func (s *Service) resumePerson(ctx context.Context, sub *dialog.Subscription, w 
 		s.startPerson(sub, w, p, done)
 		return true
 	})
+	s.late(sub, w)
+}
+
+// late forgets the watch of a subscription that ended before it was decided: Ended had nothing to forget then.
+func (s *Service) late(sub *dialog.Subscription, w *watch) {
+	if sub.State() == dialog.Terminated {
+		s.end(w)
+	}
 }
 
 // patience is the pause between two tries while the store does not answer.

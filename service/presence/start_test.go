@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 	"time"
+
+	"github.com/parley-im/parley/transport"
 )
 
 // What changes in a list of contacts while its subscription is being made is told all the same.
@@ -66,4 +68,50 @@ func TestWhoAsksGoesFirst(t *testing.T) {
 	if j.try(func(context.Context) {}) {
 		t.Error("any number may ask")
 	}
+}
+
+// A subscription from before a restart to somebody whose account is gone ends.
+func TestResumedToNobody(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		w := r.phone(bob).subscribe(alice, "", "")
+		w.news()
+		wait(3 * time.Second)
+		r.stop()
+		r.mu.Lock()
+		r.missing[alice] = true
+		r.mu.Unlock()
+		r.start()
+		last := ""
+		for _, m := range w.news() {
+			last = m.GetName("Subscription-State")
+		}
+		if !isOver(last) {
+			t.Errorf("it is %q", last)
+		}
+	})
+}
+
+// A subscription from before a restart that makes room for another while the levels are being asked leaves nothing.
+func TestResumedTooLate(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.contacts(bob, alice, carol)
+		b := r.phone(bob, transport.TCP)
+		for _, uri := range []string{alice, "contacts@example.com"} {
+			b.subscribe(uri, "", "", "Supported: eventlist").news()
+		}
+		wait(3 * time.Second)
+		r.stop()
+		r.mu.Lock()
+		r.cold, r.slow = true, 10*time.Millisecond
+		r.mu.Unlock()
+		r.start()
+		w := b.subscribe(carol, "", "", "Expires: 600")
+		w.news()
+		w.again(0)
+		w.news()
+		wait(time.Minute)
+		if n, m, k := r.table.len(), r.Service.lists.len(), r.notifiers[0].Len(); n != 0 || m != 0 || k != 0 || len(r.Service.lists.own) != 0 {
+			t.Errorf("%d people, %d entries, %d subscriptions are left", n, m, k)
+		}
+	}, func(r *rig) { r.notify.PerWatcher = 2 })
 }

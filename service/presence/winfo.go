@@ -62,7 +62,11 @@ func (x Info) Authorize(sub *dialog.Subscription, done func(dialog.Decision)) {
 	done(dialog.Decision{})
 	i.mu.Lock()
 	i.live = true
+	news := i.again || len(i.rest) > 0 // since the first body
 	i.mu.Unlock()
+	if news {
+		sub.Notify()
+	}
 }
 
 // State implements dialog.Source; Next comes instead.
