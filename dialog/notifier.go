@@ -179,6 +179,10 @@ func (n *Notifier) create(tx *transaction.Server, m *sip.Message, w Watcher, exp
 		warn(tx, m, 400, "a SUBSCRIBE needs one Contact")
 		return
 	}
+	if tooLong(&d, eventID(m)) {
+		warn(tx, m, 400, "the names, the Contact, the routes or the Event id of this SUBSCRIBE are too long to be kept")
+		return
+	}
 	u, err := m.URI()
 	if err != nil {
 		tx.Reply(400, "")
@@ -314,6 +318,20 @@ func (n *Notifier) decided(tx *transaction.Server, m *sip.Message, s *Subscripti
 	n.follow(s, left)
 }
 
+// maxNames is what the texts of a subscription that its watcher chose may take
+// together, in bytes: they are held as long as it lasts.
+const maxNames = 4096
+
+// tooLong tells whether a SUBSCRIBE brings more than is kept. NOTIFYs have a Route
+// for each of the routes, which nobody could read if there were very many.
+func tooLong(d *Dialog, id string) bool {
+	n := len(d.CallID) + len(d.Remote) + len(d.LocalURI) + len(d.RemoteURI) + len(d.Target) + len(id)
+	for _, r := range d.Routes {
+		n += len(r)
+	}
+	return n > maxNames || len(d.Routes) > maxRoutes
+}
+
 // afterResponse is how long the first NOTIFY waits for the 200 to leave.
 const afterResponse = 10 * time.Millisecond
 
@@ -429,7 +447,9 @@ func (n *Notifier) refresh(tx *transaction.Server, m *sip.Message, w Watcher, ex
 		warn(tx, m, 500, "CSeq is older than that of an earlier request")
 		return
 	}
-	if err := s.d.Refresh(m); err != nil {
+	before := s.d.Target
+	if err := s.d.Refresh(m); err != nil || len(s.d.Target) > maxNames {
+		s.d.Target = before
 		s.mu.Unlock()
 		warn(tx, m, 400, "Contact cannot be used")
 		return

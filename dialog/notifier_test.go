@@ -469,11 +469,17 @@ func TestAuthorize(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	run(t, Options{}, func(t *testing.T, r *rig) {
+		long := "Contact: <sip:" + strings.Repeat("x", maxNames) + "@198.51.100.7>"
+		tag := ""
 		for i, row := range []struct {
 			header string
 			status int
 		}{
 			{"Accept: application/pidf+xml", 406},
+			{long, 400},
+			{"Event: reg;id=" + strings.Repeat("x", maxNames), 400},
+			{"Record-Route: <sip:p;lr>" + strings.Repeat(", <sip:p;lr>", maxRoutes), 400},
+			{"Record-Route: <sip:p;lr>" + strings.Repeat(", <sip:p;lr>", maxRoutes-1), 200},
 			{"Accept: application/reginfo+xml;q=0", 406},
 			{"Contact: *", 400},
 			{"Contact: <tel:+1>", 400},
@@ -485,9 +491,12 @@ func TestRefused(t *testing.T) {
 				t.Error("406 without Accept")
 			}
 			if row.status == 200 {
+				tag = m.ToTag()
 				r.next()
 			}
 		}
+		r.subscribe("y", "9", tag, long)
+		r.status(400)
 		// A stranger cannot refresh another's subscription.
 		r.subscribe("x", "9", "nosuchtag")
 		r.status(481)
