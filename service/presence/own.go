@@ -235,13 +235,7 @@ func (s *Service) authorise(ctx context.Context, by Actor, owner, whom string) (
 	if by.Name != whom && !by.Admin {
 		return "", errs.Say(errs.New(errs.Forbidden, "presence: %s may not act for %s", by.Name, whom), "only administrators may see or change the presence of somebody else")
 	}
-	found := make(chan error, 1)
-	s.o.Accounts.Lookup(aor, func(_ *store.User, err error) { found <- err })
-	select {
-	case err = <-found:
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
+	_, err = s.account(ctx, aor)
 	if errors.Is(err, errs.NotFound) {
 		return "", errs.Say(err, "there is no user "+aor+"; parley user list shows who there is")
 	}

@@ -5,10 +5,13 @@ import (
 	"compress/flate"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"time"
 
+	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/dialog"
+	"github.com/parley-im/parley/store"
 )
 
 // kept is what a subscription needs to go on after a restart, beside what its dialog keeps.
@@ -90,7 +93,11 @@ func (x Source) Resume(sub *dialog.Subscription, text []byte, done func(dialog.D
 	s := x.s
 	w := &watch{teller: sub, since: uint32(k.Since), diff: k.Diff}
 	if k.Limit == 0 {
-		s.jobs.must(func(ctx context.Context) { s.resumePerson(ctx, sub, w, done) })
+		s.jobs.must(func(ctx context.Context) {
+			if s.still(ctx, sub, done) {
+				s.resumePerson(ctx, sub, w, done)
+			}
+		})
 		return
 	}
 	w.list = &list{uri: "sip:" + sub.Resource(), linphone: k.Linphone, contacts: k.Contacts, limit: k.Limit, renewing: true}
@@ -102,9 +109,45 @@ func (x Source) Resume(sub *dialog.Subscription, text []byte, done func(dialog.D
 		}
 	}
 	s.jobs.must(func(ctx context.Context) {
-		s.patiently(ctx, func() bool { return s.startList(ctx, sub, w, items, true, done) })
-		s.late(sub, w)
+		if s.still(ctx, sub, done) {
+			s.patiently(ctx, func() bool { return s.startList(ctx, sub, w, items, true, done) })
+			s.late(sub, w)
+		}
 	})
+}
+
+// still tells whether the watcher may sign in; one who may not is refused. The subscriptions of an account end when it is closed,
+// but that may not have been saved when the server stopped.
+func (s *Service) still(ctx context.Context, sub *dialog.Subscription, done func(dialog.Decision)) bool {
+	watcher, closed := sub.Watcher().AOR, false
+	if !s.ours(watcher) {
+		return true
+	}
+	s.patiently(ctx, func() bool {
+		u, err := s.account(ctx, watcher)
+		closed = errors.Is(err, errs.NotFound) || err == nil && u.Disabled
+		return err == nil || closed
+	})
+	if closed {
+		done(dialog.Decision{Status: 403})
+	}
+	return !closed && ctx.Err() == nil
+}
+
+// account looks an account up, and waits for it.
+func (s *Service) account(ctx context.Context, aor string) (*store.User, error) {
+	type result struct {
+		u   *store.User
+		err error
+	}
+	found := make(chan result, 1)
+	s.o.Accounts.Lookup(aor, func(u *store.User, err error) { found <- result{u, err} })
+	select {
+	case r := <-found:
+		return r.u, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // resumePerson goes on with a subscription to one person.

@@ -1,10 +1,13 @@
 package presence
 
 import (
+	"errors"
 	"sync"
 	"time"
 
+	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/dialog"
+	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/wire/watcherinfo"
 )
 
@@ -54,6 +57,25 @@ func (x Info) Authorize(sub *dialog.Subscription, done func(dialog.Decision)) {
 		done(nobody())
 		return
 	}
+	if !x.s.ours(w.AOR) {
+		x.start(sub, done)
+		return
+	}
+	// One from before a restart may be of somebody who may not sign in any more.
+	x.s.o.Accounts.Lookup(w.AOR, func(u *store.User, err error) {
+		switch {
+		case errors.Is(err, errs.NotFound) || err == nil && u.Disabled:
+			done(dialog.Decision{Status: 403})
+		case err != nil:
+			done(failed(err))
+		default:
+			x.start(sub, done)
+		}
+	})
+}
+
+// start begins a subscription.
+func (x Info) start(sub *dialog.Subscription, done func(dialog.Decision)) {
 	i := &winfoWatch{sub: sub, e: x.s.table.get(sub.Resource())}
 	sub.SetData(i)
 	i.e.mu.Lock()
