@@ -27,6 +27,7 @@ type list struct {
 	odd      map[uint32]string // URIs of entries that are not "sip:" and the AOR
 	names    []string          // of entries, nil when nobody has one
 	vacant   []uint32          // places of entries that can be used again
+	whole    bool              // the next body tells everything, because what is gone was forgotten
 
 	size     int  // entries that count against the limits
 	renewing bool // it is being made, or compared with the list of contacts, or a job that will do so waits
@@ -49,10 +50,36 @@ type lists struct {
 	mu    sync.Mutex // guards what follows
 	own   map[string][]*watch
 	count map[string]int // entries by watcher
+	begun map[string]int // lists by watcher that are being made for a SUBSCRIBE
 	total int64
 }
 
-func (l *lists) init() { l.own, l.count = map[string][]*watch{}, map[string]int{} }
+func (l *lists) init() {
+	l.own, l.count, l.begun = map[string][]*watch{}, map[string]int{}, map[string]int{}
+}
+
+// maxBegun is how many lists of one watcher are made at a time: each may have thousands of people to be looked up, and the
+// subscriptions of everybody else wait behind them.
+const maxBegun = 8
+
+// begin counts a list that is to be made; false when too many are.
+func (l *lists) begin(watcher string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.begun[watcher] >= maxBegun {
+		return false
+	}
+	l.begun[watcher]++
+	return true
+}
+
+func (l *lists) made(watcher string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.begun[watcher]--; l.begun[watcher] <= 0 {
+		delete(l.begun, watcher)
+	}
+}
 
 func (l *lists) len() int64 {
 	l.mu.Lock()
@@ -152,13 +179,30 @@ func (s *Service) recipients(m *sip.Message) (items []item, found bool, refuse *
 			return nil, false, &dialog.Decision{Status: 400, Warning: quotable(err.Error())}
 		}
 		for _, i := range list {
-			items = append(items, item{i.URI, i.DisplayName.Text})
+			if len(i.URI) > maxEntryURI {
+				return nil, false, &dialog.Decision{Status: 400, Warning: "an address in the list is longer than " + strconv.Itoa(maxEntryURI) + " bytes"}
+			}
+			items = append(items, item{i.URI, cut(i.DisplayName.Text, maxEntryName)})
 		}
 		if len(items) > s.o.Limits.ListEntries {
 			return nil, false, &dialog.Decision{Status: 413, Warning: "a list may have " + strconv.Itoa(s.o.Limits.ListEntries) + " entries at most"}
 		}
 	}
 	return items, true, nil
+}
+
+// What an entry of a list in a SUBSCRIBE may take, in bytes: it is held as long as the subscription, and told in NOTIFYs.
+const (
+	maxEntryURI  = 512
+	maxEntryName = 256 // what is longer is cut
+)
+
+// cut shortens a text to so many bytes.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "")
 }
 
 func unsupported() *dialog.Decision {
@@ -202,7 +246,17 @@ func (s *Service) askList(sub *dialog.Subscription, m *sip.Message, items []item
 	}
 	w := &watch{teller: sub, since: now(), list: &list{uri: "sip:" + sub.Resource(), linphone: isLinphone(m), contacts: own, limit: s.room(m), renewing: true}}
 	// The store is asked for each person: this waits its turn.
-	if !s.jobs.try(func(ctx context.Context) { s.startList(ctx, sub, w, items, false, done) }) {
+	watcher := w.watcher()
+	if !s.lists.begin(watcher) {
+		done(busy())
+		return
+	}
+	ok := s.jobs.try(func(ctx context.Context) {
+		defer s.lists.made(watcher)
+		s.startList(ctx, sub, w, items, false, done)
+	})
+	if !ok {
+		s.lists.made(watcher)
 		done(busy())
 	}
 }
@@ -298,7 +352,7 @@ func (s *Service) settle(w *watch) {
 func (w *watch) start() {
 	w.mu.Lock()
 	w.live = true
-	news := w.list == nil && w.stale(&w.entries[0]) || w.list != nil && len(w.list.dirty) > 0
+	news := w.list == nil && w.stale(&w.entries[0]) || w.list != nil && (w.list.whole || len(w.list.dirty) > 0)
 	w.mu.Unlock()
 	if news {
 		w.tell()
@@ -473,12 +527,36 @@ func (s *Service) merge(ctx context.Context, w *watch, items []item) error {
 	}
 	s.attach(w, known)
 	w.mu.Lock()
-	news := w.live && len(w.list.dirty) > 0
+	news := w.live && (len(w.list.dirty) > 0 || w.list.whole)
 	w.mu.Unlock()
 	if news {
 		w.teller.Notify()
 	}
 	return nil
+}
+
+// untold is how many entries were removed and not told so; w.mu is held.
+func (w *watch) untold() (n int) {
+	for _, at := range w.list.dirty {
+		if w.entries[at].flags&removed != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// forget gives the places of removed entries back untold, so that they do not gather while there is no way to the watcher. The
+// next body is about the whole list (RFC 4662 §5.2). w.mu is held.
+func (w *watch) forget() {
+	left := w.list.dirty[:0]
+	for _, at := range w.list.dirty {
+		if w.entries[at].flags&removed != 0 {
+			w.free(at)
+		} else {
+			left = append(left, at)
+		}
+	}
+	w.list.dirty, w.list.whole = left, true
 }
 
 // compare returns the items that have no entry.
@@ -519,6 +597,9 @@ func (s *Service) exchange(w *watch, items, added []item, people []person) (lost
 			w.name(at, it.name)
 			delete(have, it.uri)
 		}
+	}
+	if len(have)+w.untold() > s.o.Limits.ListEntries {
+		w.forget()
 	}
 	for _, at := range have {
 		en := &w.entries[at]

@@ -73,6 +73,7 @@ func (w *watch) bundle(full bool, version uint32) (contentType string, body []by
 	w.mu.Lock()
 	var rows []row
 	size := 0
+	full, w.list.whole = full || w.list.whole, false
 	if full {
 		rows, size = w.everybody()
 	} else {
