@@ -11,14 +11,12 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// walFrames is how many frames (32 MB) a WAL may have before its writer takes part in checkpoints, so that the file stays
-// bounded.
+// walFrames is how many frames (32 MB) a WAL may have before its writer takes part in checkpoints: the file has to stay bounded.
 const walFrames = 8192
 
 // checkpointer copies the WAL of one SQLite file into it while the writer goes on: it holds no lock the writer needs. Under
 // constant load it never quite catches up, and the WAL could not begin again at its start; then the writer, which knows that
-// nothing is being written, does the short rest itself. (SQLite's own checkpoints run inside commits, and do not tell
-// when their sync fails.)
+// nothing is being written, does the short rest itself. (SQLite's own run inside commits, and do not tell when a sync fails.)
 type checkpointer struct {
 	name   string // of the file, for messages
 	every  int64  // bytes between two checkpoints, about
@@ -47,7 +45,7 @@ func (c *checkpointer) written(bytes int) {
 
 // serve makes checkpoints until ctx ends.
 func (c *checkpointer) serve(ctx context.Context) {
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
@@ -60,6 +58,9 @@ func (c *checkpointer) serve(ctx context.Context) {
 		// Even when all was copied, a reader that looked just then may have kept the WAL from beginning again.
 		if frames, _ := c.checkpoint(c.db); frames > walFrames {
 			c.behind.Store(true)
+		}
+		if c.name == "index.db" && n%4 == 0 { // after some 10,000 messages all connections give up their pages, see TestPageCaches
+			c.db.ExecContext(ctx, "PRAGMA shrink_memory") // an error changes nothing
 		}
 	}
 }

@@ -163,7 +163,7 @@ func (s *Store) openSQLite(ctx context.Context) error {
 	path := file("index.db")
 	s.newIndex(sqliteDialect, path, func(ctx context.Context) (*sql.DB, indexWriter, error) {
 		// A lost tail of the index is made again, so it syncs at checkpoints only.
-		write := sqlitePool(path, 1, s.o.vfs, "synchronous(NORMAL)", "wal_autocheckpoint(0)", "cache_size(-4000)")
+		write := sqlitePool(path, 1, s.o.vfs, "synchronous(NORMAL)", "wal_autocheckpoint(0)", "cache_size(-8000)")
 		err := migrate(ctx, write, sqliteDialect, "index")
 		if err != nil {
 			write.Close()
