@@ -37,7 +37,7 @@ func (s *Server) chain() []route.Step {
 
 // handlers says which service takes which method.
 func (s *Server) handlers() {
-	toUser := route.ToUser(s.proxy)
+	toUser := s.discreet(route.ToUser(s.proxy))
 	s.mux.Handle(sip.REGISTER, route.Endpoint(s.registrar, registrar.Extensions()...))
 	s.mux.Handle(sip.MESSAGE, route.Endpoint(s.message))
 	s.mux.HandleInDialog(sip.MESSAGE, s.message)
@@ -51,4 +51,23 @@ func (s *Server) handlers() {
 	s.mux.HandleEvent(presence.Package, route.Endpoint(s.subscribePresence(s.presence.notifier), presence.Extensions()...))
 	s.mux.HandleEvent(presence.InfoPackage, route.Endpoint(s.subscribePresence(s.presence.winfo)))
 	s.mux.HandlePublish(presence.Package, route.Endpoint(route.HandlerFunc(s.presence.Publish)))
+}
+
+// discreet answers for somebody who looks offline to the sender as if nobody were at home: requests that nobody sees or hears of
+// would tell who is there all the same.
+func (s *Server) discreet(next route.Handler) route.Handler {
+	return route.HandlerFunc(func(r *route.Request) {
+		owner, _, ok := s.registrar.Resolve(r.URI())
+		if r.InDialog() || !ok {
+			next.ServeSIP(r)
+			return
+		}
+		s.presence.AskHidden(owner, r.Identity.AOR, func(hidden bool) {
+			if hidden {
+				r.Reply(480, "")
+				return
+			}
+			next.ServeSIP(r)
+		})
+	})
 }

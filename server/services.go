@@ -88,12 +88,14 @@ func (s *Server) buildServices(context.Context) error {
 	s.message = message.New(message.Options{
 		Store: s.store, Devices: s.registrar, Accounts: s.auth.Accounts(), Dialogs: dialogs{s}, Forward: s.proxy, Transactions: s.transactions,
 		Quiet:   func(owner, from string) bool { return s.presence.Quiet(owner, from) },
+		Hidden:  func(owner, from string) bool { return s.presence.Hidden(owner, from) },
 		MaxBody: s.cfg.Limits.Body, Window: s.cfg.Message.Window, Lapse: s.cfg.Message.DeviceLapse, Rate: s.cfg.Message.Rate, Log: s.log, Registerer: s.registry,
 	})
 	s.call = call.New(call.Options{
 		Store: s.store, Locator: s.registrar, Addresses: s.registrar, Accounts: s.auth.Accounts(), Forward: s.proxy,
 		Transactions: s.transactions, NextHop: s.proxy.NextHop, Body: s.judgeBody, Ring: s.cfg.Call.RingTimeout, Log: s.log, Registerer: s.registry,
-		Quiet: func(owner, from string) bool { return s.presence.Quiet(owner, from) },
+		Quiet:  func(owner, from string) bool { return s.presence.Quiet(owner, from) },
+		Hidden: func(owner, from string) bool { return s.presence.Hidden(owner, from) },
 		Watch: func(aor string, ringing, talking int) {
 			s.presence.CallsChanged(aor, compose.Calls{Ringing: ringing, Talking: talking})
 		},

@@ -194,6 +194,103 @@ func TestHostilePresenceStrangers(t *testing.T) {
 	}
 }
 
+// Who is blocked, and everybody when somebody appears offline, learns no more than of somebody who is offline: not by asking
+// once or for a list, not by asking the devices, not by writing, not by calling.
+func TestPoliteBlocking(t *testing.T) {
+	t.Parallel()
+	s := Start(t, hasty)
+	s.AddUsers("frank")
+	alice, bob := s.SignedIn("alice", transport.TCP), s.SignedIn("bob", transport.TCP)
+	if m := alice.Publish("", 600, activity("alice", "busy")); m.Status() != 200 {
+		t.Fatal(Line(m))
+	}
+	same := func(t *testing.T) {
+		t.Helper()
+		a, f := bob.learns("alice"), bob.learns("frank")
+		for i := range a {
+			if a[i] != f[i] {
+				t.Errorf("of somebody who looks offline\n%s\nof somebody who is\n%s", a[i], f[i])
+			}
+		}
+		alice.Barrier()
+		for _, m := range alice.Inbox() {
+			switch m.Method() {
+			case sip.OPTIONS, sip.REFER:
+				t.Errorf("alice's device got %s", Line(m))
+			case sip.MESSAGE:
+				alice.Reply(m, 200)
+			}
+		}
+	}
+	t.Run("blocked", func(t *testing.T) {
+		s.level("alice", "bob", "blocked")
+		same(t)
+		s.set("alice", pidf.DND, "")
+		d := func(who string) *sip.Draft {
+			return bob.Request(sip.INVITE, who).Add(sip.HContact, bob.Contact).Body("application/sdp", []byte(SDP("audio 4000 RTP/AVP 0")))
+		}
+		if a, f := anonymous(bob.Do(d("alice")), "alice"), anonymous(bob.Do(d("frank")), "frank"); a != f {
+			t.Errorf("a call to somebody on do not disturb:\n%s\nto somebody offline\n%s", a, f)
+		}
+	})
+	t.Run("appears offline", func(t *testing.T) {
+		s.level("alice", "bob", "team")
+		s.set("alice", pidf.Offline, "")
+		same(t)
+	})
+}
+
+// learns is what somebody can find out about a person without being noticed, as text without what is never the same.
+func (u *UA) learns(who string) (all []string) {
+	u.t.Helper()
+	list := listBody(entries(1, func(int) string { return "sip:" + AOR(who) }))
+	for _, d := range []*sip.Draft{
+		u.subscribe(who, 600), u.subscribe(who, 0), u.subscribe("sip:rls@"+Domain, 0, list),
+		u.subscribe(who, 0, func(d *sip.Draft) { d.Add(sip.HAccept, pidf.DiffContentType) }),
+		u.subscribe(who, 600, func(d *sip.Draft) { d.Set(sip.HEvent, "presence.winfo") }),
+		u.subscribe(who, 600, func(d *sip.Draft) { d.Set(sip.HEvent, "reg") }),
+		u.Request(sip.OPTIONS, who), u.Request(sip.OPTIONS, "sip:"+AOR(who)+";gr=urn:uuid:00000000-0000-4000-8000-000000000001"),
+		u.Request(sip.REFER, who).Add(sip.HContact, u.Contact).Add(sip.HReferTo, "<sip:"+AOR("carol")+">"),
+		u.MessageRequest(who, "are you there?"),
+	} {
+		m := u.Do(d)
+		all = append(all, anonymous(m, who))
+		if m.Method() == sip.SUBSCRIBE && m.Status() == 200 {
+			n := u.Wait("a NOTIFY", func(n *sip.Message) bool { return n.IsRequest() && n.CallID() == m.CallID() })
+			u.Reply(n, 200)
+			all = append(all, anonymous(n, who))
+		}
+	}
+	return all
+}
+
+// anonymous is a message without names, and without what differs between any two.
+func anonymous(m *sip.Message, who string) string {
+	head, body, _ := strings.Cut(string(m.Bytes()), "\r\n\r\n")
+	var keep []string
+	for _, line := range strings.Split(head, "\r\n") {
+		name, value, _ := strings.Cut(line, ":")
+		switch name {
+		case "Via", "Call-ID", "CSeq":
+			continue
+		case "From", "To":
+			line, _, _ = strings.Cut(line, ";tag")
+		case "Subscription-State": // a second may have passed
+			line, _, _ = strings.Cut(line, ";expires")
+		case "Content-Type":
+			if _, boundary, ok := strings.Cut(value, "boundary="); ok {
+				boundary, _, _ = strings.Cut(strings.Trim(boundary, `"`), `"`)
+				body = strings.ReplaceAll(body, boundary, "boundary")
+				continue
+			}
+		case "Content-Length":
+			continue
+		}
+		keep = append(keep, line)
+	}
+	return strings.ReplaceAll(strings.Join(keep, "\n")+"\n\n"+body, who, "X")
+}
+
 // A watcher who is gone is not looked for at an address that never asked: neither where the Contact points nor where a route
 // does that is not the proxy which handed us the SUBSCRIBE.
 func TestNotifyWhereItWasAsked(t *testing.T) {

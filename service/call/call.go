@@ -66,6 +66,9 @@ type Options struct {
 	// Quiet tells whether owner does not want to be disturbed now, and from may not interrupt; nil: never. It is asked once for
 	// each call, before it rings; it answers from memory, and never blocks. See quiet.go.
 	Quiet func(owner, from string) bool
+	// Hidden tells whether owner looks offline to from; nil: never. Who calls then somebody who does not want to be disturbed
+	// hears what callers hear when nobody is there. It answers from memory, and never blocks.
+	Hidden func(owner, from string) bool
 	// Watch hears of every change to how many calls ring at a person of ours or are being made by one, and how many the person
 	// is talking in; nil: nobody does. See watch.go for what counts. It is called from one goroutine at a time, without a lock,
 	// and must not block. Changes that follow each other fast may come as one, the last one always comes. A person who was
@@ -288,7 +291,7 @@ func (s *Service) ring(r *route.Request, c *call) {
 			return // closed meanwhile, and answered
 		}
 		if err != nil || len(targets) == 0 {
-			r.Reply(480, "", route.Warn(c.to+" is not signed in on any device"))
+			absent(r, c)
 			s.end(c, outcomeAbsent, 480, "")
 			return
 		}

@@ -20,8 +20,17 @@ func (s *Service) disturbs(m *sip.Message, c *call) bool {
 // tell.
 func (s *Service) decline(r *route.Request, c *call) {
 	s.metrics.quiet.Inc()
-	r.Reply(480, "Do Not Disturb", route.Warn(c.to+" does not want to be disturbed now"))
+	if s.o.Hidden != nil && s.o.Hidden(c.to, c.from) {
+		absent(r, c)
+	} else {
+		r.Reply(480, "Do Not Disturb", route.Warn(c.to+" does not want to be disturbed now"))
+	}
 	s.end(c, outcomeQuiet, 480, "")
+}
+
+// absent answers a call to somebody who is on no device, or looks so to the caller.
+func absent(r *route.Request, c *call) {
+	r.Reply(480, "", route.Warn(c.to+" is not signed in on any device"))
 }
 
 // replaces tells whether an INVITE takes the place of a call that owner is in: a call that moves to another device of the other

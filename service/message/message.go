@@ -77,7 +77,7 @@ type Store interface {
 	store.Settings
 }
 
-// Options are what a Service is made of. All but the numbers and Quiet are required.
+// Options are what a Service is made of. All but the numbers, Quiet and Hidden are required.
 type Options struct {
 	Store        Store
 	Devices      Devices
@@ -91,7 +91,10 @@ type Options struct {
 	Rate         int           // messages a second of one sender, four times as many at once; 0: no limit
 	// Quiet tells whether owner does not want to be disturbed now, and from may not interrupt; nil: never. It is asked
 	// for each delivery to each device, so it answers from memory, and never blocks or allocates. See quiet.go.
-	Quiet      func(owner, from string) bool
+	Quiet func(owner, from string) bool
+	// Hidden tells whether owner looks offline to from; nil: never. The sender hears then what senders hear when nobody is there,
+	// and as soon. It is asked once for each message, answers from memory, and never blocks.
+	Hidden     func(owner, from string) bool
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -125,6 +128,9 @@ func New(o Options) *Service {
 	s := &Service{o: o, seed: maphash.MakeSeed(), repeats: newRepeats(o.Window), readers: newReaders(), rate: newRate(o.Rate), loaded: make(chan struct{}), fresh: make(chan struct{}, 1)}
 	if s.o.Quiet == nil {
 		s.o.Quiet = func(string, string) bool { return false }
+	}
+	if s.o.Hidden == nil {
+		s.o.Hidden = func(string, string) bool { return false }
 	}
 	s.metrics = newMetrics(o.Registerer, s.repeats)
 	for range runtime.GOMAXPROCS(0) {

@@ -82,6 +82,9 @@ func (w *shard) deliver(p *pending) {
 		}
 		box = w.open(p.rec.To)
 	}
+	if w.s.o.Hidden(p.rec.To, p.rec.From) {
+		p.settle(Result{Status: 202}) // as if nobody were there
+	}
 	if !box.loaded && len(box.waiting) >= maxUnread {
 		p.settle(Result{Status: 202})
 		return
