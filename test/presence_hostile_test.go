@@ -108,10 +108,12 @@ func hostilePublish(t *testing.T, u *UA) {
 }
 
 // spaces are so many, packed.
-func spaces(n int) string {
+func spaces(n int) string { return packed(strings.Repeat(" ", n)) }
+
+func packed(text string) string {
 	var b bytes.Buffer
 	z := zlib.NewWriter(&b)
-	_, _ = z.Write(bytes.Repeat([]byte(" "), n)) // into memory
+	_, _ = z.Write([]byte(text)) // into memory
 	_ = z.Close()
 	return b.String()
 }
@@ -142,7 +144,6 @@ func hostileSubscribe(t *testing.T, u *UA) {
 		{"1,000 types", "bob", 406, func(d *sip.Draft) { d.Add(sip.HAccept, strings.TrimSuffix(strings.Repeat("a/b,", 1000), ",")) }},
 		{"2,001 entries", self, 413, listBody(entries(2001, func(i int) string { return fmt.Sprint("sip:", i, "@x") }))},
 		{"a list with itself inside", self, 400, listBody(entries(1, func(int) string { return self }))},
-		{"itself in another spelling", self, 400, listBody(entries(1, func(int) string { return "pres:%43ONTACTS@EXAMPLE.com" }))},
 		{"lists in lists", self, 413, listBody(`<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists">` + strings.Repeat("<list>", 100) + strings.Repeat("</list>", 100) + `</resource-lists>`)},
 		{"a reference", self, 400, listBody(`<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list><entry-ref ref="x"/></list></resource-lists>`)},
 		{"DTD", self, 400, listBody(`<!DOCTYPE x [<!ENTITY a "b">]><resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"/>`)},
@@ -155,7 +156,9 @@ func hostileSubscribe(t *testing.T, u *UA) {
 			}
 			d.Add(sip.HSupported, "eventlist").Body("multipart/mixed;boundary=b0", []byte(body))
 		}},
-		{"URIs that are none", self, 200, listBody(entries(5, func(i int) string { return []string{"x", "sip:", "\x01", "sip:@@@", strings.Repeat("x", 5000)}[i] }))},
+		{"URIs that are none", self, 200, listBody(entries(4, func(i int) string { return []string{"x", "sip:", "\x01", "sip:@@@"}[i] }))},
+		{"a URI of 5,000 bytes", self, 400, listBody(entries(1, func(int) string { return "sip:" + strings.Repeat("x", 5000) + "@" + Domain }))},
+		{"itself in another spelling", self, 400, listBody(entries(1, func(int) string { return "pres:%43ONTACTS@EXAMPLE.com" }))},
 	} {
 		d := u.subscribe(c.to, 600)
 		if c.edit != nil {
@@ -334,4 +337,48 @@ func TestNotifyWhereItWasAsked(t *testing.T) {
 	if _, err := tcp.Accept(); err == nil {
 		t.Error("the server made a connection to somebody who never asked")
 	}
+}
+
+// One account's lists of thousands whom nobody knows, asked for all at once, with names as long as a body: what is too much at a
+// time is refused at once, what is long is cut, and others are served meanwhile.
+func TestHostileLists(t *testing.T) {
+	attack(t, func(t *testing.T, s *Server) {
+		u := s.SignedIn("alice", transport.TCP, "127.0.0.31")
+		u.For(t)
+		defer u.Close()
+		const most = 100
+		var all []*sip.Draft
+		for i := range most {
+			d := u.subscribe("sip:rls@"+Domain, 0, listBody(entries(1000, func(k int) string { return fmt.Sprintf("sip:%d.%d@%s", i, k, Domain) })))
+			u.Write(d.Bytes())
+			all = append(all, d)
+		}
+		answers := map[int]int{}
+		for _, d := range all {
+			m := u.Final(d)
+			answers[m.Status()]++
+			if m.Status() >= 500 && m.Get(sip.HRetryAfter) == "" {
+				t.Errorf("%s without Retry-After", Line(m))
+			}
+		}
+		// 403 is for those beyond what one account may watch, which all end when their NOTIFYs were not answered.
+		busy := answers[500] + answers[503] // for the whole server, or for what this account asks for
+		if answers[200] == 0 || busy == 0 || answers[200]+busy+answers[403] != most {
+			t.Errorf("answers: %v", answers)
+		}
+		name := `<resource-lists xmlns="urn:ietf:params:xml:ns:resource-lists"><list><entry uri="sip:` + AOR("bob") + `"><display-name>` + strings.Repeat("é", 200_000) + `</display-name></entry></list></resource-lists>`
+		u = s.SignedIn("carol", transport.TCP, "127.0.0.31")
+		u.For(t)
+		defer u.Close()
+		d := u.subscribe("sip:rls@"+Domain, 600, listBody(packed(name)))
+		m := u.Do(d.Add(sip.HContentEncoding, "deflate"))
+		if m.Status() != 200 {
+			t.Fatal(Line(m))
+		}
+		n := u.Wait("the NOTIFY", func(n *sip.Message) bool { return n.IsRequest() && n.CallID() == m.CallID() })
+		u.Reply(n, 200)
+		if len(n.Body()) > 4000 || !strings.Contains(string(n.Body()), "<name>éé") {
+			t.Errorf("a name of 400 kB makes a NOTIFY of %d bytes", len(n.Body()))
+		}
+	})
 }
