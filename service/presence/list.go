@@ -483,6 +483,11 @@ func (s *Service) renew(ctx context.Context, w *watch) {
 	if err == nil {
 		return
 	}
+	if errors.Is(err, errEntries) {
+		// It is too long until it is changed, which is heard of, or until others end, which Again finds out.
+		s.o.Log.Debug("presence: a list that is watched is too long", "aor", w.watcher(), "err", err)
+		return
+	}
 	s.o.Log.Warn("presence: a list that is watched was not brought up to date; that is tried again", "aor", w.watcher(), "err", err)
 	e := s.table.get(w.watcher())
 	e.mu.Lock()
