@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/parley-im/parley/service/presence/compose"
 	"github.com/parley-im/parley/transport"
 	"github.com/parley-im/parley/wire/pidf"
@@ -121,6 +123,55 @@ func TestManyLists(t *testing.T) {
 		}
 		if len(l.begun) != 0 {
 			t.Errorf("%v", l.begun)
+		}
+	})
+}
+
+// A list that grew beyond what its watcher may watch stays as it was told, and is not tried again all the time.
+func TestListGrowsTooLong(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.contacts(bob, alice)
+		l := r.phone(bob).subscribe("contacts@example.com", "", "", "Supported: eventlist")
+		l.news()
+		r.contacts(bob, alice, carol, "dan@example.com", "eve@example.com")
+		wait(time.Hour)
+		if n := testutil.ToFloat64(r.metrics.refused.WithLabelValues("entries")); n != 1 {
+			t.Errorf("tried %v times", n)
+		}
+		r.contacts(bob, alice, carol)
+		if l.news(); fmt.Sprint(l.list) != "map[alice@example.com:offline carol@example.com:offline]" {
+			t.Errorf("the list is %v", l.list)
+		}
+	}, func(r *rig) { r.opts.Limits.UserEntries = 3 })
+}
+
+// Two clients that never sign in and hang up after each PUBLISH do not throw each other out; a device that comes again does, but
+// not when it is refused.
+func TestPublishersThatHangUp(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		r.signIn(alice, "a")
+		publish := func(activity string, want int) {
+			t.Helper()
+			p := r.phone(alice, transport.TCP)
+			if m := p.publish(document(activity)); m.Status() != want {
+				t.Errorf("%s", m.Bytes())
+			}
+			p.flow.Close("the test hangs up")
+		}
+		publish("busy", 200)    // a door
+		publish("meeting", 200) // a calendar
+		if n := r.publish.count.Load(); n != 2 {
+			t.Errorf("%d publications", n)
+		}
+		r.signIn(alice, "a", "plain")
+		publish("away", 200)
+		if n := r.publish.count.Load(); n != 2 {
+			t.Errorf("%d publications", n)
+		}
+		r.Service.o.Limits.PublishedBytes = 1
+		publish("away", 500)
+		if n := r.publish.count.Load(); n != 2 {
+			t.Errorf("%d publications after a refusal", n)
 		}
 	})
 }

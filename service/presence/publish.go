@@ -55,7 +55,7 @@ func (s *Service) Publish(r *route.Request) {
 	}
 	// Step 2: the mux has looked at the Event header.
 	if !s.ready.Load() {
-		r.Reply(503, "", route.Header(sip.HRetryAfter, "5"))
+		r.Reply(500, "", route.Header(sip.HRetryAfter, "5"))
 		return
 	}
 	// Step 3.
@@ -107,6 +107,10 @@ func seconds(d time.Duration) string { return strconv.Itoa(int(d / time.Second))
 
 func (s *Service) refuse(r *route.Request, label string, status int, why string) {
 	s.metrics.refused.WithLabelValues(label).Inc()
+	if status == 500 {
+		r.Reply(status, "", route.Warn(why), route.Header(sip.HRetryAfter, "5"))
+		return
+	}
 	if why == "" {
 		r.Reply(status, "")
 		return
@@ -235,7 +239,7 @@ func (s *Service) apply(aor string, q *request) (tag string, status int, why str
 			return "", status, why
 		}
 	} else if q.doc != nil && s.publish.bytes.Load()+q.size-p.bytes > s.o.Limits.PublishedBytes {
-		return "", 503, "too much is published at the moment"
+		return "", 500, "too much is published at the moment"
 	}
 	p.n++
 	p.restored, p.flow = false, q.flow
@@ -261,17 +265,23 @@ func (s *Service) apply(aor string, q *request) (tag string, status int, why str
 // initial makes room for a publication; e.mu is held. One of the same device whose connection is gone, because the client
 // crashed or the server did, is replaced.
 func (s *Service) initial(e *entity, q *request) (*publication, int, string) {
+	var lost *publication
+	held, size := len(e.pubs), s.publish.bytes.Load()+q.size
 	for _, old := range e.pubs {
-		if old.Device == q.device && (old.restored || !old.flow.Alive()) {
-			s.drop(e, old)
+		// Of those that never sign in nobody knows which is which.
+		if old.Device == q.device && !q.alone && (old.restored || !old.flow.Alive()) {
+			lost, held, size = old, held-1, size-old.bytes
 			break
 		}
 	}
-	if len(e.pubs) >= s.o.Limits.Publications {
+	if held >= s.o.Limits.Publications {
 		return nil, 403, "there are " + strconv.Itoa(s.o.Limits.Publications) + " publications already, which is the most; remove some first"
 	}
-	if s.publish.bytes.Load()+q.size > s.o.Limits.PublishedBytes {
-		return nil, 503, "too much is published at the moment"
+	if size > s.o.Limits.PublishedBytes {
+		return nil, 500, "too much is published at the moment"
+	}
+	if lost != nil {
+		s.drop(e, lost)
 	}
 	p := &publication{id: newID()}
 	p.Device = strings.Clone(q.device)

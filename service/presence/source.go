@@ -169,8 +169,10 @@ func nobody() dialog.Decision {
 	return dialog.Decision{Status: 404, Warning: "there is no such address here"}
 }
 
+// busy is no 503: after that a client would send nothing at all to this server for a while, or go to another one
+// (RFC 3261 §21.5.4, RFC 3263 §4.3).
 func busy() dialog.Decision {
-	return dialog.Decision{Status: 503, Warning: "too much to do at the moment; try again", Headers: [][2]string{{"Retry-After", "5"}}}
+	return dialog.Decision{Status: 500, Warning: "too much to do at the moment; try again", Headers: [][2]string{{"Retry-After", "5"}}}
 }
 
 func failed(err error) dialog.Decision {

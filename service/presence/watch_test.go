@@ -381,7 +381,7 @@ func TestStoreFails(t *testing.T) {
 
 		r.fail(down)
 		for _, uri := range []string{alice, "contacts@example.com"} {
-			if m := (&watching{phone: b}).ask(uri, "", "Supported: eventlist"); m.Status() != 503 || m.Get(sip.HRetryAfter) == "" {
+			if m := (&watching{phone: b}).ask(uri, "", "Supported: eventlist"); m.Status() != 500 || m.Get(sip.HRetryAfter) == "" {
 				t.Errorf("%s: %s", uri, m.Bytes())
 			}
 		}
