@@ -183,6 +183,10 @@ func (n *Notifier) create(tx *transaction.Server, m *sip.Message, w Watcher, exp
 		warn(tx, m, 400, "the names, the Contact, the routes or the Event id of this SUBSCRIBE are too long to be kept")
 		return
 	}
+	if id := eventID(m); strings.Trim(id, tokenChars) != "" {
+		warn(tx, m, 400, "the id of an Event is a token") // RFC 6665 §8.4
+		return
+	}
 	u, err := m.URI()
 	if err != nil {
 		tx.Reply(400, "")
@@ -321,6 +325,9 @@ func (n *Notifier) decided(tx *transaction.Server, m *sip.Message, s *Subscripti
 // maxNames is what the texts of a subscription that its watcher chose may take
 // together, in bytes: they are held as long as it lasts.
 const maxNames = 4096
+
+// tokenChars are what a token consists of. RFC 3261 §25.1.
+const tokenChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.!%*_+`'~"
 
 // tooLong tells whether a SUBSCRIBE brings more than is kept. NOTIFYs have a Route
 // for each of the routes, which nobody could read if there were very many.

@@ -478,6 +478,7 @@ func TestRefused(t *testing.T) {
 			{"Accept: application/pidf+xml", 406},
 			{long, 400},
 			{"Event: reg;id=" + strings.Repeat("x", maxNames), 400},
+			{`Event: reg;id="a;b"`, 400},
 			{"Record-Route: <sip:p;lr>" + strings.Repeat(", <sip:p;lr>", maxRoutes), 400},
 			{"Record-Route: <sip:p;lr>" + strings.Repeat(", <sip:p;lr>", maxRoutes-1), 200},
 			{"Accept: application/reginfo+xml;q=0", 406},
