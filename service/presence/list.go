@@ -540,16 +540,6 @@ func (s *Service) merge(ctx context.Context, w *watch, items []item) error {
 	return nil
 }
 
-// untold is how many entries were removed and not told so; w.mu is held.
-func (w *watch) untold() (n int) {
-	for _, at := range w.list.dirty {
-		if w.entries[at].flags&removed != 0 {
-			n++
-		}
-	}
-	return n
-}
-
 // forget gives the places of removed entries back untold, so that they do not gather while there is no way to the watcher. The
 // next body is about the whole list (RFC 4662 §5.2). w.mu is held.
 func (w *watch) forget() {
@@ -603,7 +593,7 @@ func (s *Service) exchange(w *watch, items, added []item, people []person) (lost
 			delete(have, it.uri)
 		}
 	}
-	if len(have)+w.untold() > s.o.Limits.ListEntries {
+	if len(have)+len(w.list.dirty) > s.o.Limits.ListEntries {
 		w.forget()
 	}
 	for _, at := range have {
