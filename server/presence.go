@@ -115,7 +115,7 @@ func (s *Server) servePresence(ctx context.Context) error {
 				return
 			case <-t.C:
 			}
-			s.presence.Again()
+			s.presence.Again(ctx)
 			t.Reset(lookAgainAfter)
 		}
 	})

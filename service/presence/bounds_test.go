@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -34,9 +35,7 @@ func TestClosedWatcher(t *testing.T) {
 		r.CallsChanged(alice, compose.Calls{Talking: 1})
 		wait(10 * time.Second)
 		other.sees(pidf.InCall, -1)
-		for _, m := range b.received() {
-			b.notes = append(b.notes, m)
-		}
+		b.notes = append(b.notes, b.received()...)
 		for _, m := range b.notes {
 			if len(m.Body()) > 0 {
 				t.Errorf("a closed account is told %s", m.Bytes())
@@ -173,5 +172,34 @@ func TestPublishersThatHangUp(t *testing.T) {
 		if n := r.publish.count.Load(); n != 2 {
 			t.Errorf("%d publications after a refusal", n)
 		}
+	})
+}
+
+// A look at everything goes in pieces that fit between what people ask.
+func TestAgainInPieces(t *testing.T) {
+	run(t, func(t *testing.T, r *rig) {
+		var list []string
+		for i := range 1000 {
+			list = append(list, fmt.Sprintf("x%d@example.com", i))
+		}
+		r.contacts(bob, list...)
+		r.phone(bob, transport.TCP).subscribe("contacts@example.com", "", "", "Supported: eventlist")
+		r.mu.Lock()
+		r.slow = time.Second
+		r.mu.Unlock()
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan bool)
+		go func() {
+			r.Again(ctx)
+			close(over)
+		}()
+		for range 20 {
+			wait(time.Second)
+			if n := r.jobs.len(); n > 2*againAt {
+				t.Fatalf("%d jobs wait", n)
+			}
+		}
+		cancel()
+		<-over
 	})
 }

@@ -7,7 +7,9 @@ package presence
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -238,20 +240,42 @@ func (s *Service) change(aor string, f func(e *entity)) {
 	s.unpin(e)
 }
 
+// What Again asks the store about at a time, and the pause after that: a thousand in a second at most.
+const (
+	againAt    = 100
+	againPause = 100 * time.Millisecond
+)
+
 // Again looks at everything anew: devices, levels, and lists that are watched. Who tells of changes only hints at them, and
-// a hint may be lost; where nothing is different nobody is told anything. It does not block.
-func (s *Service) Again() {
-	for _, e := range s.table.all() {
+// a hint may be lost; where nothing is different nobody is told anything. It returns when all has been asked, or ctx ends.
+func (s *Service) Again(ctx context.Context) {
+	people := s.table.all()
+	for _, e := range people {
 		s.DevicesChanged(e.aor)
-		s.LevelsChanged(e.aor, nil)
+	}
+	for i, e := range people {
+		if s.LevelsChanged(e.aor, nil); !s.pace(ctx, i+1) {
+			return
+		}
 	}
 	s.lists.mu.Lock()
-	owners := make([]string, 0, len(s.lists.own))
-	for owner := range s.lists.own {
-		owners = append(owners, owner)
-	}
+	owners := slices.Collect(maps.Keys(s.lists.own))
 	s.lists.mu.Unlock()
-	for _, owner := range owners {
-		s.ContactsChanged(owner)
+	for i, owner := range owners {
+		if s.ContactsChanged(owner); !s.pace(ctx, i+1) {
+			return
+		}
 	}
+}
+
+// pace waits after so many questions; false when ctx has ended.
+func (s *Service) pace(ctx context.Context, n int) bool {
+	for wait := n%againAt == 0; wait; wait = s.jobs.len() > againAt {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(againPause):
+		}
+	}
+	return true
 }

@@ -469,7 +469,7 @@ func TestAgain(t *testing.T) {
 		one, list := b.subscribe(alice, "", ""), b.subscribe("contacts@example.com", "", "", "Supported: eventlist")
 		one.sees(pidf.Offline, 1)
 		list.news()
-		r.Again()
+		r.Again(t.Context())
 		settle()
 		if n, m := len(one.news()), len(list.news()); n+m != 0 {
 			t.Errorf("%d and %d NOTIFYs about nothing", n, m)
@@ -479,7 +479,7 @@ func TestAgain(t *testing.T) {
 		r.devices[carol] = []compose.Device{{ID: "c"}}
 		r.lists[bob] = []Contact{{Address: carol}}
 		r.mu.Unlock()
-		r.Again()
+		r.Again(t.Context())
 		settle()
 		one.sees(pidf.Available, 1)
 		if list.news(); fmt.Sprint(list.list) != "map[alice@example.com:- carol@example.com:available]" {
@@ -488,7 +488,7 @@ func TestAgain(t *testing.T) {
 		r.mu.Lock()
 		r.rules[alice] = &policy.Rules{Persons: map[string]policy.Level{bob: policy.Blocked}}
 		r.mu.Unlock()
-		r.Again()
+		r.Again(t.Context())
 		settle()
 		one.sees(pidf.Offline, 1)
 	})
