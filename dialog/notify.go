@@ -184,6 +184,9 @@ func (s *Subscription) send(h transaction.Hop) {
 	// What is told is the state now; it may have ended since Notify.
 	show := s.state == Active || s.state == Terminated && (s.reason == "timeout" || s.reason == "deactivated")
 	owed, full := f.asked, f.full
+	if show {
+		f.full = false // a SUBSCRIBE that comes from now on sets it anew
+	}
 	f.waiting = false
 	f.asked, f.dirty, f.stepping = false, false, true
 	s.mu.Unlock()
@@ -214,6 +217,7 @@ func (s *Subscription) send(h transaction.Hop) {
 	over := s.state == Terminated
 	if !ok && !owed && !over {
 		f.inFlight = false
+		f.full = f.full || full && show
 		again := f.dirty || f.asked
 		s.mu.Unlock()
 		if s.n.queue != nil {
@@ -225,7 +229,7 @@ func (s *Subscription) send(h transaction.Hop) {
 		return
 	}
 	if show {
-		f.full, f.more = false, more
+		f.more = more
 	}
 	// A large state is told to its end before the subscription is over.
 	f.closing = over && !(show && more && s.failures == 0)

@@ -547,3 +547,41 @@ func TestRateGone(t *testing.T) {
 		r.count(0)
 	})
 }
+
+// A SUBSCRIBE that comes while a body is being made is told everything, although that body was to be the news alone.
+func TestRefreshWhileStepping(t *testing.T) {
+	p := &steps{words: []string{"a"}}
+	run(t, Options{Source: p}, func(t *testing.T, r *rig) {
+		r.subscribe("1", "1", "")
+		tag := r.status(200).ToTag()
+		r.answer(r.notify("active;expires=3600", "full v0 a"), 200)
+		making, goOn := make(chan bool), make(chan bool)
+		p.mu.Lock()
+		p.inside = func() {
+			p.mu.Lock()
+			p.inside = nil
+			p.mu.Unlock()
+			close(making)
+			<-goOn
+		}
+		p.words = append(p.words, "b")
+		p.mu.Unlock()
+		go r.n.Notify("bob@example.com")
+		<-making
+		r.subscribe("2", "2", tag)
+		close(goOn)
+		synctest.Wait()
+		time.Sleep(20 * time.Millisecond) // afterResponse
+		synctest.Wait()
+		last := ""
+		for m := r.next(); m != nil; m = r.next() {
+			if m.IsRequest() {
+				last = string(m.Body())
+				r.answer(m, 200)
+			}
+		}
+		if !strings.HasPrefix(last, "full ") {
+			t.Errorf("the watcher was told %q", last)
+		}
+	})
+}
