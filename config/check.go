@@ -224,8 +224,8 @@ func (p *problems) times(c *Config) {
 		{"register.flow_timer", c.Register.FlowTimer, 10 * time.Second, time.Hour},
 		{"call.ring_timeout", c.Call.RingTimeout, 181 * time.Second, time.Hour}, // RFC 3261 §16.6 step 11
 		{"call.session_expires", c.Call.SessionExpires, 90 * time.Second, day},  // RFC 4028 §4
-		{"presence.interval", c.Presence.Interval, 0, time.Minute},
 		{"call.min_se", c.Call.MinSE, 90 * time.Second, max(90*time.Second, c.Call.SessionExpires)}, // RFC 4028 §5
+		{"presence.interval", c.Presence.Interval, 0, time.Minute},
 	} {
 		if d.value < d.low || d.value > d.high {
 			p.addf("%s is %s: write a time from %s to %s, in quotes with its unit", d.key, text(d.value), text(d.low), text(d.high))
