@@ -222,8 +222,8 @@ func (p *problems) times(c *Config) {
 		{"register.default_expires", c.Register.DefaultExpires, time.Second, 30 * day},
 		{"register.max_expires", c.Register.MaxExpires, time.Second, 30 * day},
 		{"register.flow_timer", c.Register.FlowTimer, 10 * time.Second, time.Hour},
-		{"call.ring_timeout", c.Call.RingTimeout, 181 * time.Second, time.Hour}, // RFC 3261 §16.6 step 11
-		{"call.session_expires", c.Call.SessionExpires, 90 * time.Second, day},  // RFC 4028 §4
+		{"call.ring_timeout", c.Call.RingTimeout, 181 * time.Second, time.Hour},                     // RFC 3261 §16.6 step 11
+		{"call.session_expires", c.Call.SessionExpires, 90 * time.Second, day},                      // RFC 4028 §4
 		{"call.min_se", c.Call.MinSE, 90 * time.Second, max(90*time.Second, c.Call.SessionExpires)}, // RFC 4028 §5
 		{"presence.interval", c.Presence.Interval, 0, time.Minute},
 	} {
