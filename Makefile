@@ -29,7 +29,7 @@ check: ## format, vet, staticcheck, generated files, go.mod, and the tests under
 	go -C tools mod tidy -diff
 	go mod verify
 	@if command -v "$$(go env CC)" >/dev/null; then \
-		echo test/postgres/run go test -race -p 1 ./...; CGO_ENABLED=1 go build -race ./... && CGO_ENABLED=1 test/postgres/run go test -race -p 1 ./...; \
+		echo test/postgres/run go test -race -p 1 ./...; CGO_ENABLED=1 go build -race ./... && CGO_ENABLED=1 test/postgres/run test/again/run go test -race -p 1 ./...; \
 	else echo "race detector: left out, it needs a C compiler (apt-get install gcc libc6-dev)"; test/postgres/run go test ./...; fi
 
 fuzz: ## run each fuzz target for FUZZTIME (make fuzz FUZZTIME=1m)
