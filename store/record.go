@@ -13,7 +13,10 @@ import (
 const (
 	KindMessage   = "message"    // something said by From to To; Body is what was said
 	KindDelivery  = "delivery"   // what became of message Ref at Device of To: MetaOutcome says
-	KindReceipt   = "receipt"    // a disposition notification of From about message Ref (RFC 5438)
+	KindReceipt   = "receipt"    // a disposition notification of From about message Ref (RFC 5438), see MetaSeq
+	KindEdit      = "edit"       // From says message Ref anew; Body is what it says from now on
+	KindRetract   = "retract"    // From takes message Ref back; no Body
+	KindReaction  = "reaction"   // From puts the emoji in Body to message Ref, or takes it away: MetaRemoved
 	KindCallStart = "call.start" // From called To
 	KindCallText  = "call.text"  // said by From in the call of record Ref, after its start
 	KindCallEnd   = "call.end"   // the call of record Ref ended: MetaOutcome, MetaDuration
@@ -44,7 +47,14 @@ const (
 	MetaVia       = "via"        // the door: "sip", "api", "cli"
 	MetaDisplay   = "display"    // display name in From
 	MetaHeaders   = "headers"    // of a call: rows of headers with words in them, "Name: value", one a line
-	MetaSeq       = "seq"        // Seq of the message that an outcome is about, decimal
+	MetaSeq       = "seq"        // Seq of the message that an outcome or a receipt is about, decimal
+	MetaPeer      = "peer"       // of a receipt to the reader's own devices: the other side of the conversation, "" when it is To
+	MetaReplyTo   = "reply_to"   // ID of the message that this one answers, in text form
+	MetaQuoteFrom = "quote_from" // AOR of whom the quoted message is from
+	MetaQuote     = "quote"      // beginning of the message that this one answers, or is about, in plain text
+	MetaFile      = "file"       // id of the file in the message, when it is one of ours
+	MetaCaption   = "caption"    // words to the file in the message, in plain text
+	MetaRemoved   = "removed"    // "1" for a reaction that is taken away
 )
 
 // Outcomes of a delivery (MetaOutcome).
@@ -53,6 +63,10 @@ const (
 	OutcomeRefused   = "refused"   // the device refused it for good
 	OutcomeExpired   = "expired"   // the device was away too long
 )
+
+// OutcomeDisplayed is the MetaOutcome of a receipt that says that its message was read (RFC 5438 §7.2.1.2). With MetaSeq it
+// says so of everything in the conversation up to that message.
+const OutcomeDisplayed = "displayed"
 
 // Limits of one record. Append refuses what is larger with an error of kind Invalid.
 const (
