@@ -39,13 +39,13 @@ func Handler(o Options) http.Handler {
 		return []connect.HandlerOption{connect.WithReadMaxBytes(maxRequest), connect.WithInterceptors(append([]connect.Interceptor{kinds{o.Log}}, door...)...)}
 	}
 	mux := http.NewServeMux()
-	mux.Handle(parleyv1connect.NewUserServiceHandler(&users{o.Directory, o.Devices}, opts(administrators{})...))
-	mux.Handle(parleyv1connect.NewArchiveServiceHandler(&records{o.Archive}, opts(administrators{})...))
-	mux.Handle(parleyv1connect.NewStatusServiceHandler(&status{o.Server}, opts(administrators{})...))
-	// These ask for themselves who may do what.
-	mux.Handle(parleyv1connect.NewPeopleServiceHandler(&people{o.Directory}, opts()...))
-	mux.Handle(parleyv1connect.NewContactServiceHandler(&contacts{o.Contacts}, opts()...))
-	mux.Handle(parleyv1connect.NewPresenceServiceHandler(&presences{o.Presence}, opts()...))
+	mux.Handle(parleyv1connect.NewUserServiceHandler(&users{o.Directory, o.Devices}, opts(door(administrators))...))
+	mux.Handle(parleyv1connect.NewArchiveServiceHandler(&records{o.Archive}, opts(door(administrators))...))
+	mux.Handle(parleyv1connect.NewStatusServiceHandler(&status{o.Server}, opts(door(administrators))...))
+	// Everybody may find people. The others ask for themselves who may do what.
+	mux.Handle(parleyv1connect.NewPeopleServiceHandler(&people{o.Directory}, opts(door(somebody))...))
+	mux.Handle(parleyv1connect.NewContactServiceHandler(&contacts{o.Contacts}, opts(door(somebody))...))
+	mux.Handle(parleyv1connect.NewPresenceServiceHandler(&presences{o.Presence}, opts(door(somebody))...))
 	return mux
 }
 

@@ -8,24 +8,47 @@ import (
 	"github.com/parley-im/parley/base/errs"
 )
 
+// Caller is who has signed in.
+type Caller struct {
+	AOR     string // "alice@example.com"
+	Name    string // display name, "" for none
+	Session string // id of the session
+	Device  string // what the session is called in records, "web:…"
+	Admin   bool
+}
+
 // callerKey is the key under which a context holds who calls.
 type callerKey struct{}
 
-// identity is who calls.
+// identity is who calls: somebody who has signed in, or an administrator of this machine.
 type identity struct {
-	name  string
-	admin bool
+	Caller
+	name string // for records
 }
 
 // WithCaller notes that an administrator of this machine calls, with a name for the records of what is done: it is for the
 // Unix socket in the data folder, which only the account of the server may open.
 func WithCaller(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, callerKey{}, identity{name, true})
+	return context.WithValue(ctx, callerKey{}, identity{Caller{Admin: true}, name})
 }
 
-// WithUser notes that somebody who has signed in calls, by address-of-record.
+// WithUser notes that somebody who has signed in calls, by address-of-record, without a session.
 func WithUser(ctx context.Context, aor string, admin bool) context.Context {
-	return context.WithValue(ctx, callerKey{}, identity{aor, admin})
+	return WithSession(ctx, Caller{AOR: aor, Admin: admin})
+}
+
+// WithSession notes who calls, by which session.
+func WithSession(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, identity{c, c.AOR})
+}
+
+// CallerOf is who has signed in; the zero value for an administrator of this machine and for nobody.
+func CallerOf(ctx context.Context) Caller {
+	c := whois(ctx).Caller
+	if c.AOR == "" {
+		return Caller{}
+	}
+	return c
 }
 
 // whois is nobody when nobody has said who calls.
@@ -36,32 +59,71 @@ func whois(ctx context.Context) identity {
 
 func caller(ctx context.Context) string { return whois(ctx).name }
 
-// administrators lets nobody else in.
-type administrators struct{}
+// errNobody is for calls that somebody must have signed in for.
+var errNobody = errs.Say(errs.New(errs.Unauthorized, "api: nobody has signed in"), "sign in first")
 
-func (administrators) check(ctx context.Context) error {
-	if whois(ctx).admin {
-		return nil
+// callerOf is the person who calls. Errors: Unauthorized when nobody has signed in, also for an administrator of this
+// machine, who is no person here.
+func callerOf(ctx context.Context) (Caller, error) {
+	if c := CallerOf(ctx); c.AOR != "" {
+		return c, nil
 	}
-	return errs.Say(errs.New(errs.Forbidden, "api: %q is no administrator", caller(ctx)), "only administrators may do this")
+	return Caller{}, errNobody
 }
 
-func (a administrators) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+// sessionOf is callerOf for what only a session can do.
+func sessionOf(ctx context.Context) (Caller, error) {
+	c, err := callerOf(ctx)
+	if err == nil && c.Session == "" {
+		err = errNobody
+	}
+	return c, err
+}
+
+// door lets in whom its function lets in.
+type door func(ctx context.Context) error
+
+// administrators lets nobody else in.
+func administrators(ctx context.Context) error {
+	switch id := whois(ctx); {
+	case id.name == "":
+		return errNobody
+	case !id.Admin:
+		return errs.Say(errs.New(errs.Forbidden, "api: %q is no administrator", id.name), "only administrators may do this")
+	}
+	return nil
+}
+
+// members lets in who has signed in.
+func members(ctx context.Context) error {
+	_, err := callerOf(ctx)
+	return err
+}
+
+// somebody lets in who has signed in, and administrators of this machine.
+func somebody(ctx context.Context) error {
+	if caller(ctx) == "" {
+		return errNobody
+	}
+	return nil
+}
+
+func (d door) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-		if err := a.check(ctx); err != nil {
+		if err := d(ctx); err != nil {
 			return nil, err
 		}
 		return next(ctx, req)
 	}
 }
 
-func (administrators) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+func (door) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
 	return next
 }
 
-func (a administrators) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+func (d door) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
-		if err := a.check(ctx); err != nil {
+		if err := d(ctx); err != nil {
 			return err
 		}
 		return next(ctx, conn)

@@ -16,7 +16,7 @@ type contacts struct{ service *contact.Service }
 
 func owner(ctx context.Context) contact.Actor {
 	id := whois(ctx)
-	return contact.Actor{Name: id.name, Via: via, Admin: id.admin}
+	return contact.Actor{Name: id.name, Via: via, Admin: id.Admin}
 }
 
 func (c *contacts) ListContacts(ctx context.Context, req *connect.Request[v1.ListContactsRequest]) (*connect.Response[v1.ListContactsResponse], error) {

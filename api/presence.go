@@ -28,7 +28,7 @@ type presences struct{ Presence }
 
 func watcher(ctx context.Context) presence.Actor {
 	id := whois(ctx)
-	return presence.Actor{Name: id.name, Via: via, Admin: id.admin}
+	return presence.Actor{Name: id.name, Via: via, Admin: id.Admin}
 }
 
 func (p *presences) GetPresence(ctx context.Context, req *connect.Request[v1.GetPresenceRequest]) (*connect.Response[v1.GetPresenceResponse], error) {

@@ -28,7 +28,7 @@ type users struct {
 
 func actor(ctx context.Context) directory.Actor {
 	id := whois(ctx)
-	return directory.Actor{Name: id.name, Via: via, Admin: id.admin}
+	return directory.Actor{Name: id.name, Via: via, Admin: id.Admin}
 }
 
 func (u *users) AddUsers(ctx context.Context, req *connect.Request[v1.AddUsersRequest]) (*connect.Response[v1.AddUsersResponse], error) {
