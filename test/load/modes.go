@@ -61,12 +61,12 @@ func (t *trial) body(lane, n int, due time.Duration) []byte {
 // startMessage sends a MESSAGE from the first user of a pair to the second.
 func (t *trial) startMessage(lane int, due time.Duration) {
 	from, to := t.pair(lane)
-	n := t.ledger.send(lane)
+	n := t.ledger.Send(lane)
 	from.Send(&ua.Request{
 		Method: sip.MESSAGE, URI: to.AOR, To: "<" + to.AOR + ">", CallID: strconv.Itoa(lane) + "." + strconv.Itoa(n) + "." + t.id,
 		ContentType: "text/plain", Body: t.body(lane, n, due),
 		Done: func(m *sip.Message) {
-			t.ledger.resolve(lane, n, t.acknowledge(due, m))
+			t.ledger.Resolve(lane, n, t.acknowledge(due, m))
 			t.driver.finished(lane, !from.Gone())
 		},
 	})
@@ -80,7 +80,7 @@ func (t *trial) received(m *sip.Message) {
 		text, sep = m.CallID(), '.'
 	}
 	lane, n, due, ok := parseMark(text, sep)
-	if t.ledger == nil || !ok || !t.ledger.receive(lane, n) {
+	if t.ledger == nil || !ok || !t.ledger.Receive(lane, n) {
 		t.unknown.Add(1)
 		return
 	}
@@ -105,13 +105,13 @@ func (t *trial) rang(m *sip.Message) {
 // startCall sets a call up and ends it: INVITE, 180, 200, ACK, BYE, 200.
 func (t *trial) startCall(lane int, due time.Duration) {
 	from, to := t.pair(lane)
-	n := t.ledger.send(lane)
+	n := t.ledger.Send(lane)
 	invite := &ua.Request{
 		Method: sip.INVITE, URI: to.AOR, To: "<" + to.AOR + ">", CallID: string(append(appendMark(nil, lane, n, due, '.'), t.id...)),
 		Contact: true, ContentType: "application/sdp", Body: ua.SDP,
 	}
 	end := func(ok bool) {
-		t.ledger.resolve(lane, n, ok)
+		t.ledger.Resolve(lane, n, ok)
 		t.driver.finished(lane, !from.Gone())
 	}
 	invite.Done = func(m *sip.Message) {

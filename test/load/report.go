@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/parley-im/parley/test/load/gauge"
+	"github.com/parley-im/parley/test/load/ledger"
 )
 
 // result is one row of the table, and one object of the JSON.
@@ -63,7 +64,7 @@ type memory struct {
 
 // verdict is what became of the units.
 type verdict struct {
-	Tally      tally          `json:"tally"`
+	Tally      ledger.Tally   `json:"tally"`
 	Unknown    int64          `json:"unknown"` // received, never sent
 	Statuses   map[int]int    `json:"statuses"`
 	Challenges int64          `json:"challenges"`
@@ -83,7 +84,7 @@ func (t *trial) finish(res *result) {
 	}
 	res.PerUser = float64(res.MemoryAfter.RSS-res.MemoryBefore.RSS) / float64(res.Users)
 	if t.ledger != nil {
-		res.Tally = t.ledger.tally()
+		res.Tally = t.ledger.Tally()
 	}
 	under, waiting := t.driver.state()
 	res.Unfinished = under + waiting

@@ -49,6 +49,7 @@ type soaking struct {
 	underWay atomic.Int64 // calls that are going to end by themselves
 	left     atomic.Bool  // everyone is leaving: what is still answered is as it comes
 	leaked   []io.Closer
+	missing  []string   // what is known of messages that were acknowledged and did not arrive
 	mu       sync.Mutex // guards what follows
 	sessions map[*session]bool
 	counts   map[string]int
@@ -258,6 +259,7 @@ func (s *soaking) run(ctx context.Context) error {
 	length := (now() - s.began).Hours()
 	s.profile("end")
 	s.collect(ctx)
+	s.explain(ctx)
 	s.leave()
 	after, err := s.forgotten(ctx, before)
 	if err != nil {
@@ -447,6 +449,18 @@ func (s *soaking) collect(ctx context.Context) {
 	}
 }
 
+// explain finds out what is known of what did not arrive, while everyone is still there. The first ten will do.
+func (s *soaking) explain(ctx context.Context) {
+	for _, t := range s.talks {
+		for _, m := range t.unheard() {
+			if len(s.missing) == 10 {
+				return
+			}
+			s.missing = append(s.missing, m.Explain(ctx, s.api))
+		}
+	}
+}
+
 // leave signs everyone out and closes all that is open.
 func (s *soaking) leave() {
 	s.left.Store(true)
@@ -502,6 +516,7 @@ type outcome struct {
 	Before    soak.Sample    `json:"before"`
 	After     soak.Sample    `json:"after"` // everyone has left
 	Wrong     []string       `json:"wrong"`
+	Missing   []string       `json:"missing,omitempty"` // messages and receipts that were acknowledged and did not arrive, some of them
 }
 
 // report judges, writes the files and prints the tables.
@@ -513,7 +528,7 @@ func (s *soaking) report(before, after soak.Sample, hours float64) error {
 	list := soak.Judge(s.series, soak.Rules, hours/3, hours)
 	r := &outcome{
 		Time: time.Now().UTC().Format(time.RFC3339), Hours: hours, Offered: s.so.rate, Findings: list, Before: before, After: after,
-		Talk: s.tally(),
+		Talk: s.tally(), Missing: s.missing,
 	}
 	s.mu.Lock()
 	r.Counts = maps.Clone(s.counts)
@@ -601,5 +616,8 @@ func (r *outcome) print(w io.Writer) {
 	}
 	for _, text := range r.Wrong {
 		fmt.Fprintln(w, "\nWRONG: "+text)
+	}
+	for _, text := range r.Missing {
+		fmt.Fprintln(w, "\nMISSING: "+text)
 	}
 }

@@ -2,15 +2,20 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/parley-im/parley/service/registrar"
+	"github.com/parley-im/parley/test/load/ledger"
 	"github.com/parley-im/parley/test/load/ua"
 	"github.com/parley-im/parley/wire/cpim"
 	"github.com/parley-im/parley/wire/imdn"
@@ -25,6 +30,8 @@ type person struct {
 	name, password, aor, kind string
 	instance                  string // +sip.instance; "": the account's plain device
 
+	diary ledger.Diary // of the device
+
 	mu   sync.Mutex // guards here
 	here *session
 }
@@ -38,6 +45,12 @@ type session struct {
 	mu    sync.Mutex // guards rings
 	rings map[string]*ringing
 }
+
+// address is the person's without a scheme.
+func (p *person) address() string { return strings.TrimPrefix(p.aor, "sip:") }
+
+// device is the name that the server has for the person's device.
+func (p *person) device() string { return cmp.Or(p.instance, registrar.Plain) }
 
 // there is the person's session, nil when away.
 func (p *person) there() *session {
@@ -76,7 +89,9 @@ func (p *person) arrive(expires int) (*session, error) {
 	if p.instance != "" {
 		ses.c.Contact += `;+sip.instance="<` + p.instance + `>"`
 	}
-	if status := ses.register(expires); status != 200 {
+	status := ses.register(expires)
+	p.diary.Note("signed in from %s for %d s with %d", ses.c.Link().Local, expires, status)
+	if status != 200 {
 		ses.leave(closeLink)
 		return nil, fmt.Errorf("load: REGISTER got %d", status)
 	}
@@ -101,12 +116,12 @@ func (ses *session) register(expires int) int {
 }
 
 // manner is how a session ends.
-type manner int
+type manner string
 
 const (
-	signOut   manner = iota // and close
-	closeLink               // without a word
-	reset                   // the connection breaks
+	signOut   manner = "signed out"      // and closes
+	closeLink manner = "closed silently" // without a word
+	reset     manner = "reset"           // the connection breaks
 )
 
 func (ses *session) leave(how manner) {
@@ -116,6 +131,7 @@ func (ses *session) leave(how manner) {
 		p.here = nil
 	}
 	p.mu.Unlock()
+	p.diary.Note("%s %s", how, ses.c.Link().Local)
 	ses.c.Leave()
 	if how == signOut {
 		ses.register(0) // what it got is seen in what is left at the end
@@ -147,7 +163,9 @@ func (p *person) stay(ctx context.Context) {
 		if p.kind == "tcp" || p.kind == "tls" { // RFC 5626 §3.5.1
 			_ = ses.c.Link().Write([]byte("\r\n\r\n")) // the reader notices when the link is gone
 		}
-		if status := ses.register(expires); status != 200 {
+		status := ses.register(expires)
+		p.diary.Note("registered again with %d", status)
+		if status != 200 {
 			p.s.trial.problem("REGISTER again got %d", status)
 		}
 		p.s.count("re-registers")
@@ -234,7 +252,7 @@ func (ses *session) heard(m *sip.Message) {
 			s.trial.problem("the server's receipt cannot be read")
 			return
 		}
-		s.talks[lane].receipt(n, received)
+		s.talks[lane].receipt(n, ledger.Received)
 		return
 	}
 	lane, n, _, ok = parseMark(string(body[:min(len(body), minBody)]), ' ')
@@ -268,11 +286,12 @@ type talk struct {
 	mu       sync.Mutex // guards what follows
 	queue    []utterance
 	busy     bool
-	marks    []mark
-	by       []int64 // the session that received each first
+	marks    []ledger.Mark
+	waiting  map[int]ledger.Ack // acknowledged, not received
+	by       []int64            // the session that received each first
 	newest   int
 	sum      soakTally // but Lost and Sent
-	receipts map[int]mark
+	receipts map[int]ledger.Mark
 }
 
 // soakTally is what became of the messages.
@@ -295,7 +314,7 @@ type soakTally struct {
 }
 
 func newTalk(s *soaking, lane int, from, to *person) *talk {
-	return &talk{s: s, lane: lane, from: from, to: to, newest: -1, receipts: map[int]mark{}}
+	return &talk{s: s, lane: lane, from: from, to: to, newest: -1, receipts: map[int]ledger.Mark{}, waiting: map[int]ledger.Ack{}}
 }
 
 // maxQueue bounds what waits for a slow server: more is not offered.
@@ -400,13 +419,16 @@ func (t *talk) resolve(n int, m *sip.Message) {
 	case m == nil:
 		t.sum.Unanswered++ // it may be recorded or not
 	case m.Status()/100 == 2:
-		t.marks[n] |= acked
+		t.marks[n] |= ledger.Acked
+		if t.marks[n].Missing() {
+			t.waiting[n] = ledger.Ack{At: time.Now(), Status: m.Status()}
+		}
 		t.sum.Acked++
 		if m.Status() == 202 {
 			t.sum.Stored++
 		}
 	default:
-		t.marks[n] |= refused
+		t.marks[n] |= ledger.Refused
 		t.sum.Refused++
 		if t.s.unrecorded(m.Status(), m.Get(sip.HWarning)) {
 			return
@@ -423,14 +445,15 @@ func (t *talk) hear(n int, by int64) bool {
 	case n < 0 || n >= len(t.marks):
 		t.sum.Unknown++
 		return false
-	case t.marks[n]&received != 0 && t.by[n] == by:
+	case t.marks[n]&ledger.Received != 0 && t.by[n] == by:
 		t.sum.Doubled++
 		return false
-	case t.marks[n]&received != 0:
+	case t.marks[n]&ledger.Received != 0:
 		t.sum.Redelivered++
 		return false
 	}
-	t.marks[n] |= received
+	t.marks[n] |= ledger.Received
+	delete(t.waiting, n)
 	t.by[n] = by
 	t.sum.Received++
 	if n < t.newest {
@@ -453,7 +476,7 @@ func (t *talk) confirm(ses *session, n int, messageID string) {
 		switch {
 		case m == nil: // the connection ended
 		case m.Status()/100 == 2:
-			t.receipt(n, acked)
+			t.receipt(n, ledger.Acked)
 		case t.s.unrecorded(m.Status(), m.Get(sip.HWarning)):
 		default:
 			t.s.trial.problem("a receipt got %d %s", m.Status(), m.Get(sip.HWarning))
@@ -463,14 +486,14 @@ func (t *talk) confirm(ses *session, n int, messageID string) {
 }
 
 // receipt notes that one was acknowledged, or received.
-func (t *talk) receipt(n int, what mark) {
+func (t *talk) receipt(n int, what ledger.Mark) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.receipts[n] |= what
-	if what == acked {
+	if what == ledger.Acked {
 		t.sum.Receipts++
 	}
-	if t.receipts[n] == acked|received {
+	if t.receipts[n] == ledger.Acked|ledger.Received {
 		delete(t.receipts, n)
 	}
 }
@@ -496,12 +519,34 @@ func (t *talk) missing() (messages, receipts int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, m := range t.marks {
-		messages += one(m&(acked|received) == acked)
+		if m.Missing() {
+			messages++
+		}
 	}
 	for _, m := range t.receipts {
-		receipts += one(m == acked)
+		if m.Missing() {
+			receipts++
+		}
 	}
 	return messages, receipts
+}
+
+// unheard is what missing counts.
+func (t *talk) unheard() []ledger.Missing {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var list []ledger.Missing
+	for _, n := range slices.Sorted(maps.Keys(t.waiting)) {
+		list = append(list, ledger.Missing{
+			Word: word(t.lane, n), From: t.from.address(), To: t.to.address(), Device: t.to.device(), Transport: t.to.kind, Ack: t.waiting[n], Diary: &t.to.diary,
+		})
+	}
+	for _, m := range t.receipts {
+		if m.Missing() { // it goes the other way
+			list = append(list, ledger.Missing{From: t.to.address(), To: t.from.address(), Device: t.from.device(), Transport: t.from.kind, Diary: &t.from.diary})
+		}
+	}
+	return list
 }
 
 // tally sums up all talks.
@@ -513,7 +558,9 @@ func (s *soaking) tally() soakTally {
 		t.mu.Lock()
 		all.Sent += len(t.marks)
 		for _, m := range t.marks {
-			all.Voided += one(m&refused != 0 && m&received != 0)
+			if m.Voided() {
+				all.Voided++
+			}
 		}
 		t.mu.Unlock()
 		all.Lost += messages

@@ -17,6 +17,7 @@ import (
 
 	v1 "github.com/parley-im/parley/api/parley/v1"
 	parley "github.com/parley-im/parley/sdk/go"
+	"github.com/parley-im/parley/test/load/ledger"
 	"github.com/parley-im/parley/test/load/ua"
 	"github.com/parley-im/parley/wire/sip"
 )
@@ -148,7 +149,7 @@ func (s *soaking) search() {
 	t := s.talks[rand.IntN(len(s.talks))]
 	t.mu.Lock()
 	n := len(t.marks)*9/10 - 1
-	known := n >= 0 && t.marks[n]&acked != 0
+	known := n >= 0 && t.marks[n]&ledger.Acked != 0
 	t.mu.Unlock()
 	if !known {
 		return
@@ -184,7 +185,7 @@ func (s *soaking) administer(ctx context.Context) {
 
 // career is the life of an account.
 func (s *soaking) career(ctx context.Context, p *person) error {
-	address, users := p.aor[len("sip:"):], s.api.Users
+	address, users := p.address(), s.api.Users
 	if _, err := users.AddUsers(ctx, connect.NewRequest(&v1.AddUsersRequest{Users: []*v1.NewUser{{Address: address, Name: "A Guest", Password: p.password}}})); err != nil {
 		return fmt.Errorf("adding: %w", err)
 	}

@@ -38,6 +38,9 @@ func TestSoak(t *testing.T) {
 	t.Run("everything at once", func(t *testing.T) {
 		t.Parallel()
 		o, _, _ := soakFor(t, "-parley", binary, "-time", "4s", "-rate", "100")
+		for _, m := range o.Missing {
+			t.Log(m)
+		}
 		for _, w := range o.Wrong {
 			if !strings.Contains(w, " grows by ") {
 				t.Error(w)

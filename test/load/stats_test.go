@@ -102,31 +102,6 @@ func TestDriver(t *testing.T) {
 	<-d.idle
 }
 
-// The ledger counts each thing that must not happen.
-func TestLedger(t *testing.T) {
-	l := newLedger(2)
-	for range 6 {
-		l.send(0)
-	}
-	l.send(1)
-	for _, n := range []int{0, 1, 2, 3} {
-		l.resolve(0, n, true)
-	}
-	l.resolve(0, 4, false)
-	for _, n := range []int{0, 2, 1, 1, 4} { // 1 late and twice, 3 never, 4 although refused
-		if !l.receive(0, n) {
-			t.Errorf("unit %d was sent", n)
-		}
-	}
-	if l.receive(0, 6) || l.receive(2, 0) || l.receive(-1, 0) || l.receive(0, -1) {
-		t.Error("what was never sent is taken as received")
-	}
-	want := tally{Sent: 7, Acked: 4, Refused: 1, Received: 4, Lost: 1, Doubled: 1, OutOfOrder: 1, Voided: 1, Open: 2}
-	if got := l.tally(); got != want {
-		t.Errorf("got  %+v\nwant %+v", got, want)
-	}
-}
-
 func TestMark(t *testing.T) {
 	for _, sep := range []byte{' ', '.'} {
 		b := appendMark(nil, 12, 345, 6789*time.Millisecond, sep)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/parley-im/parley/test/load/gauge"
+	"github.com/parley-im/parley/test/load/ledger"
 	"github.com/parley-im/parley/test/load/ua"
 	"github.com/parley-im/parley/test/load/xmpp"
 	"github.com/parley-im/parley/wire/sip"
@@ -27,7 +28,7 @@ type trial struct {
 	clients []*ua.Client
 	talkers []*xmpp.Client // the same users, with XMPP; then the clients never connect
 	driver  *driver
-	ledger  *ledger
+	ledger  *ledger.Ledger
 	shared  ua.Run // by the clients
 	gone    sync.Once
 	out     io.Writer // progress
@@ -148,10 +149,10 @@ func (t *trial) load(ctx context.Context, res *result) error {
 	warmup := t.o.warmup
 	switch t.o.mode {
 	case "message":
-		t.ledger = newLedger(len(t.clients) / 2)
+		t.ledger = ledger.New(len(t.clients) / 2)
 		t.driver = newDriver(len(t.clients)/2, pick(t, t.startMessage, t.startStanza))
 	case "call":
-		t.ledger = newLedger(len(t.clients) / 2)
+		t.ledger = ledger.New(len(t.clients) / 2)
 		t.driver = newDriver(len(t.clients)/2, t.startCall)
 	case "reregister":
 		t.driver = newDriver(len(t.clients), t.startReregister)
@@ -294,7 +295,7 @@ func (t *trial) settle(ctx context.Context) {
 	}
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
-	for t.ledger != nil && t.ledger.tally().Lost > 0 {
+	for t.ledger != nil && t.ledger.Tally().Lost > 0 {
 		select {
 		case <-poll.C:
 		case <-ctx.Done():

@@ -53,8 +53,8 @@ func pick(t *trial, overSIP, overXMPP func(lane int, due time.Duration)) func(la
 // what was written counts as acknowledged, and the unit ends when the other client has it.
 func (t *trial) startStanza(lane int, due time.Duration) {
 	_, to := t.pair(lane)
-	n := t.ledger.send(lane)
-	t.ledger.resolve(lane, n, true)
+	n := t.ledger.Send(lane)
+	t.ledger.Resolve(lane, n, true)
 	if err := t.talkers[2*lane].Send(to.User, n, t.body(lane, n, due)); err != nil {
 		t.problem("sending: %v", err)
 		go t.driver.finished(lane, false) // not before this function returns
@@ -69,7 +69,7 @@ func (t *trial) heard(body []byte) {
 		t.unknown.Add(1)
 		return
 	}
-	known, first := t.ledger.receiveOnce(lane, n)
+	known, first := t.ledger.ReceiveOnce(lane, n)
 	switch {
 	case !known:
 		t.unknown.Add(1)
