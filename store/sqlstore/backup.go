@@ -18,6 +18,7 @@ import (
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/sqlstore/devices"
 	"github.com/parley-im/parley/store/sqlstore/people"
 	"github.com/parley-im/parley/store/sqlstore/presence"
 )
@@ -163,8 +164,8 @@ func (s *Store) backupState(ctx context.Context, w *backupWriter) error {
 	parts := []rowsOf{
 		{`SELECT ` + userColumns + ` FROM users ORDER BY aor`, func(r scanner) (line, error) { v, err := scanUser(r); return line{User: &v}, err }},
 		{`SELECT ` + devicePasswordColumns + ` FROM device_passwords ORDER BY id`, func(r scanner) (line, error) { v, err := scanDevicePassword(r); return line{Device: &v}, err }},
-		{`SELECT ` + bindingColumns + ` FROM bindings ORDER BY aor, key`, func(r scanner) (line, error) { v, err := scanBinding(r); return line{Binding: &v}, err }},
-		{`SELECT ` + cursorColumns + ` FROM cursors ORDER BY aor, device`, func(r scanner) (line, error) { v, err := scanCursor(r); return line{Cursor: &v}, err }},
+		{`SELECT ` + devices.BindingColumns + ` FROM bindings ORDER BY aor, key`, func(r scanner) (line, error) { v, err := devices.ScanBinding(r); return line{Binding: &v}, err }},
+		{`SELECT ` + devices.CursorColumns + ` FROM cursors ORDER BY aor, device`, func(r scanner) (line, error) { v, err := devices.ScanCursor(r); return line{Cursor: &v}, err }},
 		{`SELECT name, value FROM settings ORDER BY name`, func(r scanner) (line, error) {
 			var v setting
 			err := r.Scan(&v.Name, &v.Value)
@@ -306,8 +307,8 @@ func newRestorer(s *Store) (*restorer, error) {
 	r.batches = []pending{
 		{into: `INSERT INTO users (` + userColumns + `)`, columns: userColumnCount, db: s.state.write},
 		{into: `INSERT INTO device_passwords (` + devicePasswordColumns + `)`, columns: devicePasswordColumnCount, db: s.state.write},
-		{into: `INSERT INTO bindings (` + bindingColumns + `)`, columns: bindingColumnCount, db: s.state.write},
-		{into: `INSERT INTO cursors (` + cursorColumns + `)`, columns: cursorColumnCount, db: s.state.write},
+		{into: `INSERT INTO bindings (` + devices.BindingColumns + `)`, columns: devices.BindingColumnCount, db: s.state.write},
+		{into: `INSERT INTO cursors (` + devices.CursorColumns + `)`, columns: devices.CursorColumnCount, db: s.state.write},
 		{into: `INSERT INTO log (` + logColumns + `)`, columns: logColumnCount, db: r.log},
 		{into: `INSERT INTO voided (seq, void)`, columns: 2, db: r.log},
 	}
@@ -371,9 +372,9 @@ func (r *restorer) take(ctx context.Context, l *line) error {
 	case l.Device != nil:
 		return r.add(ctx, 1, devicePasswordArgs(*l.Device)...)
 	case l.Binding != nil:
-		return r.add(ctx, 2, bindingArgs(l.Binding)...)
+		return r.add(ctx, 2, devices.BindingArgs(l.Binding)...)
 	case l.Cursor != nil:
-		return r.add(ctx, 3, cursorArgs(l.Cursor)...)
+		return r.add(ctx, 3, devices.CursorArgs(l.Cursor)...)
 	case l.Setting != nil:
 		return r.s.state.SetSetting(ctx, l.Setting.Name, l.Setting.Value)
 	case l.Contact != nil:

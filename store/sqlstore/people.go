@@ -2,9 +2,20 @@ package sqlstore
 
 import (
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/sqlstore/devices"
 	"github.com/parley-im/parley/store/sqlstore/people"
 	"github.com/parley-im/parley/store/sqlstore/presence"
 )
+
+// Bindings are the registered contacts.
+func (s *Store) Bindings() store.Bindings { return s.devices() }
+
+// Cursors are the cursors of devices.
+func (s *Store) Cursors() store.Cursors { return s.devices() }
+
+func (s *Store) devices() devices.Store {
+	return devices.Store{DB: devices.DB{Read: s.state.read, Change: s.state.change, Values: s.state.d.values, Scrub: scrub}}
+}
 
 // People finds people in the directory.
 func (s *Store) People() store.People { return s.state.people() }

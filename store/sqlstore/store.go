@@ -280,12 +280,6 @@ func (s *Store) Index() store.Index { return s.index }
 // Users are the accounts.
 func (s *Store) Users() store.Users { return s.state }
 
-// Bindings are the registered contacts.
-func (s *Store) Bindings() store.Bindings { return s.state }
-
-// Cursors are the cursors of devices.
-func (s *Store) Cursors() store.Cursors { return s.state }
-
 // Settings are small values.
 func (s *Store) Settings() store.Settings { return s.state }
 

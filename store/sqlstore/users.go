@@ -14,8 +14,8 @@ import (
 	"github.com/parley-im/parley/store/sqlstore/people"
 )
 
-// state keeps everything beside the log: users, bindings, cursors, settings. Writes go through a pool of one connection on
-// SQLite, so that they wait for each other in our process and not in the database's busy handler.
+// state keeps everything beside the log: users, settings, and what the packages in the folders below keep. Writes go through a
+// pool of one connection on SQLite, so that they wait for each other in our process and not in the database's busy handler.
 type state struct {
 	d           *dialect
 	read, write *sql.DB
@@ -25,8 +25,6 @@ type state struct {
 
 var (
 	_ store.Users    = (*state)(nil)
-	_ store.Bindings = (*state)(nil)
-	_ store.Cursors  = (*state)(nil)
 	_ store.Settings = (*state)(nil)
 )
 
