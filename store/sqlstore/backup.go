@@ -21,6 +21,7 @@ import (
 	"github.com/parley-im/parley/store/sqlstore/devices"
 	"github.com/parley-im/parley/store/sqlstore/people"
 	"github.com/parley-im/parley/store/sqlstore/presence"
+	"github.com/parley-im/parley/store/sqlstore/sessions"
 )
 
 // BackupFile is the name of the one file that Backup writes: gzip'd lines of JSON, the same for both databases, so that it
@@ -37,6 +38,7 @@ type line struct {
 	Binding  *store.Binding        `json:"binding,omitempty"`
 	Cursor   *store.Cursor         `json:"cursor,omitempty"`
 	Setting  *setting              `json:"setting,omitempty"`
+	Person   *store.PersonSetting  `json:"person_setting,omitempty"`
 	Contact  *people.Line          `json:"contact,omitempty"`
 	Presence *presence.Line        `json:"presence,omitempty"`
 	Record   *backupRecord         `json:"record,omitempty"`
@@ -172,6 +174,7 @@ func (s *Store) backupState(ctx context.Context, w *backupWriter) error {
 			return line{Setting: &v}, err
 		}},
 	}
+	parts = append(parts, rowsOf{sessions.SettingsInOrder, func(r scanner) (line, error) { v, err := sessions.ScanSetting(r); return line{Person: &v}, err }})
 	for _, t := range people.Tables {
 		parts = append(parts, rowsOf{`SELECT ` + t.Columns + ` FROM ` + t.Name + ` ORDER BY ` + t.Order,
 			func(r scanner) (line, error) { v, err := t.Scan(r); return line{Contact: &v}, err }})
@@ -311,6 +314,7 @@ func newRestorer(s *Store) (*restorer, error) {
 		{into: `INSERT INTO cursors (` + devices.CursorColumns + `)`, columns: devices.CursorColumnCount, db: s.state.write},
 		{into: `INSERT INTO log (` + logColumns + `)`, columns: logColumnCount, db: r.log},
 		{into: `INSERT INTO voided (seq, void)`, columns: 2, db: r.log},
+		{into: `INSERT INTO ` + sessions.Settings + ` (` + sessions.SettingColumns + `)`, columns: sessions.SettingCount, db: s.state.write},
 	}
 	for _, t := range people.Tables {
 		r.batches = append(r.batches, pending{into: `INSERT INTO ` + t.Name + ` (` + t.Columns + `)`, columns: t.Count, db: s.state.write})
@@ -377,6 +381,8 @@ func (r *restorer) take(ctx context.Context, l *line) error {
 		return r.add(ctx, 3, devices.CursorArgs(l.Cursor)...)
 	case l.Setting != nil:
 		return r.s.state.SetSetting(ctx, l.Setting.Name, l.Setting.Value)
+	case l.Person != nil:
+		return r.add(ctx, 6, l.Person.AOR, l.Person.Name, l.Person.Value)
 	case l.Contact != nil:
 		table, args := l.Contact.Values()
 		return r.add(ctx, len(r.batches)-len(presence.Tables)-len(people.Tables)+table, args...)

@@ -12,6 +12,7 @@ import (
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/sqlstore/people"
+	"github.com/parley-im/parley/store/sqlstore/sessions"
 )
 
 // state keeps everything beside the log: users, settings, and what the packages in the folders below keep. Writes go through a
@@ -212,6 +213,9 @@ func (s *state) AddUsers(ctx context.Context, users []store.User) error {
 // UpdateUser is store.Users.UpdateUser.
 func (s *state) UpdateUser(ctx context.Context, u store.User) error {
 	return s.change(ctx, "changing a user", func(tx *sql.Tx) error {
+		if err := sessions.Changed(ctx, tx, &u); err != nil {
+			return err
+		}
 		args := []any{u.AOR, u.Name, u.Password, u.HA1MD5, u.HA1SHA256, number(u.Admin), number(u.Disabled), micros(time.Now())}
 		r, err := tx.ExecContext(ctx, `UPDATE users SET name = $2, password = $3, ha1_md5 = $4, ha1_sha256 = $5, admin = $6, disabled = $7, changed = $8,
 			title = $9, department = $10, office = $11, phone = $12, mobile = $13, email = $14 WHERE aor = $1`, append(args, people.PersonArgs(&u.Person)...)...)
@@ -231,6 +235,9 @@ func (s *state) RemoveUser(ctx context.Context, aor string) error {
 			}
 		}
 		if err := s.people().Forget(ctx, tx, aor); err != nil {
+			return err
+		}
+		if err := sessions.Forget(ctx, tx, aor); err != nil {
 			return err
 		}
 		r, err := tx.ExecContext(ctx, `DELETE FROM users WHERE aor = $1`, aor)

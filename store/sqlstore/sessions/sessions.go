@@ -1,0 +1,222 @@
+// Package sessions is the SQL of who is signed in over HTTP, what people have set, and where their notifications go. Package
+// sqlstore gives it the database.
+package sessions
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/store"
+)
+
+// DB is the database as sqlstore has it.
+type DB struct {
+	Read *sql.DB
+	// Change runs a function in a transaction; what it returns without a kind becomes Unavailable.
+	Change func(ctx context.Context, doing string, fn func(*sql.Tx) error) error
+	// Scrub makes every text fit for the database.
+	Scrub func(args []any)
+}
+
+// Store implements store.Sessions, store.PersonSettings and store.PushSubscriptions.
+type Store struct{ DB DB }
+
+var (
+	_ store.Sessions          = Store{}
+	_ store.PersonSettings    = Store{}
+	_ store.PushSubscriptions = Store{}
+)
+
+// Row is *sql.Row or *sql.Rows.
+type Row interface{ Scan(dest ...any) error }
+
+const columns = "id, aor, token, label, class, address, created, seen, expires"
+
+func scan(r Row) (s store.Session, err error) {
+	var token []byte
+	var created, seen, expires int64
+	err = r.Scan(&s.ID, &s.AOR, &token, &s.Label, &s.Class, &s.Address, &created, &seen, &expires)
+	copy(s.Token[:], token)
+	s.Created, s.Seen, s.Expires = time.UnixMicro(created).UTC(), time.UnixMicro(seen).UTC(), time.UnixMicro(expires).UTC()
+	return s, err
+}
+
+// AddSession is store.Sessions.AddSession.
+func (s Store) AddSession(ctx context.Context, v store.Session, as *store.User, most int) (ended []string, err error) {
+	args := []any{v.ID, v.AOR, v.Token[:], v.Label, v.Class, v.Address, v.Created.UnixMicro(), v.Seen.UnixMicro(), v.Expires.UnixMicro()}
+	s.DB.Scrub(args)
+	err = s.DB.Change(ctx, "adding a session", func(tx *sql.Tx) error {
+		ended = nil
+		if err := lock(ctx, tx, v.AOR); err != nil {
+			return err
+		}
+		var password string
+		var ha1 []byte
+		var disabled int64
+		err := tx.QueryRowContext(ctx, `SELECT password, ha1_md5, disabled FROM users WHERE aor = $1`, v.AOR).Scan(&password, &ha1, &disabled)
+		if errors.Is(err, sql.ErrNoRows) || err == nil && (disabled != 0 || password != as.Password || !bytes.Equal(ha1, as.HA1MD5)) {
+			return fmt.Errorf("sessions: user %s as it was: %w", v.AOR, store.ErrNotFound)
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO sessions (`+columns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, args...); err != nil {
+			return err
+		}
+		ended, err = beyond(ctx, tx, v, most)
+		if err != nil {
+			return err
+		}
+		for _, id := range ended {
+			if err := remove(ctx, tx, v.AOR, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return ended, err
+}
+
+// beyond are the sessions of an account, beside a new one, that are too many: those that were used longest ago.
+func beyond(ctx context.Context, tx *sql.Tx, v store.Session, most int) (ids []string, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT id FROM sessions WHERE aor = $1 AND id <> $2 ORDER BY seen DESC, id`, v.AOR, v.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for n := 1; rows.Next(); n++ {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		if n >= most {
+			ids = append(ids, id)
+		}
+	}
+	return ids, rows.Err()
+}
+
+func remove(ctx context.Context, tx *sql.Tx, aor, id string) error {
+	r, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE aor = $1 AND id = $2`, aor, id)
+	if err != nil {
+		return err
+	}
+	if n, err := r.RowsAffected(); err != nil {
+		return err
+	} else if n == 0 {
+		return fmt.Errorf("sessions: %s: %w", id, store.ErrNotFound)
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM push_subscriptions WHERE session = $1`, id)
+	return err
+}
+
+// SessionByToken is store.Sessions.SessionByToken.
+func (s Store) SessionByToken(ctx context.Context, token [32]byte) (*store.Session, error) {
+	v, err := scan(s.DB.Read.QueryRowContext(ctx, `SELECT `+columns+` FROM sessions WHERE token = $1 AND expires > $2`, token[:], time.Now().UnixMicro()))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("sessions: %w", store.ErrNotFound)
+	}
+	if err != nil {
+		return nil, errs.Wrap(errs.Unavailable, err, "sessions: reading a session")
+	}
+	return &v, nil
+}
+
+// SessionsOf is store.Sessions.SessionsOf.
+func (s Store) SessionsOf(ctx context.Context, aor string) ([]store.Session, error) {
+	rows, err := s.DB.Read.QueryContext(ctx, `SELECT `+columns+` FROM sessions WHERE aor = $1 AND expires > $2 ORDER BY created, id`, aor, time.Now().UnixMicro())
+	return all(rows, err, "reading sessions", scan)
+}
+
+func all[T any](rows *sql.Rows, err error, doing string, scan func(Row) (T, error)) (list []T, _ error) {
+	if err != nil {
+		return nil, errs.Wrap(errs.Unavailable, err, "sessions: "+doing)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, errs.Wrap(errs.Unavailable, err, "sessions: "+doing)
+		}
+		list = append(list, v)
+	}
+	return list, errs.Wrap(errs.Unavailable, rows.Err(), "sessions: "+doing)
+}
+
+// TouchSessions is store.Sessions.TouchSessions.
+func (s Store) TouchSessions(ctx context.Context, used map[string]store.SessionUse) error {
+	return s.DB.Change(ctx, "noting the use of sessions", func(tx *sql.Tx) error {
+		for id, u := range used {
+			if _, err := tx.ExecContext(ctx, `UPDATE sessions SET seen = $2, expires = $3, address = $4 WHERE id = $1`,
+				id, u.Seen.UnixMicro(), u.Expires.UnixMicro(), u.Address); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// RemoveSession is store.Sessions.RemoveSession.
+func (s Store) RemoveSession(ctx context.Context, aor, id string) error {
+	return s.DB.Change(ctx, "ending a session", func(tx *sql.Tx) error { return remove(ctx, tx, aor, id) })
+}
+
+// SweepSessions is store.Sessions.SweepSessions.
+func (s Store) SweepSessions(ctx context.Context, now time.Time) error {
+	return s.DB.Change(ctx, "removing expired sessions", func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM push_subscriptions WHERE session IN (SELECT id FROM sessions WHERE expires <= $1)`, now.UnixMicro()); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE expires <= $1`, now.UnixMicro())
+		return err
+	})
+}
+
+// lock keeps a session from being added while its account is changed: each waits for the other.
+func lock(ctx context.Context, tx *sql.Tx, aor string) error {
+	_, err := tx.ExecContext(ctx, `UPDATE users SET disabled = disabled WHERE aor = $1`, aor)
+	return err
+}
+
+// End ends all sessions of an account, in a transaction that closes it or changes its password.
+func End(ctx context.Context, tx *sql.Tx, aor string) error {
+	for _, table := range []string{"push_subscriptions", "sessions"} {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE aor = $1`, aor); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Changed ends all sessions of an account in the transaction that is about to write u, if they may not go on after that.
+func Changed(ctx context.Context, tx *sql.Tx, u *store.User) error {
+	if err := lock(ctx, tx, u.AOR); err != nil {
+		return err
+	}
+	if !u.Disabled {
+		var password string
+		var ha1 []byte
+		err := tx.QueryRowContext(ctx, `SELECT password, ha1_md5 FROM users WHERE aor = $1`, u.AOR).Scan(&password, &ha1)
+		if errors.Is(err, sql.ErrNoRows) || err == nil && password == u.Password && bytes.Equal(ha1, u.HA1MD5) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return End(ctx, tx, u.AOR)
+}
+
+// Forget removes everything that belongs to an account.
+func Forget(ctx context.Context, tx *sql.Tx, aor string) error {
+	if err := End(ctx, tx, aor); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `DELETE FROM person_settings WHERE aor = $1`, aor)
+	return err
+}
