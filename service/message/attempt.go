@@ -25,7 +25,8 @@ type attempt struct {
 	legs      []*leg
 	open      int // legs that have not ended
 	delivered bool
-	status    int // the lowest failure of a leg, 0 when none has answered
+	returned  bool // the device has registered since it began
+	status    int  // the lowest failure of a leg, 0 when none has answered
 	reason    string
 	clock     *transaction.Timer // runs out for the other legs when one has answered
 }
@@ -159,13 +160,15 @@ func (l *leg) answered(status int, reason string) {
 // goes to those that answer.
 func (a *attempt) hurry() {
 	w := a.d.box.w
-	a.clock = w.s.o.Transactions.After(answerWithin, func() {
+	var clock *transaction.Timer
+	clock = w.s.o.Transactions.After(answerWithin, func() {
 		w.post(func() {
-			if a.d.current == a {
+			if a.d.current == a && a.clock == clock {
 				a.end()
 			}
 		})
 	})
+	a.clock = clock
 }
 
 func (a *attempt) end() {
@@ -183,9 +186,45 @@ func (a *attempt) end() {
 	case a.delivered:
 		d.delivered()
 	case temporary(a.status):
-		d.failed(a.status, a.reason)
+		d.failed(a.status, a.reason, a.returned)
 	default:
 		d.refused(a.status, a.reason)
+	}
+}
+
+// woken tells an attempt that its device has registered, and is at these places now. What it has to take comes there without
+// waiting for the places it had before, although their registrations may not have run out.
+func (a *attempt) woken(targets []route.Target) {
+	a.returned = true
+	switch {
+	case !a.lost(targets) && !a.overtaken(targets):
+		a.join(targets)
+	case a.delivered:
+		a.end()
+	default:
+		a.d.current = nil
+	}
+}
+
+// join sends the message to contacts of a plain device that it was not sent to: they may be the only ones where somebody
+// is. An instance is tried in one place after the other.
+func (a *attempt) join(targets []route.Target) {
+	if a.delivered {
+		return
+	}
+	for _, t := range targets {
+		sent := func(l *leg) bool { return contactOf(l.ways[0]) == contactOf(t) }
+		if t.Instance != "" || slices.ContainsFunc(a.legs, sent) {
+			continue
+		}
+		l := &leg{a: a, ways: []route.Target{t}}
+		a.legs = append(a.legs, l)
+		a.open++
+		l.send()
+		if a.clock != nil { // which runs for the others
+			a.clock.Stop()
+			a.hurry()
+		}
 	}
 }
 

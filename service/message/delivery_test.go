@@ -102,6 +102,138 @@ func TestDeviceReturnsBesideItsOldContact(t *testing.T) {
 	})
 }
 
+// Nor does a plain device, which may have several contacts at once: the new one gets what is on its way to an older one.
+// This is bob's laptop that fell off its network, over UDP: nothing ends its registration.
+func TestPlainDeviceReturnsBesideItsOldContact(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		dead := r.signIn(bob, Plain, func(*sip.Message) int { return 0 })
+		answer := make(chan Result, 1)
+		r.service.Send(say("x"), func(res Result) { answer <- res })
+		first := dead.next()
+		began := time.Now()
+		live := r.signIn(bob, Plain, nil)
+		if m := live.next(); m.CallID() != first.CallID() {
+			t.Errorf("the redelivery has Call-ID %s, the first had %s", m.CallID(), first.CallID())
+		}
+		if res := <-answer; res.Status != 200 {
+			t.Errorf("got %+v", res)
+		}
+		for _, text := range []string{"y", "z"} {
+			r.service.Send(say(text), func(Result) {})
+			if got := live.text(); got != text {
+				t.Errorf("then got %q", got)
+			}
+		}
+		if took := time.Since(began); took > answerWithin {
+			t.Errorf("the old contact held up the new one for %v", took)
+		}
+		if n := len(dead.got); n != 0 {
+			t.Errorf("the old contact was sent %d messages more", n)
+		}
+	})
+}
+
+// So does one that was silent before and was left out since.
+func TestSilentContactReturns(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		var asleep, gone atomic.Bool
+		asleep.Store(true)
+		phone := r.signIn(bob, Plain, func(*sip.Message) int {
+			if asleep.Load() {
+				return 0
+			}
+			return 200
+		})
+		laptop := r.signIn(bob, Plain, func(*sip.Message) int {
+			if gone.Load() {
+				return 0
+			}
+			return 200
+		})
+		for _, text := range []string{"a", "b"} {
+			r.service.Send(say(text), func(Result) {})
+			if got := laptop.text(); got != text {
+				t.Fatalf("the laptop got %q", got)
+			}
+		}
+		if n := len(phone.got); n != 1 {
+			t.Fatalf("the phone was sent %d messages, want the first alone", n)
+		}
+		gone.Store(true)
+		phone.next()
+		r.send(say("x"))
+		laptop.next()
+		asleep.Store(false)
+		r.service.Arrived(bob, Plain) // the phone refreshes its registration
+		if got := phone.text(); got != "x" {
+			t.Errorf("the phone got %q", got)
+		}
+	})
+}
+
+// A device that registers while an attempt to reach it fails is tried again at once, once for each registration, and gives
+// up a message that it never takes.
+func TestRegistersWhileAnAttemptFails(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		var wakes atomic.Bool
+		phone := r.signIn(bob, "urn:uuid:phone", func(m *sip.Message) int {
+			if wakes.Load() && string(m.Body()) != "poison" {
+				return 200
+			}
+			return 0
+		})
+		r.send(say("x"))
+		phone.next()
+		wakes.Store(true)
+		r.service.Arrived(bob, "urn:uuid:phone")
+		began := time.Now()
+		for m := (*sip.Message)(nil); m == nil; { // 64 * T1 (RFC 3261 §17.1.2.2)
+			select {
+			case m = <-phone.got:
+			case <-time.After(time.Minute):
+				t.Fatalf("nothing came within %v", time.Since(began))
+			}
+		}
+		if took := time.Since(began); took > 32*time.Second+time.Second {
+			t.Errorf("it came after %v", took)
+		}
+		r.send(say("poison"))
+		r.send(say("next"))
+		for range 2 * maxSilences {
+			r.service.Arrived(bob, "urn:uuid:phone")
+			time.Sleep(20 * time.Second)
+		}
+		r.eventually("the message after the one that is never taken", func() bool {
+			for len(phone.got) > 0 {
+				if phone.text() == "next" {
+					return true
+				}
+			}
+			return false
+		})
+	})
+}
+
+// What one contact has taken is not sent to it again because another one goes.
+func TestOldContactGoesAfterDelivery(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		dead := r.signIn(bob, Plain, func(*sip.Message) int { return 0 })
+		live := r.signIn(bob, Plain, nil)
+		r.send(say("x"))
+		live.next()
+		dead.signOut()
+		r.service.Arrived(bob, Plain)
+		r.send(say("y"))
+		if got := live.text(); got != "y" {
+			t.Errorf("the second message is %q", got)
+		}
+	})
+}
+
 // Devices that a message is not for have no part in its answer.
 func TestRefusalOfTheOnlyDeviceMeant(t *testing.T) {
 	bubble(t, func(t *testing.T) {

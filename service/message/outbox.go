@@ -127,8 +127,8 @@ func (d *outbox) wakeUp() {
 	d.seen, d.dirty = time.Now(), true
 	d.expected, d.down, d.fresh, d.noCPIM, d.backoff, d.silent = false, false, true, false, 0, nil
 	d.stopRetry()
-	if targets := d.box.targets(d.device); d.current != nil && (d.current.lost(targets) || d.current.overtaken(targets)) {
-		d.current = nil // it came back on another way: no need to wait for the old one
+	if d.current != nil {
+		d.current.woken(d.box.targets(d.device))
 	}
 	d.next()
 }
@@ -259,8 +259,9 @@ func (d *outbox) refused(status int, reason string) {
 }
 
 // failed: the device answered with a temporary failure (status), or not at all (0). A silent line is no fault
-// of the message, so silence counts once for each return of the device.
-func (d *outbox) failed(status int, reason string) {
+// of the message, so silence counts once for each return of the device. One that registered during the attempt may well be
+// there now, and is tried again at once.
+func (d *outbox) failed(status int, reason string, registered bool) {
 	switch {
 	case status != 0:
 		d.refusals++
@@ -270,6 +271,10 @@ func (d *outbox) failed(status int, reason string) {
 	d.fresh = false
 	if d.refusals >= maxRefusals || d.silences >= maxSilences {
 		d.refused(status, reason)
+		return
+	}
+	if status == 0 && registered {
+		d.next()
 		return
 	}
 	d.release()
