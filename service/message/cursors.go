@@ -41,7 +41,7 @@ func (s *Service) keepCursors(ctx context.Context) error {
 			case <-ctx.Done():
 				continue
 			}
-			if err := s.saveCursors(ctx, (*shard).post); err != nil && ctx.Err() == nil {
+			if _, err := s.save(ctx, (*shard).post, (*shard).gatherFresh); err != nil && ctx.Err() == nil {
 				s.o.Log.Warn("message: cursors cannot be saved; trying again", "err", err)
 			}
 		case <-save.C:
@@ -60,36 +60,47 @@ func (s *Service) keepCursors(ctx context.Context) error {
 func (s *Service) saveCursors(ctx context.Context, on func(*shard, func())) error {
 	// Outcomes up to here are in the shards' cursors by now, but for those of which a shard has not heard that they are.
 	position := s.o.Store.Head()
-	moved := make(chan gathered, len(s.shards))
-	for _, w := range s.shards {
-		on(w, func() { moved <- w.gather() })
-	}
-	var cursors []store.Cursor
-	for range s.shards {
-		select {
-		case g := <-moved:
-			cursors = append(cursors, g.cursors...)
-			position = min(position, g.below)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	if len(cursors) > 0 {
-		if err := s.o.Store.SaveCursors(ctx, cursors, nil); err != nil {
-			for _, w := range s.shards {
-				on(w, func() { w.restore(cursors) })
-			}
-			return errs.Wrap(errs.Unavailable, err, "message: saving cursors")
-		}
+	below, err := s.save(ctx, on, (*shard).gather)
+	if err != nil {
+		return err
 	}
 	for _, w := range s.shards {
 		on(w, w.sweep)
 	}
-	if position == s.position {
+	if position = min(position, below); position == s.position {
 		return nil
 	}
 	s.position = position
 	return s.savePosition(ctx, position)
+}
+
+// save writes what the shards gather. Outcomes that are not in these cursors have a Seq above below.
+func (s *Service) save(ctx context.Context, on func(*shard, func()), gather func(*shard) gathered) (below int64, err error) {
+	moved := make(chan gathered, len(s.shards))
+	for _, w := range s.shards {
+		on(w, func() { moved <- gather(w) })
+	}
+	var cursors []store.Cursor
+	below = math.MaxInt64
+	for range s.shards {
+		select {
+		case g := <-moved:
+			cursors = append(cursors, g.cursors...)
+			below = min(below, g.below)
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	if len(cursors) == 0 {
+		return below, nil
+	}
+	if err := s.o.Store.SaveCursors(ctx, cursors, nil); err != nil {
+		for _, w := range s.shards {
+			on(w, func() { w.restore(cursors) })
+		}
+		return 0, errs.Wrap(errs.Unavailable, err, "message: saving cursors")
+	}
+	return below, nil
 }
 
 // gathered are the cursors of a shard that moved since the last time.
@@ -103,6 +114,7 @@ func (w *shard) gather() gathered {
 	var list []store.Cursor
 	below := int64(math.MaxInt64)
 	now := time.Now()
+	w.fresh = nil
 	for _, b := range w.boxes {
 		if b.taken > b.saved {
 			b.saved = b.taken
@@ -110,8 +122,7 @@ func (w *shard) gather() gathered {
 		}
 		for _, d := range b.outboxes {
 			if d.dirty {
-				list = append(list, store.Cursor{AOR: b.aor, Device: d.device, Seq: d.onRecord(), Created: d.created, Seen: d.seen})
-				d.dirty = len(d.owed) > 0
+				list = append(list, d.saving())
 				for _, o := range d.owed {
 					below = min(below, o.after)
 				}
@@ -119,6 +130,26 @@ func (w *shard) gather() gathered {
 		}
 	}
 	return gathered{list, below}
+}
+
+// gatherFresh is gather for devices that were never seen before alone: while a crowd comes it is called all the time, and must
+// not look at everyone who is there.
+func (w *shard) gatherFresh() gathered {
+	var list []store.Cursor
+	for _, d := range w.fresh {
+		if d.dirty && !d.gone {
+			list = append(list, d.saving())
+		}
+	}
+	w.fresh = nil
+	return gathered{cursors: list}
+}
+
+// saving is the cursor as it goes to the store now.
+func (d *outbox) saving() store.Cursor {
+	c := store.Cursor{AOR: d.box.aor, Device: d.device, Seq: d.onRecord(), Created: d.created, Seen: d.seen}
+	d.dirty = len(d.owed) > 0
+	return c
 }
 
 // restore marks cursors that could not be saved.

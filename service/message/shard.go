@@ -15,6 +15,7 @@ import (
 type shard struct {
 	s     *Service
 	boxes map[string]*mailbox
+	fresh []*outbox // of devices that were never seen before, not saved yet
 
 	mu     sync.Mutex // guards events
 	events []func()   // not bounded here: what posts is bounded by the log's queue and by the transactions in flight
@@ -218,6 +219,7 @@ func (b *mailbox) outbox(device string) *outbox {
 	now := time.Now()
 	d := &outbox{box: b, device: device, cursor: b.taken, read: b.taken, latest: b.w.s.o.Store.Head(), created: now, seen: now, dirty: true, expected: true}
 	b.outboxes[device] = d
+	b.w.fresh = append(b.w.fresh, d)
 	notify(b.w.s.fresh)
 	return d
 }
