@@ -3,6 +3,8 @@
 //
 //	go run -C tools ./protogen          # write
 //	go run -C tools ./protogen -check   # fail if a file would change
+//
+// With -es it makes the TypeScript of sdk/ts instead. That takes Node and what npm ci in sdk/ts installs.
 package main
 
 import (
@@ -29,26 +31,52 @@ import (
 func main() {
 	check := flag.Bool("check", false, "write nothing, fail if a file would change")
 	root := flag.String("root", "../api", "folder of the schema")
+	es := flag.Bool("es", false, "TypeScript for sdk/ts instead of Go")
 	flag.Parse()
-	if err := run(*root, *check); err != nil {
+	targets := goCode(*root)
+	if *es {
+		targets = typeScript()
+	}
+	if err := run(*root, targets, *check); err != nil {
 		fmt.Fprintln(os.Stderr, "protogen:", err)
 		os.Exit(1)
 	}
 }
 
-func run(root string, check bool) error {
+// target is one plugin, and where its files go.
+type target struct {
+	plugin    []string // the command
+	parameter string
+	folder    string
+	again     string // command that writes the files
+}
+
+func goCode(root string) []target {
+	again := "go run -C tools ./protogen"
+	return []target{
+		{[]string{"go", "tool", "protoc-gen-go"}, "paths=source_relative", root, again},
+		{[]string{"go", "tool", "protoc-gen-connect-go"}, "paths=source_relative", root, again},
+	}
+}
+
+func typeScript() []target {
+	plugin := filepath.Join("..", "sdk", "ts", "node_modules", "@bufbuild", "protoc-gen-es", "bin", "protoc-gen-es")
+	return []target{{[]string{"node", plugin}, "target=ts,import_extension=js", "../sdk/ts/src/gen", "npm run generate in sdk/ts"}}
+}
+
+func run(root string, targets []target, check bool) error {
 	request, err := compile(root)
 	if err != nil {
 		return err
 	}
-	for _, plugin := range []string{"protoc-gen-go", "protoc-gen-connect-go"} {
-		files, err := generate(plugin, request)
+	for _, t := range targets {
+		files, err := generate(t, request)
 		if err != nil {
 			return err
 		}
 		for _, f := range files {
-			if err := put(filepath.Join(root, f.GetName()), []byte(f.GetContent()), check); err != nil {
-				return err
+			if err := put(filepath.Join(t.folder, f.GetName()), []byte(f.GetContent()), check); err != nil {
+				return fmt.Errorf("%w: run %s", err, t.again)
 			}
 		}
 	}
@@ -75,7 +103,7 @@ func compile(root string) (*pluginpb.CodeGeneratorRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	request := &pluginpb.CodeGeneratorRequest{FileToGenerate: names, Parameter: proto.String("paths=source_relative")}
+	request := &pluginpb.CodeGeneratorRequest{FileToGenerate: names}
 	for _, f := range files {
 		addWithImports(request, f)
 	}
@@ -94,13 +122,15 @@ func addWithImports(request *pluginpb.CodeGeneratorRequest, f protoreflect.FileD
 	request.ProtoFile = append(request.ProtoFile, protodesc.ToFileDescriptorProto(f))
 }
 
-// generate runs one plugin, a tool of this module.
-func generate(plugin string, request *pluginpb.CodeGeneratorRequest) ([]*pluginpb.CodeGeneratorResponse_File, error) {
+// generate runs one plugin.
+func generate(t target, request *pluginpb.CodeGeneratorRequest) ([]*pluginpb.CodeGeneratorResponse_File, error) {
+	plugin := filepath.Base(t.plugin[len(t.plugin)-1])
+	request.Parameter = proto.String(t.parameter)
 	in, err := proto.Marshal(request)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("go", "tool", plugin)
+	cmd := exec.Command(t.plugin[0], t.plugin[1:]...)
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(in), os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -123,7 +153,7 @@ func put(path string, text []byte, check bool) error {
 		return nil
 	}
 	if check {
-		return fmt.Errorf("%s is not current: run go run -C tools ./protogen", path)
+		return fmt.Errorf("%s is not current", path)
 	}
 	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, text, 0o644))
 }

@@ -1,0 +1,21 @@
+export type { Timestamp } from "@bufbuild/protobuf/wkt";
+export { timestampDate, timestampFromDate, timestampMs } from "@bufbuild/protobuf/wkt";
+export { Client, type ConnectOptions, connect, type Session, type SignInOptions } from "./client.js";
+export { type ErrorCode, ParleyError } from "./errors.js";
+export { type EventOptions, EventStream, type ParleyEvent, type StreamState } from "./events.js";
+export type { DownloadOptions, UploadOptions } from "./files.js";
+// What the services take and return.
+export type * from "./gen/parley/v1/archive_pb.js";
+export type * from "./gen/parley/v1/contacts_pb.js";
+export type * from "./gen/parley/v1/conversations_pb.js";
+export type * from "./gen/parley/v1/devices_pb.js";
+export type * from "./gen/parley/v1/events_pb.js";
+export type * from "./gen/parley/v1/files_pb.js";
+export type * from "./gen/parley/v1/messages_pb.js";
+export type * from "./gen/parley/v1/people_pb.js";
+export type * from "./gen/parley/v1/presence_pb.js";
+export type * from "./gen/parley/v1/session_pb.js";
+export type * from "./gen/parley/v1/settings_pb.js";
+export { type Letter, type LetterState, Outbox, type OutboxOptions } from "./outbox.js";
+export { type Draft as MessageDraft, newRequestId, type SendOptions, type Sent } from "./send.js";
+export type { CallOptions, ServiceClient } from "./transport.js";
