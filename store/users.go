@@ -50,7 +50,7 @@ type Users interface {
 	AddUsers(ctx context.Context, users []User) error
 	// UpdateUser replaces everything but AOR and Created, and sets Changed. ErrNotFound.
 	UpdateUser(ctx context.Context, u User) error
-	// RemoveUser removes the account with its device passwords, bindings, cursors, contacts and relations. ErrNotFound. The log
+	// RemoveUser removes the account with its device passwords, bindings, cursors, drafts, contacts and relations. ErrNotFound. The log
 	// keeps its records, and others keep it as a contact.
 	RemoveUser(ctx context.Context, aor string) error
 	// CountUsers counts the accounts.

@@ -19,6 +19,7 @@ import (
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/sqlstore/devices"
+	"github.com/parley-im/parley/store/sqlstore/drafts"
 	"github.com/parley-im/parley/store/sqlstore/people"
 	"github.com/parley-im/parley/store/sqlstore/presence"
 	"github.com/parley-im/parley/store/sqlstore/sessions"
@@ -41,6 +42,7 @@ type line struct {
 	Person   *store.PersonSetting  `json:"person_setting,omitempty"`
 	Contact  *people.Line          `json:"contact,omitempty"`
 	Presence *presence.Line        `json:"presence,omitempty"`
+	Draft    *store.Draft          `json:"draft,omitempty"`
 	Record   *backupRecord         `json:"record,omitempty"`
 	Voided   *voided               `json:"voided,omitempty"`
 	End      *end                  `json:"end,omitempty"`
@@ -175,6 +177,7 @@ func (s *Store) backupState(ctx context.Context, w *backupWriter) error {
 		}},
 	}
 	parts = append(parts, rowsOf{sessions.SettingsInOrder, func(r scanner) (line, error) { v, err := sessions.ScanSetting(r); return line{Person: &v}, err }})
+	parts = append(parts, rowsOf{drafts.InOrder, func(r scanner) (line, error) { v, err := drafts.Scan(r); return line{Draft: &v}, err }})
 	for _, t := range people.Tables {
 		parts = append(parts, rowsOf{`SELECT ` + t.Columns + ` FROM ` + t.Name + ` ORDER BY ` + t.Order,
 			func(r scanner) (line, error) { v, err := t.Scan(r); return line{Contact: &v}, err }})
@@ -315,6 +318,7 @@ func newRestorer(s *Store) (*restorer, error) {
 		{into: `INSERT INTO log (` + logColumns + `)`, columns: logColumnCount, db: r.log},
 		{into: `INSERT INTO voided (seq, void)`, columns: 2, db: r.log},
 		{into: `INSERT INTO ` + sessions.Settings + ` (` + sessions.SettingColumns + `)`, columns: sessions.SettingCount, db: s.state.write},
+		{into: `INSERT INTO ` + drafts.Table + ` (` + drafts.Columns + `)`, columns: drafts.ColumnCount, db: s.state.write},
 	}
 	for _, t := range people.Tables {
 		r.batches = append(r.batches, pending{into: `INSERT INTO ` + t.Name + ` (` + t.Columns + `)`, columns: t.Count, db: s.state.write})
@@ -383,6 +387,8 @@ func (r *restorer) take(ctx context.Context, l *line) error {
 		return r.s.state.SetSetting(ctx, l.Setting.Name, l.Setting.Value)
 	case l.Person != nil:
 		return r.add(ctx, 6, l.Person.AOR, l.Person.Name, l.Person.Value)
+	case l.Draft != nil:
+		return r.add(ctx, 7, drafts.Args(l.Draft)...)
 	case l.Contact != nil:
 		table, args := l.Contact.Values()
 		return r.add(ctx, len(r.batches)-len(presence.Tables)-len(people.Tables)+table, args...)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/sqlstore/drafts"
 	"github.com/parley-im/parley/store/sqlstore/people"
 	"github.com/parley-im/parley/store/sqlstore/sessions"
 )
@@ -229,7 +230,7 @@ func (s *state) UpdateUser(ctx context.Context, u store.User) error {
 // RemoveUser is store.Users.RemoveUser.
 func (s *state) RemoveUser(ctx context.Context, aor string) error {
 	return s.change(ctx, "removing a user", func(tx *sql.Tx) error {
-		for _, table := range []string{"device_passwords", "bindings", "cursors", "manual_states", "publications", "subscriptions"} {
+		for _, table := range []string{"device_passwords", "bindings", "cursors", "manual_states", "publications", "subscriptions", drafts.Table} {
 			if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE aor = $1`, aor); err != nil {
 				return err
 			}
