@@ -1,0 +1,93 @@
+package content
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/parley-im/parley/wire/rcsft"
+)
+
+// File is a file in a message.
+type File struct {
+	ID        string // of a file that this server keeps; empty for others
+	Name      string // without a path; empty when not told
+	Type      string // media type; empty when not told
+	URL       string // http or https, absolute
+	Size      int64  // bytes; 0 when not told
+	Thumbnail string // URL of a small picture, "" for none
+	// Encrypted: the sender's client has encrypted it, so that only clients of its kind can read it.
+	Encrypted bool
+	// What only this server tells of its own files; not in a message.
+	Width, Height int    // of a picture, in pixels
+	SHA256        string // hexadecimal
+}
+
+// Document is what clients that know the file transfer of RCS are told of the file.
+func (f *File) Document() []byte {
+	d := rcsft.Document{Files: []rcsft.Entry{{Name: rcsft.CleanName(f.Name), Type: f.Type, Size: f.Size, URL: f.URL}}}
+	if f.Thumbnail != "" {
+		d.Thumbnail = &rcsft.Entry{Type: "image/jpeg", URL: f.Thumbnail}
+	}
+	return d.Bytes()
+}
+
+// Line is a file as people read it in a plain text: the name and size, and below it where it is.
+func (f *File) Line() string {
+	s := "📎 " + f.title()
+	if f.Size > 0 {
+		s += " (" + Size(f.Size) + ")"
+	}
+	return s + "\n" + f.URL
+}
+
+func (f *File) title() string {
+	switch {
+	case f.Name != "":
+		return f.Name
+	case f.Type != "":
+		return f.Type
+	}
+	return "file"
+}
+
+// readFile takes the file out of a document that tells of one.
+func (c *Content) readFile(doc []byte) {
+	d, err := rcsft.Parse(doc)
+	if err != nil {
+		c.add("[a file that cannot be read]", "")
+		return
+	}
+	files := make([]*File, len(d.Files))
+	for i := range d.Files {
+		e := &d.Files[i]
+		files[i] = &File{Name: e.Name, Type: e.Type, Size: e.Size, URL: e.URL, Encrypted: d.Encrypted}
+	}
+	if d.Thumbnail != nil {
+		files[0].Thumbnail = d.Thumbnail.URL
+	}
+	for i, f := range files {
+		if i == 0 && c.File == nil {
+			c.File = f
+		} else {
+			c.add(f.Line(), "")
+		}
+	}
+}
+
+// Size is a number of bytes as people read it: "1.2 MB".
+func Size(n int64) string {
+	if n < 1000 {
+		return strconv.FormatInt(n, 10) + " bytes"
+	}
+	f, unit := float64(n), ""
+	for _, unit = range []string{"kB", "MB", "GB", "TB"} {
+		if f /= 1000; f < 999.5 {
+			break
+		}
+	}
+	precision := 0
+	if f < 9.95 {
+		precision = 1
+	}
+	return strings.TrimSuffix(strconv.FormatFloat(f, 'f', precision, 64), ".0") + " " + unit
+}
