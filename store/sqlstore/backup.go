@@ -20,6 +20,7 @@ import (
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/sqlstore/devices"
 	"github.com/parley-im/parley/store/sqlstore/drafts"
+	"github.com/parley-im/parley/store/sqlstore/files"
 	"github.com/parley-im/parley/store/sqlstore/people"
 	"github.com/parley-im/parley/store/sqlstore/presence"
 	"github.com/parley-im/parley/store/sqlstore/sessions"
@@ -43,6 +44,7 @@ type line struct {
 	Contact  *people.Line          `json:"contact,omitempty"`
 	Presence *presence.Line        `json:"presence,omitempty"`
 	Draft    *store.Draft          `json:"draft,omitempty"`
+	File     *files.Line           `json:"file,omitempty"`
 	Record   *backupRecord         `json:"record,omitempty"`
 	Voided   *voided               `json:"voided,omitempty"`
 	End      *end                  `json:"end,omitempty"`
@@ -177,6 +179,7 @@ func (s *Store) backupState(ctx context.Context, w *backupWriter) error {
 		}},
 	}
 	parts = append(parts, rowsOf{sessions.SettingsInOrder, func(r scanner) (line, error) { v, err := sessions.ScanSetting(r); return line{Person: &v}, err }})
+	parts = append(parts, rowsOf{`SELECT ` + files.Columns + ` FROM ` + files.Name + ` ORDER BY id`, func(r scanner) (line, error) { v, err := files.Scan(r); return line{File: v}, err }})
 	parts = append(parts, rowsOf{drafts.InOrder, func(r scanner) (line, error) { v, err := drafts.Scan(r); return line{Draft: &v}, err }})
 	for _, t := range people.Tables {
 		parts = append(parts, rowsOf{`SELECT ` + t.Columns + ` FROM ` + t.Name + ` ORDER BY ` + t.Order,
@@ -318,6 +321,7 @@ func newRestorer(s *Store) (*restorer, error) {
 		{into: `INSERT INTO log (` + logColumns + `)`, columns: logColumnCount, db: r.log},
 		{into: `INSERT INTO voided (seq, void)`, columns: 2, db: r.log},
 		{into: `INSERT INTO ` + sessions.Settings + ` (` + sessions.SettingColumns + `)`, columns: sessions.SettingCount, db: s.state.write},
+		{into: `INSERT INTO ` + files.Name + ` (` + files.Columns + `)`, columns: files.Count, db: s.state.write},
 		{into: `INSERT INTO ` + drafts.Table + ` (` + drafts.Columns + `)`, columns: drafts.ColumnCount, db: s.state.write},
 	}
 	for _, t := range people.Tables {
@@ -388,13 +392,15 @@ func (r *restorer) take(ctx context.Context, l *line) error {
 	case l.Person != nil:
 		return r.add(ctx, 6, l.Person.AOR, l.Person.Name, l.Person.Value)
 	case l.Draft != nil:
-		return r.add(ctx, 7, drafts.Args(l.Draft)...)
+		return r.add(ctx, 8, drafts.Args(l.Draft)...)
 	case l.Contact != nil:
 		table, args := l.Contact.Values()
 		return r.add(ctx, len(r.batches)-len(presence.Tables)-len(people.Tables)+table, args...)
 	case l.Presence != nil:
 		table, args := l.Presence.Values()
 		return r.add(ctx, len(r.batches)-len(presence.Tables)+table, args...)
+	case l.File != nil:
+		return r.add(ctx, 7, l.File.Args()...)
 	case l.Record != nil:
 		rec, ok := l.Record.record()
 		if !ok {

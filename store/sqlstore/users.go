@@ -12,6 +12,7 @@ import (
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/sqlstore/drafts"
+	"github.com/parley-im/parley/store/sqlstore/files"
 	"github.com/parley-im/parley/store/sqlstore/people"
 	"github.com/parley-im/parley/store/sqlstore/sessions"
 )
@@ -239,6 +240,9 @@ func (s *state) RemoveUser(ctx context.Context, aor string) error {
 			return err
 		}
 		if err := sessions.Forget(ctx, tx, aor); err != nil {
+			return err
+		}
+		if err := files.Forget(ctx, tx, aor); err != nil {
 			return err
 		}
 		r, err := tx.ExecContext(ctx, `DELETE FROM users WHERE aor = $1`, aor)
