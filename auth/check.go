@@ -2,6 +2,8 @@ package auth
 
 import (
 	"errors"
+	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +19,8 @@ const maxCredentials = 8
 // check is one request on its way through Authenticate.
 type check struct {
 	a      *Authenticator
-	m      *sip.Message
+	m      *sip.Message // nil when it came over HTTP
+	http   *HTTPRequest // nil when it came over SIP
 	src    Source
 	proxy  bool
 	done   func(Result)
@@ -80,34 +83,48 @@ func (c *check) digest() {
 // of ours with an algorithm that this listener offers. refusal is set for those that are
 // for us but wrong in form.
 func (c *check) pick() (refusal *Result, found bool) {
+	n := 0
+	for value := range c.rows() {
+		if n++; n > maxCredentials {
+			return nil, false
+		}
+		cred, err := sip.ParseCredentials(value)
+		if err != nil {
+			return &Result{Status: 400, Reason: "Malformed Credentials"}, true
+		}
+		if !strings.EqualFold(cred.Scheme, "Digest") || !c.a.domains[cred.Realm] {
+			continue
+		}
+		alg, ok := ParseAlgorithm(cred.Algorithm)
+		if !ok || !c.policy.offers(alg) {
+			continue // RFC 8760 §3: no downgrade; the challenge says what is accepted
+		}
+		c.cred, c.alg = cred, alg
+		return c.form(), true
+	}
+	return nil, false
+}
+
+// rows are the credentials of the request as they came.
+func (c *check) rows() iter.Seq[string] {
+	if c.http != nil {
+		return slices.Values(c.http.Authorization)
+	}
 	// The header that belongs to our challenge first; some clients use the other one for
 	// requests that they authenticate before being asked.
 	first, second := sip.HAuthorization, sip.HProxyAuthorization
 	if c.proxy {
 		first, second = second, first
 	}
-	n := 0
-	for _, id := range [2]sip.HeaderID{first, second} {
-		for value := range c.m.Each(id) {
-			if n++; n > maxCredentials {
-				return nil, false
+	return func(yield func(string) bool) {
+		for _, id := range [2]sip.HeaderID{first, second} {
+			for value := range c.m.Each(id) {
+				if !yield(value) {
+					return
+				}
 			}
-			cred, err := sip.ParseCredentials(value)
-			if err != nil {
-				return &Result{Status: 400, Reason: "Malformed Credentials"}, true
-			}
-			if !strings.EqualFold(cred.Scheme, "Digest") || !c.a.domains[cred.Realm] {
-				continue
-			}
-			alg, ok := ParseAlgorithm(cred.Algorithm)
-			if !ok || !c.policy.offers(alg) {
-				continue // RFC 8760 §3: no downgrade; the challenge says what is accepted
-			}
-			c.cred, c.alg = cred, alg
-			return c.form(), true
 		}
 	}
-	return nil, false
 }
 
 // offers tells whether the listener accepts an algorithm.
@@ -132,7 +149,7 @@ func (c *check) form() *Result {
 			return &Result{Status: 403, Reason: "Digest Without qop Not Accepted",
 				Warning: "This server accepts only digest answers with qop=auth here; set the client to RFC 2617 or newer"}
 		}
-	case strings.EqualFold(cr.QOP, "auth"), strings.EqualFold(cr.QOP, "auth-int"):
+	case strings.EqualFold(cr.QOP, "auth"), strings.EqualFold(cr.QOP, "auth-int") && c.http == nil: // a body over HTTP is not in memory
 		nc, err := strconv.ParseUint(cr.NC, 16, 32)
 		if err != nil || len(cr.NC) != 8 || cr.CNonce == "" {
 			return &Result{Status: 400, Reason: "Incomplete Credentials"}
@@ -160,6 +177,9 @@ func (c *check) form() *Result {
 
 // sameResource compares the digest's URI with the Request-URI (RFC 3261 §22.4 no. 6).
 func (c *check) sameResource() bool {
+	if c.http != nil { // RFC 7616 §3.4.6
+		return c.cred.URI == c.http.URI
+	}
 	m := c.m
 	if c.cred.URI == m.RequestURI() {
 		return true
@@ -195,8 +215,12 @@ func (c *check) verify(acc *account, err error) {
 	}
 	now := c.a.now()
 	x := exchange{
-		alg: c.alg, method: c.m.Method(), uri: c.cred.URI, nonce: c.cred.Nonce,
-		qop: c.cred.QOP, nc: c.cred.NC, cnonce: c.cred.CNonce, body: c.m.Body(),
+		alg: c.alg, uri: c.cred.URI, nonce: c.cred.Nonce, qop: c.cred.QOP, nc: c.cred.NC, cnonce: c.cred.CNonce,
+	}
+	if c.http != nil {
+		x.method = c.http.Method
+	} else {
+		x.method, x.body = c.m.Method(), c.m.Body()
 	}
 	var list []credential
 	if acc != nil {
