@@ -49,8 +49,9 @@ type soaking struct {
 	underWay atomic.Int64 // calls that are going to end by themselves
 	left     atomic.Bool  // everyone is leaving: what is still answered is as it comes
 	leaked   []io.Closer
-	missing  []string   // what is known of messages that were acknowledged and did not arrive
-	mu       sync.Mutex // guards what follows
+	drain    time.Duration // how long it took at the end until all had arrived
+	missing  []string      // what is known of messages that were acknowledged and did not arrive
+	mu       sync.Mutex    // guards what follows
 	sessions map[*session]bool
 	counts   map[string]int
 }
@@ -438,6 +439,8 @@ func (s *soaking) collect(ctx context.Context) {
 		})
 	}
 	back.Wait()
+	began := now()
+	defer func() { s.drain = now() - began }()
 	for range 600 {
 		waiting := s.so.settle > 0 && s.underWay.Load() > 0
 		for _, t := range s.talks {
@@ -513,6 +516,7 @@ type outcome struct {
 	Counts    map[string]int `json:"counts"`
 	Problems  map[string]int `json:"problems"`
 	Findings  []soak.Finding `json:"findings"`
+	Drain     float64        `json:"drain_s"` // from when everyone was back until all had arrived, 60 at most
 	Before    soak.Sample    `json:"before"`
 	After     soak.Sample    `json:"after"` // everyone has left
 	Wrong     []string       `json:"wrong"`
@@ -528,7 +532,7 @@ func (s *soaking) report(before, after soak.Sample, hours float64) error {
 	list := soak.Judge(s.series, soak.Rules, hours/3, hours)
 	r := &outcome{
 		Time: time.Now().UTC().Format(time.RFC3339), Hours: hours, Offered: s.so.rate, Findings: list, Before: before, After: after,
-		Talk: s.tally(), Missing: s.missing,
+		Talk: s.tally(), Drain: s.drain.Seconds(), Missing: s.missing,
 	}
 	s.mu.Lock()
 	r.Counts = maps.Clone(s.counts)
@@ -598,7 +602,7 @@ func (r *outcome) print(w io.Writer) {
 		r.Hours, r.Time, r.Offered, r.PerSecond, r.CPU*100, r.ToolCPU*100)
 	_ = soak.Table(w, r.Findings) // nobody reads what cannot be written
 	text, _ := json.Marshal(r.Talk)
-	fmt.Fprintf(w, "\nmessages: %s\n", text)
+	fmt.Fprintf(w, "\nmessages: %s\nthe last arrived %.1f s after everyone was back\n", text, r.Drain)
 	fmt.Fprint(w, "beside them:")
 	for _, what := range slices.Sorted(maps.Keys(r.Counts)) {
 		fmt.Fprintf(w, " %s %d,", what, r.Counts[what])
