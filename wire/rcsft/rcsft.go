@@ -3,10 +3,12 @@
 package rcsft
 
 import (
+	"bytes"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -74,7 +76,12 @@ type data struct {
 // makes no sense counts as not told; a URL that is not http or https, or names a user, is an error.
 func Parse(doc []byte) (*Document, error) {
 	var x document
-	if err := xmlsafe.Unmarshal(doc, maxBytes, maxDepth, &x); err != nil {
+	err := xmlsafe.Unmarshal(doc, maxBytes, maxDepth, &x)
+	if errors.Is(err, xmlsafe.ErrSyntax) && bytes.IndexByte(doc, '&') >= 0 { // liblinphone 5.1 writes the parameters of a URL as they are
+		x = document{}
+		err = xmlsafe.Unmarshal(escapeAnd(doc), 2*maxBytes, maxDepth, &x)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	if len(x.Infos) > maxInfos {
@@ -102,6 +109,20 @@ func Parse(doc []byte) (*Document, error) {
 	}
 	return d, nil
 }
+
+// escapeAnd writes each & as a reference that is not the beginning of one of the five that XML knows, or of a character's number.
+func escapeAnd(doc []byte) []byte {
+	out := make([]byte, 0, len(doc)+64)
+	for i, c := range doc {
+		out = append(out, c)
+		if c == '&' && !reference.Match(doc[i:min(len(doc), i+10)]) {
+			out = append(out, "amp;"...)
+		}
+	}
+	return out
+}
+
+var reference = regexp.MustCompile(`^&(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9a-fA-F]{1,6});`)
 
 func (x *info) entry() (Entry, error) {
 	e := Entry{Name: CleanName(x.Name), Size: size(strings.TrimSpace(x.Size)), URL: strings.TrimSpace(x.Data.URL)}

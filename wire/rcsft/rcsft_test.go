@@ -40,6 +40,7 @@ func TestParse(t *testing.T) {
 		}},
 		"encrypted": {strings.Replace(linphone, "<data", "<file-key>AAAA</file-key><data", 1), Document{Encrypted: true,
 			Files: []Entry{{Name: "notes.txt", Type: "text/plain", Size: 12, URL: "http://127.0.0.1:6089/dl/upload.bin", Until: day}}}},
+		"bare &": {strings.Replace(linphone, "upload.bin", "get?a=1&b=2&amp;c=3&#38;", 1), Document{Files: []Entry{{Name: "notes.txt", Type: "text/plain", Size: 12, URL: "http://127.0.0.1:6089/dl/get?a=1&b=2&c=3&", Until: day}}}},
 		"nonsense": {`<file xmlns="urn:gsma:params:xml:ns:rcs:rcs:fthttp"><file-info type="voice-recording"><file-size>-3</file-size><file-name> </file-name><content-type>a b</content-type><data url="http://h/"/></file-info></file>`,
 			Document{Files: []Entry{{URL: "http://h/"}}}},
 	} {
@@ -109,6 +110,7 @@ func TestCleanName(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(linphone))
 	f.Add([]byte(withThumbnail))
+	f.Add([]byte(strings.Replace(linphone, "upload.bin", "get?a=1&b=2", 1)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := Parse(b)
 		if err != nil {
