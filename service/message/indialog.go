@@ -42,7 +42,7 @@ func (s *Service) inDialog(r *route.Request) {
 }
 
 // recordInDialog records what o says, and then passes r on.
-func (s *Service) recordInDialog(r *route.Request, o *Outgoing, c content) {
+func (s *Service) recordInDialog(r *route.Request, o *Outgoing, c opened) {
 	p := &pending{service: s, rec: s.newRecord(o, c), done: func(res Result) { reply(r, res) }}
 	set(p.rec, metaInDialog, "1")
 	set(p.rec, store.MetaToTag, r.Msg.ToTag())
@@ -85,7 +85,7 @@ var carried = map[sip.HeaderID]bool{
 
 // strip leaves of a request inside a session what its record says. A typing notice has no record: of it, what was
 // rebuilt remains. False means that r is answered.
-func strip(r *route.Request, o *Outgoing, c content) bool {
+func strip(r *route.Request, o *Outgoing, c opened) bool {
 	from, err := r.Msg.From()
 	to, err2 := r.Msg.To()
 	if err != nil || err2 != nil {

@@ -262,15 +262,15 @@ func (s *Service) Send(o Outgoing, done func(Result)) {
 }
 
 // admit opens what o carries, if its sender has not said too much of late.
-func (s *Service) admit(o *Outgoing) (content, *Result) {
+func (s *Service) admit(o *Outgoing) (opened, *Result) {
 	if !s.rate.take(o.From, time.Now()) {
-		return content{}, &Result{Status: 503, RetryAfter: 1, Warning: "you are sending messages faster than this server allows; wait a moment"}
+		return opened{}, &Result{Status: 503, RetryAfter: 1, Warning: "you are sending messages faster than this server allows; wait a moment"}
 	}
 	return s.open(o)
 }
 
 // record appends the message, once, and hands it to delivery when it is durable.
-func (s *Service) record(o *Outgoing, c content, done func(Result)) {
+func (s *Service) record(o *Outgoing, c opened, done func(Result)) {
 	p := &pending{service: s, rec: s.newRecord(o, c), done: done}
 	s.append(p, func() {
 		w := s.shardOf(p.rec.To)

@@ -8,7 +8,7 @@ import (
 
 // passTyping hands a typing notice to the devices that are there now. It is the only thing that passes
 // without a record, and holds nothing but RFC 3994's elements; nobody waits for it and it is never kept.
-func (s *Service) passTyping(o *Outgoing, c content, done func(Result)) {
+func (s *Service) passTyping(o *Outgoing, c opened, done func(Result)) {
 	if s.o.Quiet(o.To, o.From) {
 		s.metrics.quiet.Inc()
 		done(Result{Status: 200})

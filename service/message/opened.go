@@ -16,8 +16,8 @@ import (
 	"github.com/parley-im/parley/wire/sip"
 )
 
-// content is an opened body.
-type content struct {
+// opened is an opened body.
+type opened struct {
 	contentType string
 	body        []byte
 	typing      bool               // not recorded; body is already rebuilt from RFC 3994's elements alone
@@ -26,17 +26,17 @@ type content struct {
 }
 
 // open unpacks and judges what o carries. The Result is a refusal, or nil.
-func (s *Service) open(o *Outgoing) (content, *Result) {
+func (s *Service) open(o *Outgoing) (opened, *Result) {
 	body, err := mime.Inflate(o.Encoding, o.Body, s.o.MaxBody)
 	switch {
 	case errors.Is(err, mime.ErrTooLarge):
-		return content{}, &Result{Status: 413, Warning: "the message is larger than " + strconv.Itoa(s.o.MaxBody>>10) + " kB; send it as a file"}
+		return opened{}, &Result{Status: 413, Warning: "the message is larger than " + strconv.Itoa(s.o.MaxBody>>10) + " kB; send it as a file"}
 	case errors.Is(err, mime.ErrEncoding):
-		return content{}, &Result{Status: 415, Accept: mime.Encodings, Warning: "the content encoding is not known here"}
+		return opened{}, &Result{Status: 415, Accept: mime.Encodings, Warning: "the content encoding is not known here"}
 	case err != nil:
-		return content{}, &Result{Status: 400, Warning: "the message body cannot be unpacked"}
+		return opened{}, &Result{Status: 400, Warning: "the message body cannot be unpacked"}
 	}
-	c := content{contentType: o.ContentType, body: body}
+	c := opened{contentType: o.ContentType, body: body}
 	if c.contentType == "" && len(body) > 0 {
 		return c, &Result{Status: 400, Warning: "the message has no Content-Type"}
 	}
@@ -56,7 +56,7 @@ func (s *Service) open(o *Outgoing) (content, *Result) {
 }
 
 // openCPIM looks inside the wrapper (RFC 3862). Whom it names as sender must be who signed in.
-func (s *Service) openCPIM(o *Outgoing, c content) (content, *Result) {
+func (s *Service) openCPIM(o *Outgoing, c opened) (opened, *Result) {
 	m, err := cpim.Parse(c.body)
 	if err != nil {
 		return c, &Result{Status: 400, Warning: "the CPIM message is malformed"}
@@ -89,7 +89,7 @@ func (s *Service) openCPIM(o *Outgoing, c content) (content, *Result) {
 	return c, nil
 }
 
-func openTyping(c content) (content, *Result) {
+func openTyping(c opened) (opened, *Result) {
 	state, err := iscomposing.Parse(c.body)
 	if err != nil {
 		return c, &Result{Status: 400, Warning: "the typing notice is malformed"}
@@ -98,7 +98,7 @@ func openTyping(c content) (content, *Result) {
 	return c, nil
 }
 
-func openReceipt(c content, doc []byte) (content, *Result) {
+func openReceipt(c opened, doc []byte) (opened, *Result) {
 	n, err := imdn.Parse(doc)
 	if err != nil {
 		return c, &Result{Status: 400, Warning: "the receipt is malformed"}
@@ -153,7 +153,7 @@ func unrecordable(err error) Result {
 }
 
 // newRecord is the entry of the log for o.
-func (s *Service) newRecord(o *Outgoing, c content) *store.Record {
+func (s *Service) newRecord(o *Outgoing, c opened) *store.Record {
 	r := &store.Record{
 		ID: id.New(), Kind: store.KindMessage, From: o.From, To: o.To, Device: o.Device,
 		ContentType: c.contentType, Body: c.body, Meta: make(map[string]string, 8),
