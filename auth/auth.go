@@ -94,6 +94,7 @@ type Authenticator struct {
 	used     *usedNonces
 	guard    *guard
 	trusts   *trusts
+	hashing  *hashing
 	metrics  *metrics
 	log      *slog.Logger
 	now      func() time.Time
@@ -122,7 +123,7 @@ func New(o Options) (*Authenticator, error) {
 	}
 	a := &Authenticator{
 		o: o, domains: make(map[string]bool), nonces: newNonces(), used: newUsedNonces(o.MaxNonces),
-		guard: newGuard(o.MaxCached, o.Failures), trusts: newTrusts(o.Now()), metrics: newMetrics(), log: o.Log, now: o.Now,
+		guard: newGuard(o.MaxCached, o.Failures), trusts: newTrusts(o.Now()), hashing: newHashing(), metrics: newMetrics(), log: o.Log, now: o.Now,
 	}
 	for _, d := range o.Domains {
 		a.domains[strings.ToLower(d)] = true
