@@ -225,6 +225,7 @@ func (p *problems) times(c *Config) {
 		{"call.ring_timeout", c.Call.RingTimeout, 181 * time.Second, time.Hour},                     // RFC 3261 §16.6 step 11
 		{"call.session_expires", c.Call.SessionExpires, 90 * time.Second, day},                      // RFC 4028 §4
 		{"call.min_se", c.Call.MinSE, 90 * time.Second, max(90*time.Second, c.Call.SessionExpires)}, // RFC 4028 §5
+		{"http.session_lifetime", c.HTTP.SessionLifetime, 10 * time.Minute, 3650 * day},
 		{"presence.interval", c.Presence.Interval, 0, time.Minute},
 	} {
 		if d.value < d.low || d.value > d.high {
@@ -235,6 +236,8 @@ func (p *problems) times(c *Config) {
 	if r.MinExpires > r.DefaultExpires || r.DefaultExpires > r.MaxExpires {
 		p.addf("register: min_expires (%s), default_expires (%s) and max_expires (%s) must not fall", text(r.MinExpires), text(r.DefaultExpires), text(r.MaxExpires))
 	}
+	p.number("http.rate", c.HTTP.Rate, 0, 1_000_000)
+	p.number("http.sign_in_rate", c.HTTP.SignInRate, 0, 1_000_000)
 	p.number("message.rate", c.Message.Rate, 0, 1_000_000)
 	p.number("register.bindings", r.Bindings, 1, 1000)
 	p.number("register.contacts", r.Contacts, 1, 1000)

@@ -29,7 +29,7 @@ func Default() *Config {
 				"REFER", "REGISTER", "SUBSCRIBE", "UPDATE"},
 			InfoTypes: []string{"application/dtmf-relay", "application/dtmf", "application/media_control+xml", "application/hook-flash"},
 		},
-		HTTP:    HTTP{Listen: "0.0.0.0:8443", TLS: "auto"},
+		HTTP:    HTTP{Listen: "0.0.0.0:8443", TLS: "auto", SessionLifetime: 30 * 24 * time.Hour, Rate: 50, SignInRate: 10},
 		Metrics: Metrics{Listen: "127.0.0.1:9090"},
 		Limits: Limits{
 			Datagram:              65_535,

@@ -67,8 +67,14 @@ type HTTP struct {
 	TLS string `toml:"tls"`
 	// PEM file with the private key of tls. Empty: the key is in the certificate's file.
 	Key string `toml:"key"`
-	// Web origins that may open a WebSocket beside this server's own, for example "https://chat.example.com".
+	// Web origins whose pages may call the API and open a WebSocket beside this server's own, for example "https://chat.example.com".
 	Origins []string `toml:"origins"`
+	// How long somebody who has signed in over HTTP stays signed in without using the session.
+	SessionLifetime time.Duration `toml:"session_lifetime"`
+	// Calls of the API that one session may make in a second, and four times as many at once; more get resource_exhausted (429). 0: no limit.
+	Rate int `toml:"rate"`
+	// Attempts to sign in over HTTP from one IP address, or from one /64 of IPv6, in a second, and six times as many at once. 0: no limit. Wrong passwords are counted by limits.password_failures as well.
+	SignInRate int `toml:"sign_in_rate"`
 }
 
 // Metrics is the door for monitoring: /metrics, /health and /ready.
