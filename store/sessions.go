@@ -38,8 +38,8 @@ type Sessions interface {
 	TouchSessions(ctx context.Context, used map[string]SessionUse) error
 	// RemoveSession ends one. ErrNotFound when the account has no such session.
 	RemoveSession(ctx context.Context, aor, id string) error
-	// SweepSessions removes what has expired.
-	SweepSessions(ctx context.Context, now time.Time) error
+	// SweepSessions removes what has expired, and returns it.
+	SweepSessions(ctx context.Context, now time.Time) ([]Session, error)
 }
 
 // PersonSetting is something that a person has set.

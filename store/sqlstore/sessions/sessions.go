@@ -167,14 +167,20 @@ func (s Store) RemoveSession(ctx context.Context, aor, id string) error {
 }
 
 // SweepSessions is store.Sessions.SweepSessions.
-func (s Store) SweepSessions(ctx context.Context, now time.Time) error {
-	return s.DB.Change(ctx, "removing expired sessions", func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM push_subscriptions WHERE session IN (SELECT id FROM sessions WHERE expires <= $1)`, now.UnixMicro()); err != nil {
+func (s Store) SweepSessions(ctx context.Context, now time.Time) (over []store.Session, err error) {
+	err = s.DB.Change(ctx, "removing expired sessions", func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, `SELECT `+columns+` FROM sessions WHERE expires <= $1 ORDER BY expires, id`, now.UnixMicro())
+		if over, err = all(rows, err, "reading sessions", scan); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE expires <= $1`, now.UnixMicro())
-		return err
+		for i := range over {
+			if err := remove(ctx, tx, over[i].AOR, over[i].ID); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+	return over, err
 }
 
 // lock keeps a session from being added while its account is changed: each waits for the other.
