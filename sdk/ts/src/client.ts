@@ -135,7 +135,7 @@ export class Client implements Wire {
 
 	/** The address of something on the server, like File.url: for img and a elements when the session is a cookie. */
 	href(path: string): string {
-		if (!path.startsWith("/") || path.startsWith("//")) {
+		if (!/^\/(?![/\\])/.test(path)) {
 			throw new ParleyError("invalid_argument", "that is not a path on this server");
 		}
 		return this.url + path;
