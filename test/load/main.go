@@ -97,7 +97,7 @@ func mainError(args []string) (err error) {
 // measureRow starts a server, loads it and stops it.
 func measureRow(ctx context.Context, o *options, r row) (res *result, err error) {
 	users := o.usersOf(r)
-	t, err := start(o, users)
+	t, err := start(o, r.transport, users)
 	if err != nil {
 		return nil, err
 	}

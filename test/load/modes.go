@@ -10,9 +10,12 @@ import (
 	"time"
 
 	"github.com/parley-im/parley/test/load/gauge"
+	"github.com/parley-im/parley/test/load/pace"
 	"github.com/parley-im/parley/test/load/ua"
 	"github.com/parley-im/parley/wire/sip"
 )
+
+func now() time.Duration { return ua.Now() }
 
 // minBody is room for the numbers of a message.
 const minBody = 48
@@ -67,7 +70,7 @@ func (t *trial) startMessage(lane int, due time.Duration) {
 		ContentType: "text/plain", Body: t.body(lane, n, due),
 		Done: func(m *sip.Message) {
 			t.ledger.Resolve(lane, n, t.acknowledge(due, m))
-			t.driver.finished(lane, !from.Gone())
+			t.driver.Finished(lane, !from.Gone())
 		},
 	})
 }
@@ -112,7 +115,7 @@ func (t *trial) startCall(lane int, due time.Duration) {
 	}
 	end := func(ok bool) {
 		t.ledger.Resolve(lane, n, ok)
-		t.driver.finished(lane, !from.Gone())
+		t.driver.Finished(lane, !from.Gone())
 	}
 	invite.Done = func(m *sip.Message) {
 		if m == nil || m.Status()/100 != 2 {
@@ -147,7 +150,7 @@ func (t *trial) startReregister(lane int, due time.Duration) {
 	}
 	c.Register(3600, func(m *sip.Message) {
 		t.acknowledge(due, m)
-		t.driver.finished(lane, !c.Gone())
+		t.driver.Finished(lane, !c.Gone())
 	})
 }
 
@@ -157,12 +160,12 @@ func (t *trial) startRegister(lane int, due time.Duration) {
 	go func() {
 		if err := c.Connect(t.row.transport, t.target.addrs[t.row.transport]); err != nil {
 			t.problem("connecting: %v", err)
-			t.driver.finished(lane, false)
+			t.driver.Finished(lane, false)
 			return
 		}
 		c.Register(3600, func(m *sip.Message) {
 			t.acknowledge(due, m)
-			t.driver.finished(lane, false) // once each
+			t.driver.Finished(lane, false) // once each
 		})
 	}()
 }
@@ -225,11 +228,11 @@ func (t *trial) signInSteps(ctx context.Context, res *result) error {
 
 // stillThere registers everyone again.
 func (t *trial) stillThere(ctx context.Context) error {
-	t.driver = newDriver(len(t.clients), pick(t, t.startRegisterAgain, t.startPing))
-	t.driver.limit = len(t.clients)
+	t.driver = pace.New(len(t.clients), t.pick(t.startRegisterAgain, t.startPing))
+	t.driver.Limit(len(t.clients))
 	t.open()
-	t.driver.runClosed(64)
-	for !t.driver.exhausted() {
+	t.driver.RunClosed(64)
+	for !t.driver.Exhausted() {
 		if t.pause(ctx, time.Second); ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -241,6 +244,6 @@ func (t *trial) startRegisterAgain(lane int, due time.Duration) {
 	c := t.clients[lane]
 	c.Register(3600, func(m *sip.Message) {
 		t.acknowledge(due, m)
-		t.driver.finished(lane, false)
+		t.driver.Finished(lane, false)
 	})
 }

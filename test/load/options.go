@@ -59,7 +59,7 @@ func parseOptions(args []string) (*options, error) {
 	o := &options{servers: map[string]string{}}
 	f := flag.NewFlagSet("load", flag.ContinueOnError)
 	f.StringVar(&o.mode, "mode", "message", "what the users do: "+strings.Join(modes, ", "))
-	kinds := f.String("transport", "tcp", "list of udp, tcp, tls, wss, or xmpp with -server: a row each")
+	kinds := f.String("transport", "tcp", "list of udp, tcp, tls, wss, http and https (the API), or xmpp with -server: a row each")
 	flight := f.String("inflight", "64", "closed loop: list of how many units are under way at a time, a row each")
 	rate := f.String("rate", "", "open loop instead: list of offered units per second, a row each")
 	f.IntVar(&o.users, "users", 0, "users, half of them senders (0: 200, or more if the units in flight need them; 2,000 for register and idle)")
@@ -140,7 +140,7 @@ func (o *options) check() error {
 	if !slices.Contains(modes, o.mode) {
 		return fmt.Errorf("load: -mode %q: choose one of %v", o.mode, modes)
 	}
-	if err := o.checkXMPP(); err != nil {
+	if err := errors.Join(o.checkXMPP(), o.checkAPI()); err != nil {
 		return err
 	}
 	if err := errors.Join(o.checkServers(), o.checkBounds()); err != nil {
@@ -164,8 +164,8 @@ func (o *options) check() error {
 // checkServers looks at the transports, and the address for each of a server that runs.
 func (o *options) checkServers() error {
 	for _, k := range o.transports {
-		if !slices.Contains(transports, k) && k != overXMPP {
-			return fmt.Errorf("load: -transport %q: choose from %v or %s", k, transports, overXMPP)
+		if !slices.Contains(transports, k) && k != overXMPP && !overAPI(k) {
+			return fmt.Errorf("load: -transport %q: choose from %v, %s, %s or %s", k, transports, overHTTP, overHTTPS, overXMPP)
 		}
 		if len(o.servers) == 0 {
 			continue

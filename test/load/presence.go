@@ -181,7 +181,7 @@ func presenceMain(args []string) (err error) {
 				return err
 			}
 		}
-		if t, err = startPrivate(o, dir, o.users); err != nil {
+		if t, err = startPrivate(o, "", dir, o.users); err != nil {
 			return err
 		}
 		po.api = "unix:" + server.Socket(filepath.Join(dir, "data"))

@@ -86,7 +86,7 @@ func (t *trial) finish(res *result) {
 	if t.ledger != nil {
 		res.Tally = t.ledger.Tally()
 	}
-	under, waiting := t.driver.state()
+	under, waiting := t.driver.State()
 	res.Unfinished = under + waiting
 	res.Unknown, res.Challenges, res.Resent, res.Repeated = t.unknown.Load(), t.shared.Challenges.Load(), t.shared.Resent.Load(), t.shared.Repeated.Load()
 	t.mu.Lock()

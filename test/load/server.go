@@ -36,7 +36,7 @@ type target struct {
 }
 
 // start makes the server of a row: the one that the options name, or a private Parley with users.
-func start(o *options, users int) (*target, error) {
+func start(o *options, transport string, users int) (*target, error) {
 	if len(o.servers) > 0 {
 		return &target{addrs: o.servers, pids: o.pids, metrics: o.metrics, stop: func() error { return nil }}, nil
 	}
@@ -44,7 +44,7 @@ func start(o *options, users int) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := startPrivate(o, dir, users)
+	t, err := startPrivate(o, transport, dir, users)
 	if err != nil {
 		_ = os.RemoveAll(dir) // what matters is why it did not start
 		return nil, err
@@ -54,7 +54,7 @@ func start(o *options, users int) (*target, error) {
 	return t, nil
 }
 
-func startPrivate(o *options, dir string, users int) (*target, error) {
+func startPrivate(o *options, transport, dir string, users int) (*target, error) {
 	t := &target{addrs: map[string]string{}}
 	for _, k := range transports {
 		addr, err := freePort(k)
@@ -63,12 +63,13 @@ func startPrivate(o *options, dir string, users int) (*target, error) {
 		}
 		t.addrs[k] = addr
 	}
+	t.addrs[overHTTP], t.addrs[overHTTPS] = "http://"+t.addrs["wss"], "https://"+t.addrs["wss"]
 	var err error
 	if t.metrics, err = freePort("tcp"); err != nil {
 		return nil, err
 	}
 	file, rows := filepath.Join(dir, "parley.toml"), filepath.Join(dir, "users.csv")
-	if err := os.WriteFile(file, []byte(t.config(o, dir)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(t.config(o, transport, dir)), 0o600); err != nil {
 		return nil, err
 	}
 	var b strings.Builder
@@ -87,7 +88,7 @@ func startPrivate(o *options, dir string, users int) (*target, error) {
 
 // config is the private server's configuration: everything on loopback, and the limits of one peer and of one user out of
 // the way: all users come from one address, and a few of them say what thousands would.
-func (t *target) config(o *options, dir string) string {
+func (t *target) config(o *options, transport, dir string) string {
 	return fmt.Sprintf(`data = %q
 domains = [%q]
 log = "warn"
@@ -97,7 +98,7 @@ tcp = [%q]
 tls = [%q]
 [http]
 listen = %q
-[metrics]
+%s[metrics]
 listen = %q
 [store]
 url = %q
@@ -107,7 +108,7 @@ rate = 0
 connections_per_address = 20000
 unproven_rate = 1000000
 %s
-`, filepath.Join(dir, "data"), o.domain, t.addrs["udp"], t.addrs["tcp"], t.addrs["tls"], t.addrs["wss"], t.metrics, o.store, o.limits)
+`, filepath.Join(dir, "data"), o.domain, t.addrs["udp"], t.addrs["tcp"], t.addrs["tls"], t.addrs["wss"], httpConfig(transport), t.metrics, o.store, o.limits)
 }
 
 // freePort is an address that was free a moment ago, below the ports that the system hands out: none of the clients gets

@@ -129,7 +129,7 @@ func soakMain(args []string) error {
 			return err
 		}
 	}
-	t, err := startPrivate(o, dir, so.people)
+	t, err := startPrivate(o, "", dir, so.people)
 	if err != nil {
 		return err
 	}

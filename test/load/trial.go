@@ -14,8 +14,8 @@ import (
 
 	"github.com/parley-im/parley/test/load/gauge"
 	"github.com/parley-im/parley/test/load/ledger"
+	"github.com/parley-im/parley/test/load/pace"
 	"github.com/parley-im/parley/test/load/ua"
-	"github.com/parley-im/parley/test/load/xmpp"
 	"github.com/parley-im/parley/wire/sip"
 )
 
@@ -26,8 +26,8 @@ type trial struct {
 	id      string // unlike that of other trials on the same server
 	target  *target
 	clients []*ua.Client
-	talkers []*xmpp.Client // the same users, with XMPP; then the clients never connect
-	driver  *driver
+	talkers []talker // the same users, when they do not speak SIP; then the clients never connect
+	driver  *pace.Driver
 	ledger  *ledger.Ledger
 	shared  ua.Run // by the clients
 	gone    sync.Once
@@ -150,15 +150,15 @@ func (t *trial) load(ctx context.Context, res *result) error {
 	switch t.o.mode {
 	case "message":
 		t.ledger = ledger.New(len(t.clients) / 2)
-		t.driver = newDriver(len(t.clients)/2, pick(t, t.startMessage, t.startStanza))
+		t.driver = pace.New(len(t.clients)/2, t.pick(t.startMessage, t.startSaying()))
 	case "call":
 		t.ledger = ledger.New(len(t.clients) / 2)
-		t.driver = newDriver(len(t.clients)/2, t.startCall)
+		t.driver = pace.New(len(t.clients)/2, t.startCall)
 	case "reregister":
-		t.driver = newDriver(len(t.clients), t.startReregister)
+		t.driver = pace.New(len(t.clients), t.startReregister)
 	case "register":
-		t.driver = newDriver(len(t.clients), pick(t, t.startRegister, t.startTalker))
-		t.driver.limit = len(t.clients) // each signs in once
+		t.driver = pace.New(len(t.clients), t.pick(t.startRegister, t.startTalker))
+		t.driver.Limit(len(t.clients)) // each signs in once
 		warmup = 0
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -173,9 +173,9 @@ func (t *trial) load(ctx context.Context, res *result) error {
 		return err
 	}
 	if t.row.rate > 0 {
-		wg.Go(func() { t.driver.runOpen(ctx, t.row.rate, preciseSleep()) })
+		wg.Go(func() { t.driver.RunOpen(ctx, t.row.rate, pace.PreciseSleep()) })
 	} else {
-		t.driver.runClosed(t.row.inFlight)
+		t.driver.RunClosed(t.row.inFlight)
 	}
 	if warmup > 0 {
 		t.wait(ctx, "warm-up", warmup)
@@ -185,9 +185,7 @@ func (t *trial) load(ctx context.Context, res *result) error {
 		}
 	}
 	if t.o.count > 0 && t.o.mode != "register" {
-		t.driver.mu.Lock()
-		t.driver.limit = t.driver.count + t.o.count
-		t.driver.mu.Unlock()
+		t.driver.More(t.o.count)
 	}
 	profiled := t.profile(res)
 	t.wait(ctx, "measured", t.o.time)
@@ -202,7 +200,7 @@ func (t *trial) load(ctx context.Context, res *result) error {
 		return err
 	}
 	res.IndexLag = t.indexLag(ctx)
-	t.driver.stop()
+	t.driver.Stop()
 	t.settle(ctx)
 	return <-profiled
 }
@@ -230,7 +228,7 @@ func (t *trial) wait(ctx context.Context, what string, d time.Duration) {
 		at := now()
 		ended := t.pause(ctx, left)
 		n := t.done.Load()
-		under, waiting := t.driver.state()
+		under, waiting := t.driver.State()
 		line := fmt.Sprintf("%-8s %3d s  %8.0f/s  under way %d", what, second, float64(n-last)/(now()-at).Seconds(), under)
 		if waiting > 0 {
 			line += fmt.Sprintf("  waiting %d", waiting)
@@ -259,7 +257,7 @@ func (t *trial) pause(ctx context.Context, d time.Duration) (ended bool) {
 		case <-limit.C:
 			return false
 		case <-poll.C:
-			if t.driver.exhausted() {
+			if t.driver.Exhausted() {
 				return true
 			}
 		}
@@ -290,7 +288,7 @@ func (t *trial) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, t.o.drain)
 	defer cancel()
 	select {
-	case <-t.driver.idle:
+	case <-t.driver.Idle():
 	case <-ctx.Done():
 	}
 	poll := time.NewTicker(20 * time.Millisecond)
@@ -375,7 +373,7 @@ func (t *trial) signIn(ctx context.Context, clients []*ua.Client) error {
 
 func (t *trial) signInOne(c *ua.Client) error {
 	if t.talkers != nil {
-		return t.talkers[c.ID].SignIn(t.target.addrs[overXMPP])
+		return t.talkers[c.ID].SignIn(t.target.addrs[t.row.transport])
 	}
 	if err := c.Connect(t.row.transport, t.target.addrs[t.row.transport]); err != nil {
 		return err

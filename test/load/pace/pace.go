@@ -1,4 +1,5 @@
-package main
+// Package pace decides when a load begins what: in a closed loop, or in an open one that waits for nobody.
+package pace
 
 import (
 	"context"
@@ -11,13 +12,11 @@ import (
 	"github.com/parley-im/parley/test/load/ua"
 )
 
-func now() time.Duration { return ua.Now() }
-
-// A driver decides when which lane starts its next unit. A lane is a sender, or a sender with its receiver: it has one
+// A Driver decides when which lane starts its next unit. A lane is a sender, or a sender with its receiver: it has one
 // unit under way at a time. In a closed loop a fixed number of units is under way; in an open loop units fall due at a
 // fixed rate, whatever happened to those before, and one that finds no free lane waits with its due time.
-type driver struct {
-	start func(lane int, due time.Duration) // must not call finished before it returns, except through give
+type Driver struct {
+	start func(lane int, due time.Duration) // must not call Finished before it returns, except through give
 	now   func() time.Duration
 
 	mu      sync.Mutex      // guards what follows
@@ -31,16 +30,16 @@ type driver struct {
 	stopped bool
 }
 
-func newDriver(lanes int, start func(lane int, due time.Duration)) *driver {
-	d := &driver{start: start, now: now, idle: make(chan struct{})}
+func New(lanes int, start func(lane int, due time.Duration)) *Driver {
+	d := &Driver{start: start, now: ua.Now, idle: make(chan struct{})}
 	for i := range lanes {
 		d.free = append(d.free, i)
 	}
 	return d
 }
 
-// runClosed starts n units; each that ends starts the next.
-func (d *driver) runClosed(n int) {
+// RunClosed starts n units; each that ends starts the next.
+func (d *Driver) RunClosed(n int) {
 	d.mu.Lock()
 	d.closed = true
 	d.mu.Unlock()
@@ -50,7 +49,7 @@ func (d *driver) runClosed(n int) {
 }
 
 // next starts a unit on the longest idle lane, if the loop still runs.
-func (d *driver) next() {
+func (d *Driver) next() {
 	d.mu.Lock()
 	if d.stopped || len(d.free) == 0 || d.limit > 0 && d.count >= d.limit {
 		d.mu.Unlock()
@@ -62,7 +61,7 @@ func (d *driver) next() {
 }
 
 // take is called with mu held and a free lane.
-func (d *driver) take() int {
+func (d *Driver) take() int {
 	lane := d.free[0]
 	d.free = d.free[1:]
 	d.under++
@@ -70,8 +69,8 @@ func (d *driver) take() int {
 	return lane
 }
 
-// runOpen lets units fall due until ctx ends: the i-th at i/rate.
-func (d *driver) runOpen(ctx context.Context, rate int, sleepUntil func(time.Duration)) {
+// RunOpen lets units fall due until ctx ends: the i-th at i/rate.
+func (d *Driver) RunOpen(ctx context.Context, rate int, sleepUntil func(time.Duration)) {
 	began := d.now()
 	for i := 0; ctx.Err() == nil; i++ {
 		due := began + time.Duration(float64(i)*float64(time.Second)/float64(rate))
@@ -82,7 +81,7 @@ func (d *driver) runOpen(ctx context.Context, rate int, sleepUntil func(time.Dur
 	}
 }
 
-func (d *driver) offer(due time.Duration) {
+func (d *Driver) offer(due time.Duration) {
 	d.mu.Lock()
 	if d.stopped || d.limit > 0 && d.count+len(d.waiting) >= d.limit {
 		d.mu.Unlock()
@@ -98,8 +97,8 @@ func (d *driver) offer(due time.Duration) {
 	d.start(lane, due)
 }
 
-// finished frees a lane, or retires it (ok false: its connection is gone), and starts what waits.
-func (d *driver) finished(lane int, ok bool) {
+// Finished frees a lane, or retires it (ok false: its connection is gone), and starts what waits.
+func (d *Driver) Finished(lane int, ok bool) {
 	d.mu.Lock()
 	d.under--
 	if ok {
@@ -123,8 +122,25 @@ func (d *driver) finished(lane int, ok bool) {
 	}
 }
 
-// stop lets nothing new fall due. What waits still starts.
-func (d *driver) stop() {
+// Limit ends the loop after n units in all.
+func (d *Driver) Limit(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.limit = n
+}
+
+// More ends the loop after n units from now on.
+func (d *Driver) More(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.limit = d.count + n
+}
+
+// Idle is closed when the driver was stopped and all units have ended.
+func (d *Driver) Idle() <-chan struct{} { return d.idle }
+
+// Stop lets nothing new fall due. What waits still starts.
+func (d *Driver) Stop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stopped = true
@@ -133,7 +149,7 @@ func (d *driver) stop() {
 	}
 }
 
-func (d *driver) endLocked() {
+func (d *Driver) endLocked() {
 	select {
 	case <-d.idle:
 	default:
@@ -141,28 +157,28 @@ func (d *driver) endLocked() {
 	}
 }
 
-// state is how many units are under way and how many wait for a lane.
-func (d *driver) state() (under, waiting int) {
+// State is how many units are under way and how many wait for a lane.
+func (d *Driver) State() (under, waiting int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.under, len(d.waiting)
 }
 
-// exhausted tells that the limit of units is reached and all have ended.
-func (d *driver) exhausted() bool {
+// Exhausted tells that the limit of units is reached and all have ended.
+func (d *Driver) Exhausted() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.limit > 0 && d.count >= d.limit && d.under == 0
 }
 
-// preciseSleep returns a sleep for a goroutine of its own. The runtime's timers are up to a millisecond late on an idle
+// PreciseSleep returns a sleep for a goroutine of its own. The runtime's timers are up to a millisecond late on an idle
 // machine, which would stand in every latency; this one is some microseconds late.
-func preciseSleep() func(time.Duration) {
+func PreciseSleep() func(time.Duration) {
 	runtime.LockOSThread()
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // the default of 50 µs is good enough too
 	return func(until time.Duration) {
 		for {
-			left := until - now()
+			left := until - ua.Now()
 			if left <= 0 {
 				return
 			}
