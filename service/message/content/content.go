@@ -65,7 +65,7 @@ func Read(r *store.Record) Content {
 		c.ReplyTo, c.QuoteFrom, c.Quote = quoted, r.MetaValue(store.MetaQuoteFrom), Beginning(r.MetaValue(store.MetaQuote), MaxQuote)
 	}
 	if c.File != nil {
-		c.File.ID = r.MetaValue(store.MetaFile)
+		c.File.ours(r)
 	}
 	if caption := r.MetaValue(store.MetaCaption); caption != "" {
 		c.Text = clean(caption)
@@ -218,6 +218,9 @@ func text(body []byte) string {
 	}
 	return clean(string(body))
 }
+
+// Clean is s as it may be recorded and shown as plain text; see clean.
+func Clean(s string) string { return clean(s) }
 
 // clean is s in UTF-8, with lines ended by \n and without control characters. Marks of direction stay: they are part of what was
 // written, and whoever shows it keeps them from reaching beyond.

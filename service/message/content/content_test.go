@@ -8,6 +8,7 @@ import (
 
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/wire/rcsft"
 )
 
 const aFile = `<?xml version="1.0" encoding="UTF-8"?>` + "\n" +
@@ -106,6 +107,7 @@ func TestForSIP(t *testing.T) {
 		"file":         {message("application/vnd.gsma.rcs-ft-http+xml", aFile), false, 0, PlainType, "📎 cat.png (1.2 MB)\nhttps://files.example.com/1"},
 		"file, rcs":    {message("application/vnd.gsma.rcs-ft-http+xml", aFile), true, 0, "application/vnd.gsma.rcs-ft-http+xml", aFile},
 		"caption":      {message("application/vnd.gsma.rcs-ft-http+xml", aFile, "caption", "look"), false, 0, PlainType, "look\n📎 cat.png (1.2 MB)\nhttps://files.example.com/1"},
+		"caption, rcs": {message("application/vnd.gsma.rcs-ft-http+xml", aFile, "caption", "look"), true, 0, PlainType, "look\n📎 cat.png (1.2 MB)\nhttps://files.example.com/1"},
 		"cpim":         {message("message/cpim", cpimOf("text/plain", "hello")), false, 0, "message/cpim", cpimOf("text/plain", "hello")},
 		"cpim, file, rcs": {message("message/cpim", cpimOf("application/vnd.gsma.rcs-ft-http+xml", aFile)), true, 0, "message/cpim",
 			cpimOf("application/vnd.gsma.rcs-ft-http+xml", aFile)},
@@ -113,23 +115,43 @@ func TestForSIP(t *testing.T) {
 		"short":   {message("text/plain", long), false, len(long), "text/plain", long},
 		"long":    {message("text/plain", long), false, 100, PlainType, strings.TrimSpace(strings.Repeat("words ", 13)) + "… (the text goes on)"},
 	} {
-		typ, out := ForSIP(c.r, c.rcs, c.limit, "")
+		typ, out := ForSIP(c.r, Device{RCS: c.rcs, Limit: c.limit})
 		if typ != c.typ || string(out) != c.out {
 			t.Errorf("%s: %s %q, want %s %q", name, typ, out, c.typ, c.out)
 		}
 	}
 	link := "https://chat.example.com/m/0199"
-	if _, out := ForSIP(message("text/plain", long), false, 120, link); len(out) > 120 || !strings.HasSuffix(string(out), "words… (whole text: "+link+")") {
+	if _, out := ForSIP(message("text/plain", long), Device{Limit: 120, Link: link}); len(out) > 120 || !strings.HasSuffix(string(out), "words… (whole text: "+link+")") {
 		t.Errorf("with a link: %q", out)
 	}
-	if _, out := ForSIP(message("text/plain", long), false, 10, link); !strings.HasPrefix(string(out), "words words") || !strings.HasSuffix(string(out), link+")") {
+	if _, out := ForSIP(message("text/plain", long), Device{Limit: 10, Link: link}); !strings.HasPrefix(string(out), "words words") || !strings.HasSuffix(string(out), link+")") {
 		t.Errorf("for a device that takes next to nothing: %q", out)
 	}
-	if typ, out := ForSIP(message("message/cpim", cpimOf("text/plain", long)), false, 100, link); typ != "message/cpim" || !strings.Contains(string(out), "imdn.Message-ID: m1\r\n") || !strings.HasSuffix(string(out), link+")") {
+	if typ, out := ForSIP(message("message/cpim", cpimOf("text/plain", long)), Device{Limit: 100, Link: link}); typ != "message/cpim" || !strings.Contains(string(out), "imdn.Message-ID: m1\r\n") || !strings.HasSuffix(string(out), link+")") {
 		t.Errorf("in a wrapper: %s %q", typ, out)
 	}
-	if typ, out := ForSIP(message("message/cpim", cpimOf("application/vnd.gsma.rcs-ft-http+xml", aFile)), false, 0, ""); typ != "message/cpim" || !strings.HasSuffix(string(out), "\r\n\r\n📎 cat.png (1.2 MB)\nhttps://files.example.com/1") {
+	if typ, out := ForSIP(message("message/cpim", cpimOf("application/vnd.gsma.rcs-ft-http+xml", aFile)), Device{}); typ != "message/cpim" || !strings.HasSuffix(string(out), "\r\n\r\n📎 cat.png (1.2 MB)\nhttps://files.example.com/1") {
 		t.Errorf("a file in a wrapper: %s %q", typ, out)
+	}
+}
+
+// A file of ours is told with the address that is for this device.
+func TestOwnFile(t *testing.T) {
+	const fresh = "https://chat.example.com/files/1/cat.png?k=1&x=2"
+	r := message("application/vnd.gsma.rcs-ft-http+xml", strings.Replace(aFile, "<data", "<file-key>AAAA</file-key><data", 1))
+	f := File{ID: "f1", Name: "tom.png", Type: "image/png", Size: 5000, Width: 20, Height: 10, SHA256: "aa", Small: true}
+	SetFile(r, &f)
+	want := f
+	want.URL, want.Encrypted = "https://files.example.com/1", true
+	if got := Read(r).File; !reflect.DeepEqual(got, &want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if _, out := ForSIP(r, Device{File: fresh}); string(out) != "📎 tom.png (5 kB)\n"+fresh {
+		t.Errorf("as text: %q", out)
+	}
+	_, out := ForSIP(r, Device{RCS: true, File: fresh})
+	if d, err := rcsft.Parse(out); err != nil || d.Files[0].URL != fresh || !strings.Contains(string(out), "<file-key>AAAA</file-key>") {
+		t.Errorf("as a document: %v %q", err, out)
 	}
 }
 
@@ -217,7 +239,7 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("%q %q: %+v", contentType, body, c.File)
 		}
 		for _, rcs := range []bool{false, true} {
-			ForSIP(r, rcs, 50, "https://h/m/1")
+			ForSIP(r, Device{RCS: rcs, Limit: 50, Link: "https://h/m/1", File: "https://h/f/1"})
 		}
 	})
 }

@@ -1,9 +1,11 @@
 package content
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
+	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/wire/rcsft"
 )
 
@@ -14,12 +16,58 @@ type File struct {
 	Type      string // media type; empty when not told
 	URL       string // http or https, absolute
 	Size      int64  // bytes; 0 when not told
-	Thumbnail string // URL of a small picture, "" for none
+	Thumbnail string // URL of a small picture of somebody else's file, "" for none
 	// Encrypted: the sender's client has encrypted it, so that only clients of its kind can read it.
 	Encrypted bool
-	// What only this server tells of its own files; not in a message.
+	// What is known of files that this server keeps.
 	Width, Height int    // of a picture, in pixels
 	SHA256        string // hexadecimal
+	Small         bool   // there is a small picture of it
+}
+
+// Keys of Meta of a message with a file of ours, beside store.MetaFile.
+const (
+	metaFileName   = "file_name"
+	metaFileType   = "file_type"
+	metaFileSize   = "file_size"   // bytes
+	metaFileWidth  = "file_width"  // pixels
+	metaFileHeight = "file_height" // pixels
+	metaFileHash   = "file_sha256" // hexadecimal
+	metaFileSmall  = "file_small"  // "1"
+)
+
+// SetFile notes in a message that is not recorded yet that the file in it is one of ours: what the server found out about it goes before
+// what the message says.
+func SetFile(r *store.Record, f *File) {
+	set := func(key, value string) {
+		if value != "" && value != "0" {
+			r.Meta[key] = value
+		}
+	}
+	set(store.MetaFile, f.ID)
+	set(metaFileName, f.Name)
+	set(metaFileType, f.Type)
+	set(metaFileSize, strconv.FormatInt(f.Size, 10))
+	set(metaFileWidth, strconv.Itoa(f.Width))
+	set(metaFileHeight, strconv.Itoa(f.Height))
+	set(metaFileHash, f.SHA256)
+	if f.Small {
+		set(metaFileSmall, "1")
+	}
+}
+
+// ours adds what is known of a file of ours.
+func (f *File) ours(r *store.Record) {
+	if f.ID = r.MetaValue(store.MetaFile); f.ID == "" {
+		return
+	}
+	f.Name, f.Type = cmp.Or(r.MetaValue(metaFileName), f.Name), cmp.Or(r.MetaValue(metaFileType), f.Type)
+	if n, err := strconv.ParseInt(r.MetaValue(metaFileSize), 10, 64); err == nil {
+		f.Size = n
+	}
+	f.Width, _ = strconv.Atoi(r.MetaValue(metaFileWidth)) // 0 when not known
+	f.Height, _ = strconv.Atoi(r.MetaValue(metaFileHeight))
+	f.SHA256, f.Small, f.Thumbnail = r.MetaValue(metaFileHash), r.MetaValue(metaFileSmall) != "", ""
 }
 
 // Document is what clients that know the file transfer of RCS are told of the file.

@@ -3,6 +3,7 @@ package content
 import (
 	"bytes"
 	"cmp"
+	"encoding/xml"
 	"strings"
 
 	"github.com/parley-im/parley/store"
@@ -17,15 +18,22 @@ const ViaAPI = "api"
 // quoteAbout is how much of a message is quoted in a text about it, in characters.
 const quoteAbout = 60
 
+// Device is what matters of a SIP device.
+type Device struct {
+	RCS   bool   // it knows the file transfer of RCS
+	Limit int    // bytes of text that it takes; 0: any
+	Link  string // where people read the whole of a text that is longer; "" for nowhere
+	File  string // URL by which the device fetches the file in the message, when that is one of ours; "": the one in the message
+}
+
 // ForSIP is the body of a MESSAGE that tells a SIP client of a record: of most messages of SIP clients, and of receipts, as it
-// is. rcs says that the client knows the file transfer of RCS. A text longer than limit bytes (0: any length) is cut, and the end
-// says where the whole is, with link; where the server has no link it says only that there is more. An empty contentType without
-// a body means that there is nothing to tell: the empty message of a SIP client has none either, so ask Tells.
-func ForSIP(r *store.Record, rcs bool, limit int, link string) (contentType string, body []byte) {
+// is. A text longer than the device takes is cut, and its end says where the whole is. Of some records there is nothing to tell:
+// see Tells.
+func ForSIP(r *store.Record, d Device) (contentType string, body []byte) {
 	switch r.Kind {
 	case store.KindEdit:
 		c := Read(r)
-		return PlainType, shorten("Edited: "+c.Text, limit, link)
+		return PlainType, d.shorten("Edited: " + c.Text)
 	case store.KindRetract:
 		return PlainType, []byte("Deleted: " + about(r))
 	case store.KindReaction:
@@ -34,48 +42,62 @@ func ForSIP(r *store.Record, rcs bool, limit int, link string) (contentType stri
 	default:
 		return r.ContentType, r.Body
 	}
-	if !Changes(r, rcs, limit) {
+	if !Changes(r, d.RCS, d.Limit) {
 		return r.ContentType, r.Body
-	}
-	if isMedia(r.ContentType, cpim.ContentType) {
-		return forCPIM(r, limit, link)
 	}
 	c := Read(r)
+	if r.MetaValue(store.MetaCaption) != "" {
+		d.RCS = false // its document has no place for words
+	}
+	if c.File != nil && c.File.ID != "" && d.File != "" {
+		if d.RCS { // whatever else is in the document stays: the key of an encrypted file
+			return r.ContentType, bytes.ReplaceAll(r.Body, []byte(c.File.URL), escaped(d.File))
+		}
+		c.File.URL = d.File
+	}
 	switch {
-	case isMedia(r.ContentType, rcsft.ContentType) && rcs && c.Text == "":
+	case d.RCS && HasFile(r):
 		return r.ContentType, r.Body
-	case isMedia(r.ContentType, rcsft.ContentType) && c.File != nil:
-		return PlainType, shorten(join(c.Text, c.File.Line()), limit, link)
+	case isMedia(r.ContentType, cpim.ContentType):
+		return forCPIM(r, &c, d)
+	case c.File != nil:
+		return PlainType, d.shorten(c.Text + join(c.Text) + c.File.Line())
 	}
 	s := c.Text
 	if !c.ReplyTo.IsZero() && c.Quote != "" {
 		s = "> " + c.Quote + "\n\n" + s
 	}
-	return PlainType, shorten(s, limit, link)
+	return PlainType, d.shorten(s)
+}
+
+// escaped is a URL as it stands in XML.
+func escaped(url string) []byte {
+	var b bytes.Buffer
+	_ = xml.EscapeText(&b, []byte(url)) // a buffer takes everything
+	return b.Bytes()
 }
 
 // forCPIM changes what is inside a wrapper. Its headers stay: a receipt that its sender asked for is about the same message.
-func forCPIM(r *store.Record, limit int, link string) (string, []byte) {
+func forCPIM(r *store.Record, c *Content, d Device) (string, []byte) {
 	m, err := cpim.Parse(r.Body)
 	if err != nil {
 		return r.ContentType, r.Body
 	}
-	c := Read(r)
 	s := c.Text
 	if c.File != nil {
-		s = join(s, c.File.Line())
+		s += join(s) + c.File.Line()
 	}
 	m.ContentHeaders = []cpim.Header{{Name: "Content-Type", Value: PlainType}}
-	m.Content = shorten(s, limit, link)
+	m.Content = d.shorten(s)
 	return cpim.ContentType, m.Bytes()
 }
 
-// join puts the words to a file above it.
-func join(caption, file string) string {
+// join is what stands between the words to a file and the file.
+func join(caption string) string {
 	if caption == "" {
-		return file
+		return ""
 	}
-	return caption + "\n" + file
+	return "\n"
 }
 
 // Tells says whether there is anything in r for a SIP client: of a reaction that was taken away, and of having read what asked for
@@ -97,12 +119,18 @@ func Changes(r *store.Record, rcs bool, limit int) bool {
 		return r.Kind == store.KindEdit || r.Kind == store.KindRetract || r.Kind == store.KindReaction
 	case limit > 0 && len(r.Body) > limit && (isMedia(r.ContentType, "text/plain") || isMedia(r.ContentType, cpim.ContentType) && wraps(r.Body, "text/plain")):
 		return true
-	case isMedia(r.ContentType, rcsft.ContentType):
+	case HasFile(r):
 		return true
-	case isMedia(r.ContentType, cpim.ContentType):
-		return !rcs && bytes.Contains(r.Body, rcsWord) && wraps(r.Body, rcsft.ContentType)
 	}
 	return r.MetaValue(store.MetaVia) == ViaAPI && (r.MetaValue(store.MetaReplyTo) != "" || isMedia(r.ContentType, "text/html"))
+}
+
+// HasFile tells whether a message is, or wraps, the document by which RCS tells of a file.
+func HasFile(r *store.Record) bool {
+	if isMedia(r.ContentType, cpim.ContentType) {
+		return bytes.Contains(r.Body, rcsWord) && wraps(r.Body, rcsft.ContentType)
+	}
+	return isMedia(r.ContentType, rcsft.ContentType)
 }
 
 // rcsWord is in every wrapper around a document that tells of a file; looking for it costs less than opening each.
@@ -124,17 +152,17 @@ func about(r *store.Record) string {
 	return "“" + cmp.Or(Beginning(r.MetaValue(store.MetaQuote), quoteAbout), "…") + "”"
 }
 
-// shorten cuts s to limit bytes, between words where it can, and says where the whole is.
-func shorten(s string, limit int, link string) []byte {
-	if limit <= 0 || len(s) <= limit {
+// shorten cuts s to what the device takes, between words where it can, and says where the whole is.
+func (d Device) shorten(s string) []byte {
+	if d.Limit <= 0 || len(s) <= d.Limit {
 		return []byte(s)
 	}
 	rest := "… (the text goes on)"
-	if link != "" {
-		rest = "… (whole text: " + link + ")"
+	if d.Link != "" {
+		rest = "… (whole text: " + d.Link + ")"
 	}
 	const least = 40 // bytes of a beginning that say anything
-	beginning := cut(s, max(limit-len(rest), least))
+	beginning := cut(s, max(d.Limit-len(rest), least))
 	if i := strings.LastIndexAny(beginning, " \n\t"); i > len(beginning)*3/4 {
 		beginning = beginning[:i]
 	}
