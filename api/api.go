@@ -8,20 +8,28 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
+	"time"
 
 	"connectrpc.com/connect"
 
+	v1 "github.com/parley-im/parley/api/parley/v1"
 	"github.com/parley-im/parley/api/parley/v1/parleyv1connect"
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/service/archive"
 	"github.com/parley-im/parley/service/contact"
 	"github.com/parley-im/parley/service/directory"
+	"github.com/parley-im/parley/service/session"
+	"github.com/parley-im/parley/service/setting"
 )
 
-// maxRequest is the largest request body in bytes: a list of 10,000 users is about 1 MB.
-const maxRequest = 16 << 20
+// The largest request bodies in bytes, also after decompression. A list of 10,000 users is about 1 MB.
+const (
+	maxRequest = 16 << 20
+	maxSmall   = 64 << 10 // what has no text of people in it
+	maxSetting = 512 << 10
+)
 
-// Options are what the API speaks for. Presence, Devices and Server are nil when no server runs.
+// Options are what the API speaks for. Presence, Devices, Server and what people who have signed in need are nil when no server runs.
 type Options struct {
 	Directory *directory.Service
 	Archive   *archive.Service
@@ -29,16 +37,30 @@ type Options struct {
 	Presence  Presence
 	Devices   Devices
 	Server    Server
-	Log       *slog.Logger
+	Sessions  *session.Service
+	Reach     Reach
+	Settings  *setting.Service
+	// Idle is told since when nobody has used the device of a session; zero: somebody does.
+	Idle func(session string, since time.Time)
+	// Info is what clients should know of the server.
+	Info func() *v1.ServerInfo
+	Log  *slog.Logger
 }
 
 // Handler serves the whole API. Whoever serves it says who calls, with WithCaller or WithUser; without it nobody may do
 // anything.
 func Handler(o Options) http.Handler {
-	opts := func(door ...connect.Interceptor) []connect.HandlerOption {
-		return []connect.HandlerOption{connect.WithReadMaxBytes(maxRequest), connect.WithInterceptors(append([]connect.Interceptor{kinds{o.Log}}, door...)...)}
+	limited := func(limit int, door ...connect.Interceptor) []connect.HandlerOption {
+		return []connect.HandlerOption{connect.WithReadMaxBytes(limit), connect.WithInterceptors(append([]connect.Interceptor{kinds{o.Log}}, door...)...)}
 	}
+	opts := func(door ...connect.Interceptor) []connect.HandlerOption { return limited(maxRequest, door...) }
 	mux := http.NewServeMux()
+	if o.Sessions != nil {
+		// The one service that a caller without a session may call: it asks for itself.
+		mux.Handle(parleyv1connect.NewSessionServiceHandler(&sessions{o.Sessions, o.Directory, o.Info, o.Idle}, limited(maxSmall)...))
+		mux.Handle(parleyv1connect.NewDeviceServiceHandler(&ownDevices{o.Sessions, o.Directory, o.Devices, o.Reach}, limited(maxSmall, door(members))...))
+		mux.Handle(parleyv1connect.NewSettingsServiceHandler(&settings{o.Settings}, limited(maxSetting, door(members))...))
+	}
 	mux.Handle(parleyv1connect.NewUserServiceHandler(&users{o.Directory, o.Devices}, opts(door(administrators))...))
 	mux.Handle(parleyv1connect.NewArchiveServiceHandler(&records{o.Archive}, opts(door(administrators))...))
 	mux.Handle(parleyv1connect.NewStatusServiceHandler(&status{o.Server}, opts(door(administrators))...))
@@ -91,6 +113,14 @@ func (k kinds) public(ctx context.Context, procedure string, err error) error {
 	if _, ok := err.(*connect.Error); ok { //nolint:errorlint // only one made by Connect itself is passed as it is
 		return err
 	}
+	if kind := errs.KindOf(err); (kind == errs.Internal || kind == errs.Unavailable) && ctx.Err() == nil && !errors.Is(err, ErrNotRunning) {
+		k.log.Error("api: a call failed", "procedure", procedure, "err", err)
+	}
+	return Public(err)
+}
+
+// Public is an error as callers are told it: with a code, a reason that stays the same, and one sentence for people.
+func Public(err error) *connect.Error {
 	kind := errs.KindOf(err)
 	text := errs.Reason(err)
 	if text == errs.Reason(kind) { // nobody chose words for people
@@ -101,10 +131,10 @@ func (k kinds) public(ctx context.Context, procedure string, err error) error {
 			text = Plain(err.Error())
 		}
 	}
-	if (kind == errs.Internal || kind == errs.Unavailable) && ctx.Err() == nil && !errors.Is(err, ErrNotRunning) {
-		k.log.Error("api: a call failed", "procedure", procedure, "err", err)
-	}
-	return connect.NewError(codes[kind], errors.New(text))
+	public := connect.NewError(codes[kind], errors.New(text))
+	retryAfter(public.Meta(), err)
+	public.Meta().Set(ReasonHeader, reasonOf(err))
+	return public
 }
 
 var prefix = regexp.MustCompile(`^(?:[a-z]+: )+`)

@@ -14,6 +14,8 @@ type Caller struct {
 	Name    string // display name, "" for none
 	Session string // id of the session
 	Device  string // what the session is called in records, "web:…"
+	Kind    string // of the device: desktop, phone or tablet
+	Label   string // of the device, for people
 	Admin   bool
 }
 
@@ -59,8 +61,8 @@ func whois(ctx context.Context) identity {
 
 func caller(ctx context.Context) string { return whois(ctx).name }
 
-// errNobody is for calls that somebody must have signed in for.
-var errNobody = errs.Say(errs.New(errs.Unauthorized, "api: nobody has signed in"), "sign in first")
+// ErrNobody (Unauthorized) is for calls that somebody must have signed in for.
+var ErrNobody = errs.Say(errs.New(errs.Unauthorized, "api: nobody has signed in"), "sign in first")
 
 // callerOf is the person who calls. Errors: Unauthorized when nobody has signed in, also for an administrator of this
 // machine, who is no person here.
@@ -68,14 +70,14 @@ func callerOf(ctx context.Context) (Caller, error) {
 	if c := CallerOf(ctx); c.AOR != "" {
 		return c, nil
 	}
-	return Caller{}, errNobody
+	return Caller{}, ErrNobody
 }
 
 // sessionOf is callerOf for what only a session can do.
 func sessionOf(ctx context.Context) (Caller, error) {
 	c, err := callerOf(ctx)
 	if err == nil && c.Session == "" {
-		err = errNobody
+		err = ErrNobody
 	}
 	return c, err
 }
@@ -87,7 +89,7 @@ type door func(ctx context.Context) error
 func administrators(ctx context.Context) error {
 	switch id := whois(ctx); {
 	case id.name == "":
-		return errNobody
+		return ErrNobody
 	case !id.Admin:
 		return errs.Say(errs.New(errs.Forbidden, "api: %q is no administrator", id.name), "only administrators may do this")
 	}
@@ -103,7 +105,7 @@ func members(ctx context.Context) error {
 // somebody lets in who has signed in, and administrators of this machine.
 func somebody(ctx context.Context) error {
 	if caller(ctx) == "" {
-		return errNobody
+		return ErrNobody
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/parley-im/parley/store"
 )
 
-// Devices tells who is signed in. Filled by the registrar; nil when no server runs.
+// Devices tells who is signed in by SIP. Filled by the registrar; nil when no server runs.
 type Devices interface {
 	Bindings(aor string) []store.Binding
 }

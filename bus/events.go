@@ -41,3 +41,14 @@ type PresenceChanged struct {
 
 // Subject implements Event.
 func (PresenceChanged) Subject() string { return "presence.changed" }
+
+// SessionEnded: a session over HTTP is over. When its account was closed or got another password, UserChanged says so instead.
+type SessionEnded struct {
+	AOR     string `json:"aor"`
+	Session string `json:"session"` // its id
+	Reason  string `json:"reason"`  // for people
+	Node    string `json:"node"`    // where it was ended, and has ended already
+}
+
+// Subject implements Event.
+func (SessionEnded) Subject() string { return "session.ended" }

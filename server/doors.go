@@ -16,7 +16,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/parley-im/parley/api"
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/transport"
 )
@@ -39,7 +38,7 @@ func (s *Server) buildDoors(context.Context) error {
 	if err := s.openMetrics(); err != nil {
 		return err
 	}
-	d, err := openSocket(s.cfg.Data, s.log, api.Options{Directory: s.directory, Contacts: s.contacts, Presence: s.presence, Archive: s.archive, Devices: devices{s.registrar}, Server: s})
+	d, err := openSocket(s.cfg.Data, s.log, s.apiOptions())
 	if err != nil {
 		return err
 	}
@@ -66,12 +65,7 @@ func (s *Server) openHTTP() error {
 		c.NextProtos = []string{"http/1.1"}
 		l = tls.NewListener(transport.Listener(l), c)
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/sip", s.transport.WebSocketHandler(secure, s.cfg.HTTP.Origins))
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "Parley is running. SIP over WebSocket (RFC 7118) is at /sip.")
-	})
-	s.doors = append(s.doors, newDoor("http", l, mux, s.log))
+	s.doors = append(s.doors, newDoor("http", l, s.openDoor(secure), s.log))
 	return nil
 }
 

@@ -91,7 +91,8 @@ func (d devices) Bindings(aor string) []store.Binding {
 	var list []store.Binding
 	for _, b := range d.r.Bindings(aor) {
 		list = append(list, store.Binding{
-			AOR: b.AOR, Contact: b.Contact, Device: b.Device, UserAgent: b.UserAgent, Transport: b.Transport, Remote: b.Remote.String(), Expires: b.Expires,
+			AOR: b.AOR, Contact: b.Contact, Device: b.Device, UserAgent: b.UserAgent, Transport: b.Transport, Remote: b.Remote.String(),
+			Created: b.Created, Updated: b.Updated, Expires: b.Expires,
 		})
 	}
 	return list

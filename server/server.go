@@ -70,7 +70,8 @@ type Server struct {
 	contacts     *contact.Service
 	presence     *watching
 	archive      *archive.Service
-	doors        []*door
+	browsers
+	doors []*door
 }
 
 // life is when what happens to a server.
@@ -146,6 +147,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	g.Add("auth", s.auth.Serve)
 	g.Add("transactions", s.transactions.Serve)
 	g.Add("registrar", s.registrar.Serve)
+	g.Add("sessions", s.sessions.Serve)
 	g.Add("message", s.message.Serve)
 	g.Add("calls", s.serveCalls)
 	g.Add("contacts", s.contacts.Serve)

@@ -103,6 +103,9 @@ func (s *Server) buildServices(context.Context) error {
 	s.buildReg()
 	s.directory = directory.New(directory.Options{Store: s.store, People: s.store.sql.People(), Keys: s.keys, Domains: s.cfg.Domains, Changed: s.changed})
 	s.archive = archive.New(s.store)
+	if err := s.buildBrowsers(); err != nil {
+		return err
+	}
 	s.registrar.Watch(s.bindingChanged)
 	if _, err := bus.Subscribe(s.bus, s.changedElsewhere); err != nil {
 		return err
@@ -166,6 +169,7 @@ func (s *Server) userChanged(aor string, c directory.Change) {
 		if c == directory.Disabled || c == directory.Removed {
 			s.call.Close(aor) // first: its own devices are to hear of it as well
 		}
+		s.sessions.AccountChanged(aor, c != directory.Revoked, sessionReasons[c])
 		s.endSessions(aor)
 		if c == directory.Removed {
 			s.message.Forget(aor)
@@ -174,6 +178,7 @@ func (s *Server) userChanged(aor string, c directory.Change) {
 		}
 	default:
 		s.auth.Accounts().Invalidate(aor)
+		s.sessions.AccountChanged(aor, false, "")
 		if c == directory.Added {
 			s.presence.UserChanged(aor, false)
 		}

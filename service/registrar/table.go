@@ -179,6 +179,30 @@ func (s *Registrar) Remove(aor string) {
 	s.emit(c.events)
 }
 
+// RemoveDevice takes the bindings of one device of an address away: its owner has signed it out. It returns the connections on
+// which they came, and whether there were any bindings. The device may register again.
+func (s *Registrar) RemoveDevice(aor, device string) (flows []transport.Flow, found bool) {
+	sh := s.shard(aor)
+	var c change
+	sh.mu.Lock()
+	if e := sh.entries[aor]; e != nil {
+		for _, b := range e.bindings {
+			if b.Device != device {
+				continue
+			}
+			c.del = append(c.del, b)
+			c.events = append(c.events, Event{Removed, b})
+			if !b.Flow.IsZero() && b.Flow.Kind().Reliable() && !slices.Contains(flows, b.Flow) {
+				flows = append(flows, b.Flow)
+			}
+		}
+		s.commit(sh, aor, c, nil)
+	}
+	sh.mu.Unlock()
+	s.emit(c.events)
+	return flows, len(c.del) > 0
+}
+
 // Flows are the connections on which bindings of an address came, each once: to close
 // them when the account is disabled. Ask before Remove.
 func (s *Registrar) Flows(aor string) []transport.Flow {

@@ -1,0 +1,152 @@
+package server
+
+import (
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/parley-im/parley/api"
+	webdoor "github.com/parley-im/parley/api/door"
+	v1 "github.com/parley-im/parley/api/parley/v1"
+	"github.com/parley-im/parley/bus"
+	"github.com/parley-im/parley/service/directory"
+	"github.com/parley-im/parley/service/session"
+	"github.com/parley-im/parley/service/setting"
+	"github.com/parley-im/parley/transport"
+)
+
+// browsers is what people who sign in over HTTP need.
+type browsers struct {
+	sessions *session.Service
+	settings *setting.Service
+	files    http.Handler // under /files/; nil: none
+	web      http.Handler // the web client; nil: a line of text
+	demo     []byte       // what /demo.json tells; nil outside of demonstrations
+	streams  streams
+}
+
+// streams is what is told to the event streams of people, and asked of them. What is nil is nobody's business.
+type streams struct {
+	end      func(aor, id, but, reason string) // a session is over, or all of an account but one when id is ""
+	online   func(aor, id string) bool         // whether a session has a stream open
+	idle     func(id string, since time.Time)  // since when nobody has used the device of a session
+	settings func(aor string)                  // somebody has changed settings
+}
+
+// buildBrowsers makes what people who sign in over HTTP need.
+func (s *Server) buildBrowsers() error {
+	s.sessions = session.New(session.Options{
+		Store: s.store.sql.Sessions(), Users: s.store, Passwords: s.auth, Domains: s.cfg.Domains, Canonical: s.directory.Canonical, Ended: s.sessionEnded,
+		Lifetime: s.cfg.HTTP.SessionLifetime, Rate: s.cfg.HTTP.Rate, Log: s.log, Registerer: s.registry,
+	})
+	s.settings = setting.New(setting.Options{Store: s.store.sql.PersonSettings(), Push: s.store.sql.PushSubscriptions(), Changed: s.settingsChanged})
+	_, err := bus.Subscribe(s.bus, func(e bus.SessionEnded) {
+		if e.Node != s.node {
+			s.sessions.Gone(e.AOR, e.Session)
+			s.endStreams(e.AOR, e.Session, "", e.Reason)
+		}
+	})
+	return err
+}
+
+// sessionEnded is told that a session is over, or all of an account but one. Of changes to accounts all nodes hear by themselves.
+func (s *Server) sessionEnded(aor, id, but, reason string) {
+	s.endStreams(aor, id, but, reason)
+	if id != "" {
+		bus.Publish(s.bus, bus.SessionEnded{AOR: aor, Session: id, Reason: reason, Node: s.node})
+	}
+}
+
+// endStreams ends what is open under a session, or under all of an account but one.
+func (s *Server) endStreams(aor, id, but, reason string) {
+	if s.streams.end != nil {
+		s.streams.end(aor, id, but, reason)
+	}
+}
+
+// settingsChanged is told that somebody has changed settings.
+func (s *Server) settingsChanged(aor string) {
+	if s.streams.settings != nil {
+		s.streams.settings(aor)
+	}
+}
+
+// sessionReasons are the words for people whose sessions end because their account was changed.
+var sessionReasons = map[directory.Change]string{
+	directory.Disabled: "the account was disabled",
+	directory.Removed:  "the account was removed",
+	directory.Password: "the password was changed",
+}
+
+// apiOptions is all that the API speaks for, on the door and on the socket of the command line.
+func (s *Server) apiOptions() api.Options {
+	return api.Options{
+		Directory: s.directory, Contacts: s.contacts, Presence: s.presence, Archive: s.archive, Devices: devices{s.registrar}, Server: s,
+		Sessions: s.sessions, Reach: reach{s}, Settings: s.settings, Idle: s.setIdle, Info: s.info, Log: s.log,
+	}
+}
+
+// setIdle notes since when nobody has used the device of a session.
+func (s *Server) setIdle(id string, since time.Time) {
+	if s.streams.idle != nil {
+		s.streams.idle(id, since)
+	}
+}
+
+// info is what clients should know of this server.
+func (s *Server) info() *v1.ServerInfo {
+	return &v1.ServerInfo{Version: Version(), Domains: s.cfg.Domains, MaxMessage: int64(s.cfg.Limits.Body), Now: timestamppb.Now()}
+}
+
+// reach implements api.Reach.
+type reach struct{ s *Server }
+
+func (r reach) Online(aor, id string) bool {
+	return r.s.streams.online != nil && r.s.streams.online(aor, id)
+}
+
+func (r reach) EndDevice(aor, device string) bool {
+	flows, any := r.s.registrar.RemoveDevice(aor, device)
+	for _, f := range flows {
+		f.Close("the device was signed out by its owner")
+	}
+	return any
+}
+
+// Proxy names the best listener that there is.
+func (r reach) Proxy() string {
+	for _, k := range []transport.Kind{transport.TLS, transport.TCP, transport.UDP} {
+		for _, a := range r.s.transport.Addrs(k) {
+			host := a.Addr().String()
+			if r.s.cfg.SIP.Advertise != "" {
+				host = r.s.cfg.SIP.Advertise
+			} else if a.Addr().IsUnspecified() {
+				host = r.s.cfg.Domains[0]
+			}
+			return "sip:" + net.JoinHostPort(host, strconv.Itoa(int(a.Port()))) + ";transport=" + k.String()
+		}
+	}
+	return ""
+}
+
+// openDoor makes the handler of the door for browsers.
+func (s *Server) openDoor(secure bool) http.Handler {
+	web := s.web
+	if web == nil {
+		web = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/" {
+				http.NotFound(w, r)
+				return
+			}
+			_, _ = w.Write([]byte("Parley is running. SIP over WebSocket (RFC 7118) is at /sip.\n")) // the client is gone
+		})
+	}
+	return webdoor.New(webdoor.Options{
+		API: api.Handler(s.apiOptions()), Files: s.files, SIP: s.transport.WebSocketHandler(secure, s.cfg.HTTP.Origins), Web: web,
+		Sessions: s.sessions, Secure: secure, Strict: secure && s.cfg.HTTP.TLS != "auto", Origins: s.cfg.HTTP.Origins,
+		SignIns: s.cfg.HTTP.SignInRate, Demo: func() []byte { return s.demo }, Log: s.log,
+	})
+}
