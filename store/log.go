@@ -34,9 +34,9 @@ type Log interface {
 	// finds what was appended under an ID made by id.New shortly before.
 	Find(ctx context.Context, rid id.ID) (*Record, error)
 
-	// Tail calls fn for each message and receipt since the given time, newest first, until fn returns an error (ErrStop: Tail returns
-	// nil). Only Seq, ID, At, Kind, From, To, Device, Ref and Meta are filled: it is for the window of known requests. The
-	// bounds in time are as good as the clock was; Tail prefers to return more.
+	// Tail calls fn for each message, edit, retraction, reaction and receipt since the given time, newest first, until fn
+	// returns an error (ErrStop: Tail returns nil). Only Seq, ID, At, Kind, From, To, Device, Ref and Meta are filled: it is for
+	// the window of known requests. The bounds in time are as good as the clock was; Tail prefers to return more.
 	Tail(ctx context.Context, since time.Time, fn func(*Record) error) error
 
 	// Subscribe calls fn with the new Head whenever it moved, on the callback goroutine, after the done functions of these
@@ -51,7 +51,7 @@ type Query struct {
 	With   string    // AOR: with Person, only what went between the two
 	Since  time.Time // at this time or later; zero: from the beginning
 	Until  time.Time // before this time; zero: to the end
-	Kinds  []string  // any of these; none: messages, calls, administrative acts and searches
+	Kinds  []string  // any of these; none: messages, edits, retractions, reactions, calls, administrative acts and searches
 	After  int64     // only Seqs above (paging upwards)
 	Before int64     // only Seqs below; 0: no bound (paging downwards)
 	Newest bool      // newest first, else oldest first
@@ -66,10 +66,11 @@ type Index interface {
 	// WaitFor calls done once, from the indexer's goroutine or at once from the caller's, when everything up to seq is
 	// indexed, or when the store stops. Done must not block.
 	WaitFor(seq int64, done func())
-	// Mailbox returns up to limit (1 … 1,000) messages and receipts to the AOR after the given Seq, ascending. Fewer than
-	// limit is the end, as far as the index is.
+	// Mailbox returns up to limit (1 … 1,000) messages, edits, retractions, reactions and receipts to the AOR after the given
+	// Seq, ascending. Fewer than limit is the end, as far as the index is.
 	Mailbox(ctx context.Context, aor string, after int64, limit int) ([]Record, error)
-	// Conversation returns up to limit messages and calls between two AORs before the given Seq (0: the end), newest first.
+	// Conversation returns up to limit (1 … 1,000) messages and starts of calls between two AORs before the given Seq (0: the
+	// end), newest first. Fewer than limit is the beginning.
 	Conversation(ctx context.Context, a, b string, before int64, limit int) ([]Record, error)
 	// Message returns the message of this sender with this imdn.Message-ID, the newest if there are several, or
 	// ErrNotFound.

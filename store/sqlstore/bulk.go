@@ -77,16 +77,16 @@ type bulk struct {
 	args    []driver.NamedValue
 }
 
-// bulk prepares "INSERT OR FAIL INTO into VALUES …". FAIL, because whoever gets an error rolls the transaction back:
+// bulk prepares "INSERT OR FAIL INTO into VALUES …" with a tail. FAIL, because whoever gets an error rolls the transaction back:
 // SQLite need not be able to undo the one statement, which it would keep a journal of its own for.
-func (s *session) bulk(into string, columns int, sizes []int) (*bulk, error) {
+func (s *session) bulk(into string, columns int, sizes []int, tail string) (*bulk, error) {
 	b := &bulk{s: s, columns: columns, sizes: sizes, args: make([]driver.NamedValue, sizes[0]*columns)}
 	for i := range b.args {
 		b.args[i].Ordinal = i + 1
 	}
 	row := ",(" + strings.Repeat(",?", columns)[1:] + ")"
 	for _, n := range sizes {
-		stmt, err := s.prepare("INSERT OR FAIL INTO " + into + " VALUES " + strings.Repeat(row, n)[1:])
+		stmt, err := s.prepare("INSERT OR FAIL INTO " + into + " VALUES " + strings.Repeat(row, n)[1:] + tail)
 		if err != nil {
 			return nil, err
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/sqlstore/filing"
 )
 
 func TestSearch(t *testing.T) {
@@ -84,6 +85,42 @@ func TestSearch(t *testing.T) {
 		for _, q := range []store.Query{{Words: "?!"}, {With: "bob@x"}, {Limit: 1001}} {
 			if _, err := r.Index().Search(t.Context(), q); !errors.Is(err, errs.Invalid) {
 				t.Errorf("%+v: %v", q, err)
+			}
+		}
+	})
+}
+
+// TestSearchChanges: what was said before and after an edit is found, and that something was taken back.
+func TestSearchChanges(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		r := open(t, o)
+		said := message("alice@x", "bob@x", "the first version")
+		r.put(t, said)
+		change := func(kind, from, to, text string) {
+			r.put(t, &store.Record{Kind: kind, From: from, To: to, Ref: said.ID, ContentType: "text/plain", Body: []byte(text)})
+		}
+		change(store.KindEdit, "alice@x", "bob@x", "the second version")
+		change(store.KindReaction, "bob@x", "alice@x", "👍")
+		change(store.KindRetract, "alice@x", "bob@x", "")
+		r.indexed(t)
+		for _, c := range []struct {
+			q    store.Query
+			want string
+		}{
+			{store.Query{}, "message edit reaction retract"},
+			{store.Query{Words: "version"}, "message edit"},
+			{store.Query{Words: "second"}, "edit"},
+			{store.Query{Person: "bob@x", Newest: true}, "retract reaction edit message"},
+			{store.Query{Person: "bob@x", With: "alice@x", Kinds: []string{store.KindMessage, store.KindEdit}}, "message edit"},
+			{store.Query{Kinds: []string{store.KindRetract, store.KindReaction}}, "reaction retract"},
+		} {
+			list, err := r.Index().Search(t.Context(), c.q)
+			var got []string
+			for _, rec := range list {
+				got = append(got, rec.Kind)
+			}
+			if err != nil || strings.Join(got, " ") != c.want {
+				t.Errorf("%+v: got %v, %v, want %s", c.q, got, err, c.want)
 			}
 		}
 	})
@@ -162,7 +199,7 @@ func TestMailboxPageIsFull(t *testing.T) {
 		r.put(t, message("alice@x", "bob@x", "one"), other, message("alice@x", "bob@x", "two"), message("alice@x", "bob@x", "three"))
 		r.indexed(t)
 		x := r.index
-		err := x.w.write(t.Context(), &batch{filed: []entryKey{{key(mailbox, "bob@x", ""), other.Seq}}}, x.Position())
+		err := x.w.write(t.Context(), &filing.Batch{Filed: []filing.Entry{{Key: filing.Mailbox("bob@x"), Seq: other.Seq}}}, x.Position())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,32 +258,40 @@ func TestMailboxConversationMessageCalls(t *testing.T) {
 		r = r.reopen(t, o)
 		r.indexed(t)
 		check(r)
-		// Without the index everything is made again from the log.
-		r.stop()
-		r.Close()
-		if o.URL == "" {
-			for _, name := range []string{"index.db", "index.db-wal", "index.db-shm"} {
-				os.Remove(filepath.Join(o.Dir, name))
-			}
-		} else if err := loseIndex(o); err != nil {
-			t.Fatal(err)
-		}
-		r = open(t, o)
-		r.indexed(t)
-		check(r)
+		check(r.withoutIndex(t, o))
 	})
 }
 
-// loseIndex makes the index of PostgreSQL know more than the log, as after a restore of the log alone.
-func loseIndex(o Options) error {
+// withoutIndex opens the store again without its index, so that everything is made again from the log. On PostgreSQL the
+// index knows more than the log, as after a restore of the log alone.
+func (r *running) withoutIndex(t testing.TB, o Options) *running {
+	t.Helper()
+	r.stop()
+	r.Close()
+	removeIndex(t, o, "UPDATE position SET seq = 1000000")
+	r = open(t, o)
+	r.indexed(t)
+	return r
+}
+
+// removeIndex removes the files of the index, or runs a statement on PostgreSQL.
+func removeIndex(t testing.TB, o Options, text string) {
+	t.Helper()
+	if o.URL == "" {
+		for _, name := range []string{"index.db", "index.db-wal", "index.db-shm"} {
+			os.Remove(filepath.Join(o.Dir, name))
+		}
+		return
+	}
 	cfg, err := postgresConfig(o.URL)
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
 	db := postgresPool(cfg, 1, time.Minute)
 	defer db.Close()
-	_, err = db.Exec("UPDATE position SET seq = 1000000")
-	return err
+	if _, err = db.Exec(text); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestCorruptIndex: an index file full of garbage, at the start or while it is in use, is made again.

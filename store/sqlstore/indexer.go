@@ -1,12 +1,10 @@
 package sqlstore
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"log/slog"
 	"os"
 	"slices"
@@ -14,10 +12,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/committer"
-	"github.com/parley-im/parley/store/words"
+	"github.com/parley-im/parley/store/sqlstore/filing"
 )
 
 // Pace of the indexer: it collects for a moment, because a transaction of many records costs less than many transactions,
@@ -37,7 +34,8 @@ const (
 type recent struct {
 	mu          sync.Mutex
 	first, last int64           // the seqs that it covers, without a gap; last < first: none
-	records     []*store.Record // those of them that the index files
+	records     []*store.Record // those of them that the index files, but deliveries
+	deliveries  []filing.Entry  // half of all, and this is all that the index needs of them
 	bytes       int
 }
 
@@ -53,33 +51,45 @@ func (c *recent) add(records []*store.Record) {
 	}
 	c.last = records[len(records)-1].Seq
 	for _, r := range records {
-		if r.Kind != store.KindDelivery { // half of all
+		if r.Kind != store.KindDelivery {
 			c.records = append(c.records, r)
 			c.bytes += committer.Size(r)
+		} else if e, ok := filing.Delivery(r); ok {
+			c.deliveries = append(c.deliveries, e)
 		}
 	}
-	if len(c.records) > recentMost || c.bytes > recentMemory {
+	if len(c.records) > recentMost || len(c.deliveries) > recentMost || c.bytes > recentMemory {
 		c.drop() // the indexer is behind, and will read
 	}
 }
 
 // drop forgets everything. c.mu is held.
-func (c *recent) drop() { c.first, c.last, c.records, c.bytes = 1, 0, nil, 0 }
+func (c *recent) drop() { c.first, c.last, c.records, c.deliveries, c.bytes = 1, 0, nil, nil, 0 }
 
-// take returns what is to be filed after seq and up to last, if that is all that comes next after seq; else ok is false.
-func (c *recent) take(seq int64) (list []*store.Record, last int64, ok bool) {
+// unfiled are records that are to be filed: all after a seq up to last.
+type unfiled struct {
+	records    []*store.Record
+	deliveries []filing.Entry // further ones
+	last       int64
+}
+
+// take returns what is to be filed next after seq, if it holds all of that; else ok is false.
+func (c *recent) take(seq int64) (f unfiled, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	list, last = c.records, c.last
-	ok = c.first <= seq+1 && seq < last
+	f = unfiled{c.records, c.deliveries, c.last}
+	ok = c.first <= seq+1 && seq < f.last
 	c.drop()
 	if !ok {
-		return nil, 0, false
+		return unfiled{}, false
 	}
-	for len(list) > 0 && list[0].Seq <= seq {
-		list = list[1:]
+	for len(f.records) > 0 && f.records[0].Seq <= seq {
+		f.records = f.records[1:]
 	}
-	return list, last, true
+	for len(f.deliveries) > 0 && f.deliveries[0].Seq <= seq {
+		f.deliveries = f.deliveries[1:]
+	}
+	return f, true
 }
 
 // index reads the log with a cursor and keeps the tables of schema/index up to date.
@@ -112,7 +122,7 @@ type indexWriter interface {
 	// position reads how far the index is.
 	position(ctx context.Context) (int64, error)
 	// write adds a batch and moves the position to seq, in one transaction.
-	write(ctx context.Context, b *batch, seq int64) error
+	write(ctx context.Context, b *filing.Batch, seq int64) error
 	// serve does what has to be done beside writing, until ctx ends.
 	serve(ctx context.Context)
 	// unsynced receives when the disk may have lost a part, so that the index must be made again.
@@ -136,6 +146,9 @@ func (x *index) start(ctx context.Context) error {
 	}
 	if err != nil {
 		return x.rebuild(ctx, err)
+	}
+	if head := x.log.Head(); x.position.Load() == 0 && head > 0 {
+		x.slog.Info("the index is made from the log", "head", head) // after an update, or a restore
 	}
 	return nil
 }
@@ -281,148 +294,50 @@ func (x *index) catchUp(ctx context.Context) error {
 			x.release(after)
 			return nil
 		}
-		records, to, err := x.next(ctx, after, head)
+		f, err := x.next(ctx, after, head)
 		if err != nil {
 			return err
 		}
-		if len(records) > 0 {
-			x.m.indexLagSeconds.Set(max(0, time.Since(records[0].At).Seconds()))
+		if len(f.records) > 0 {
+			x.m.indexLagSeconds.Set(max(0, time.Since(f.records[0].At).Seconds()))
 		}
-		if err := x.w.write(ctx, x.collect(records), to); err != nil {
+		if err := x.w.write(ctx, x.collect(f), f.last); err != nil {
 			return err
 		}
-		x.setPosition(to)
-		x.release(to)
+		x.setPosition(f.last)
+		x.release(f.last)
 	}
 }
 
-// next returns the records after a seq, and the seq up to which that is all.
-func (x *index) next(ctx context.Context, after, head int64) ([]*store.Record, int64, error) {
-	if list, last, ok := x.recent.take(after); ok {
-		return list, last, nil
+// next returns what comes after a seq.
+func (x *index) next(ctx context.Context, after, head int64) (unfiled, error) {
+	if f, ok := x.recent.take(after); ok {
+		return f, nil
 	}
 	records, err := x.log.Read(ctx, after, indexBatch)
 	if err != nil {
-		return nil, 0, err
+		return unfiled{}, err
 	}
-	list := make([]*store.Record, len(records))
+	f := unfiled{records: make([]*store.Record, len(records)), last: head}
 	for i := range records {
-		list[i] = &records[i]
+		f.records[i] = &records[i]
 	}
-	switch n := len(list); {
+	switch n := len(records); {
 	case n == indexBatch:
-		return list, list[n-1].Seq, nil
+		f.last = records[n-1].Seq
 	case n > 0:
-		return list, max(head, list[n-1].Seq), nil // the head may have moved before they were read
+		f.last = max(head, records[n-1].Seq) // the head may have moved before they were read
 	}
-	return nil, head, nil
+	return f, nil
 }
 
-// batch collects what some records add to the index.
-type batch struct {
-	filed  []entryKey
-	opened []openCall // started
-	closed []id.ID    // ended
-	words  []recordWords
-	folded []byte // scratch
-}
-
-type entryKey struct{ key, seq int64 }
-
-type openCall struct {
-	id  id.ID
-	seq int64
-}
-
-type recordWords struct {
-	seq  int64
-	text string // words with spaces between
-}
-
-// What records are filed under. The number is part of the key.
-const (
-	mailbox      = 1 // messages and receipts to an address
-	others       = 2 // other records of an address, but deliveries
-	conversation = 3 // messages and calls between two addresses
-	named        = 4 // messages of a sender with an imdn.Message-ID
-)
-
-// key is the key of what is looked for (FNV-1a, 64 bit).
-func key(what byte, a, b string) int64 {
-	h := fnv.New64a()
-	h.Write([]byte{what})
-	h.Write([]byte(a))
-	h.Write([]byte{0})
-	h.Write([]byte(b))
-	return int64(h.Sum64())
-}
-
-// pairKey is the key of a conversation, the same from both sides.
-func pairKey(a, b string) int64 {
-	if b < a {
-		a, b = b, a
+// collect makes a batch of what was found.
+func (x *index) collect(f unfiled) *filing.Batch {
+	b := filing.Batch{Filed: f.deliveries}
+	for _, r := range f.records {
+		b.Add(r, x.text)
 	}
-	return key(conversation, a, b)
-}
-
-func (b *batch) file(k, seq int64) { b.filed = append(b.filed, entryKey{k, seq}) }
-
-// people files a record under its addresses, except those that its mailbox entry covers.
-func (b *batch) people(r *store.Record, covered string) {
-	if r.From != "" && r.From != covered {
-		b.file(key(others, r.From, ""), r.Seq)
-	}
-	if r.To != "" && r.To != r.From && r.To != covered {
-		b.file(key(others, r.To, ""), r.Seq)
-	}
-}
-
-// add files one record.
-func (b *batch) add(r *store.Record, text func(*store.Record) string) {
-	switch r.Kind {
-	case store.KindMessage, store.KindReceipt:
-		if r.To != "" {
-			b.file(key(mailbox, r.To, ""), r.Seq)
-		}
-		b.people(r, r.To)
-		if r.Kind == store.KindReceipt {
-			return // holds no words of a person
-		}
-		b.file(pairKey(r.From, r.To), r.Seq)
-		if m := r.Meta[store.MetaMessageID]; m != "" {
-			b.file(key(named, r.From, m), r.Seq)
-		}
-	case store.KindCallStart:
-		b.people(r, "")
-		b.file(pairKey(r.From, r.To), r.Seq)
-		b.opened = append(b.opened, openCall{r.ID, r.Seq})
-	case store.KindCallEnd:
-		b.people(r, "")
-		b.closed = append(b.closed, r.Ref)
-	case store.KindAdmin, store.KindSearch, store.KindCallText:
-		b.people(r, "")
-	default:
-		return // deliveries are found by reading the log
-	}
-	if b.folded = words.Fold(b.folded[:0], text(r)); len(b.folded) > 0 {
-		b.words = append(b.words, recordWords{r.Seq, string(b.folded)})
-	}
-}
-
-// collect makes a batch of records. Entries are in the order of their table, so that neighbours are written together, and
-// a call that began and ended in one batch leaves no trace in it.
-func (x *index) collect(records []*store.Record) *batch {
-	var b batch
-	for _, r := range records {
-		b.add(r, x.text)
-	}
-	slices.SortFunc(b.filed, func(a, b entryKey) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.seq, b.seq)) })
-	b.filed = slices.Compact(b.filed)
-	ended := make(map[id.ID]bool, len(b.closed))
-	for _, d := range b.closed {
-		ended[d] = true
-	}
-	b.opened = slices.DeleteFunc(b.opened, func(c openCall) bool { return ended[c.id] })
+	b.Finish()
 	return &b
 }
 

@@ -6,16 +6,21 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+
+	"github.com/parley-im/parley/store/sqlstore/filing"
 )
 
-const readPosition = `SELECT seq FROM position WHERE one = 1`
+const (
+	readPosition = `SELECT seq FROM position WHERE one = 1`
+	talksInto    = `talks (owner, peer, last_seq, sent_seq, read_seq)`
+)
 
 // sqliteIndex writes the index in its SQLite file.
 type sqliteIndex struct {
 	db             *sql.DB
 	s              *session
 	filed, opened  *bulk
-	words          *bulk
+	words, talks   *bulk
 	closed, moveTo driver.Stmt
 	points         *checkpointer
 }
@@ -25,9 +30,21 @@ func newSQLiteIndex(ctx context.Context, db *sql.DB, points *checkpointer) (_ *s
 	if w.s, err = newSession(ctx, db); err != nil {
 		return nil, err
 	}
-	if w.filed, err = w.s.bulk("filed (key, seq)", 2, manyRows); err == nil {
-		if w.opened, err = w.s.bulk("open_calls (id, seq)", 2, manyRows); err == nil {
-			w.words, err = w.s.bulk("words (rowid, text)", 2, oneRow)
+	for _, b := range []struct {
+		bulk    **bulk
+		into    string
+		columns int
+		sizes   []int
+		tail    string
+	}{
+		{&w.filed, "filed (key, seq)", 2, manyRows, ""},
+		{&w.opened, "open_calls (id, seq)", 2, manyRows, ""},
+		{&w.words, "words (rowid, text)", 2, oneRow, ""},
+		{&w.talks, talksInto, 5, manyRows, ` ON CONFLICT (owner, peer) DO UPDATE SET last_seq = max(last_seq, excluded.last_seq),
+			sent_seq = max(sent_seq, excluded.sent_seq), read_seq = max(read_seq, excluded.read_seq)`},
+	} {
+		if *b.bulk, err = w.s.bulk(b.into, b.columns, b.sizes, b.tail); err != nil {
+			break
 		}
 	}
 	if err == nil {
@@ -47,7 +64,7 @@ func (w *sqliteIndex) position(ctx context.Context) (seq int64, err error) {
 	return seq, err
 }
 
-func (w *sqliteIndex) write(_ context.Context, b *batch, seq int64) error {
+func (w *sqliteIndex) write(_ context.Context, b *filing.Batch, seq int64) error {
 	if err := w.s.exec(w.s.begin, nil); err != nil {
 		return fmt.Errorf("sqlstore: indexing: %w", err)
 	}
@@ -59,7 +76,7 @@ func (w *sqliteIndex) write(_ context.Context, b *batch, seq int64) error {
 		w.s.exec(w.s.back, nil) // an error says that it has been done
 		return fmt.Errorf("sqlstore: indexing: %w", err)
 	}
-	w.points.written(16*pageBytes + 1500*len(b.filed) + 500*len(b.words)) // most entries go into a page of their own
+	w.points.written(16*pageBytes + 1500*len(b.Filed) + 500*len(b.Words)) // most entries go into a page of their own
 	w.points.finish(w.s.conn)
 	return nil
 }
@@ -70,22 +87,28 @@ func (w *sqliteIndex) unsynced() <-chan error { return w.points.failed }
 // serve makes checkpoints until ctx ends.
 func (w *sqliteIndex) serve(ctx context.Context) { w.points.serve(ctx) }
 
-func (w *sqliteIndex) insert(b *batch, seq int64) error {
-	err := w.filed.insert(len(b.filed), func(i int, row []driver.NamedValue) {
-		row[0].Value, row[1].Value = b.filed[i].key, b.filed[i].seq
+func (w *sqliteIndex) insert(b *filing.Batch, seq int64) error {
+	err := w.filed.insert(len(b.Filed), func(i int, row []driver.NamedValue) {
+		row[0].Value, row[1].Value = b.Filed[i].Key, b.Filed[i].Seq
 	})
 	if err == nil {
-		err = w.opened.insert(len(b.opened), func(i int, row []driver.NamedValue) {
-			row[0].Value, row[1].Value = b.opened[i].id[:], b.opened[i].seq
+		err = w.opened.insert(len(b.Opened), func(i int, row []driver.NamedValue) {
+			row[0].Value, row[1].Value = b.Opened[i].ID[:], b.Opened[i].Seq
 		})
 	}
 	if err == nil {
-		err = w.words.insert(len(b.words), func(i int, row []driver.NamedValue) {
-			row[0].Value, row[1].Value = b.words[i].seq, b.words[i].text
+		err = w.words.insert(len(b.Words), func(i int, row []driver.NamedValue) {
+			row[0].Value, row[1].Value = b.Words[i].Seq, b.Words[i].Text
 		})
 	}
-	for i := 0; i < len(b.closed) && err == nil; i++ {
-		err = w.s.exec(w.closed, []driver.NamedValue{{Ordinal: 1, Value: b.closed[i][:]}})
+	if err == nil {
+		err = w.talks.insert(len(b.Talks), func(i int, row []driver.NamedValue) {
+			t := &b.Talks[i]
+			row[0].Value, row[1].Value, row[2].Value, row[3].Value, row[4].Value = t.Owner, t.Peer, t.Last, t.Sent, t.Read
+		})
+	}
+	for i := 0; i < len(b.Closed) && err == nil; i++ {
+		err = w.s.exec(w.closed, []driver.NamedValue{{Ordinal: 1, Value: b.Closed[i][:]}})
 	}
 	if err == nil {
 		err = w.s.exec(w.moveTo, []driver.NamedValue{{Ordinal: 1, Value: seq}})
@@ -106,7 +129,7 @@ func (w *postgresIndex) position(ctx context.Context) (seq int64, err error) {
 	return seq, err
 }
 
-func (w *postgresIndex) write(ctx context.Context, b *batch, seq int64) error {
+func (w *postgresIndex) write(ctx context.Context, b *filing.Batch, seq int64) error {
 	tx, err := w.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("sqlstore: indexing: %w", err)
@@ -128,27 +151,34 @@ func (w *postgresIndex) write(ctx context.Context, b *batch, seq int64) error {
 	return nil
 }
 
-func (w *postgresIndex) insert(ctx context.Context, tx *sql.Tx, b *batch, old, seq int64) error {
+func (w *postgresIndex) insert(ctx context.Context, tx *sql.Tx, b *filing.Batch, old, seq int64) error {
 	var keys, seqs, opened, texts []int64
 	var calls, closed [][]byte
 	var words []string
-	for _, f := range b.filed {
-		if f.seq > old {
-			keys, seqs = append(keys, f.key), append(seqs, f.seq)
+	for _, f := range b.Filed {
+		if f.Seq > old {
+			keys, seqs = append(keys, f.Key), append(seqs, f.Seq)
 		}
 	}
-	for i := range b.opened {
-		if c := &b.opened[i]; c.seq > old {
-			calls, opened = append(calls, c.id[:]), append(opened, c.seq)
+	for i := range b.Opened {
+		if c := &b.Opened[i]; c.Seq > old {
+			calls, opened = append(calls, c.ID[:]), append(opened, c.Seq)
 		}
 	}
-	for i := range b.closed {
-		closed = append(closed, b.closed[i][:])
+	for i := range b.Closed {
+		closed = append(closed, b.Closed[i][:])
 	}
-	for _, t := range b.words {
-		if t.seq > old {
-			texts, words = append(texts, t.seq), append(words, t.text)
+	for _, t := range b.Words {
+		if t.Seq > old {
+			texts, words = append(texts, t.Seq), append(words, t.Text)
 		}
+	}
+	var owners, peers []string
+	var last, sent, read []int64
+	for i := range b.Talks {
+		t := &b.Talks[i]
+		owners, peers = append(owners, t.Owner), append(peers, t.Peer)
+		last, sent, read = append(last, t.Last), append(sent, t.Sent), append(read, t.Read)
 	}
 	for _, q := range []struct {
 		text string
@@ -159,6 +189,11 @@ func (w *postgresIndex) insert(ctx context.Context, tx *sql.Tx, b *batch, old, s
 		{`DELETE FROM open_calls WHERE id = ANY($1::bytea[])`, []any{closed}},
 		{`INSERT INTO words (seq, text) SELECT t.seq, array_to_tsvector(string_to_array(t.words, ' ')) FROM unnest($1::bigint[], $2::text[]) AS t(seq, words)`,
 			[]any{texts, words}},
+		{`INSERT INTO ` + talksInto + ` SELECT t.owner, t.peer, t.last, t.sent, t.read
+			FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[]) AS t(last, sent, read, owner, peer)
+			ON CONFLICT (owner, peer) DO UPDATE SET last_seq = greatest(talks.last_seq, excluded.last_seq),
+			sent_seq = greatest(talks.sent_seq, excluded.sent_seq), read_seq = greatest(talks.read_seq, excluded.read_seq)`,
+			[]any{last, sent, read, owners, peers}},
 		{`UPDATE position SET seq = $1 WHERE one = 1`, []any{seq}},
 	} {
 		if list, ok := q.args[0].([]int64); ok && len(list) == 0 {
@@ -181,7 +216,7 @@ func (w *postgresIndex) clear(ctx context.Context) error {
 		return err
 	}
 	defer tx.Rollback()
-	for _, text := range []string{`DELETE FROM filed`, `DELETE FROM open_calls`, `DELETE FROM words`, `UPDATE position SET seq = 0`} {
+	for _, text := range []string{`DELETE FROM filed`, `DELETE FROM open_calls`, `DELETE FROM words`, `DELETE FROM talks`, `UPDATE position SET seq = 0`} {
 		if _, err := tx.ExecContext(ctx, text); err != nil {
 			return err
 		}

@@ -71,7 +71,26 @@ func (l *log) Read(ctx context.Context, after int64, limit int) ([]store.Record,
 
 // Get is store.Log.Get.
 func (l *log) Get(ctx context.Context, seqs ...int64) ([]store.Record, error) {
-	var all []store.Record
+	return l.get(seqs, func(room int, where string, args []any) ([]store.Record, error) {
+		return l.query(ctx, room, `SELECT `+logColumns+where, args...)
+	})
+}
+
+// outlines is Get with Seq, At, Kind, From and To alone.
+func (l *log) outlines(ctx context.Context, seqs ...int64) ([]store.Record, error) {
+	return l.get(seqs, func(_ int, where string, args []any) ([]store.Record, error) {
+		rows, err := l.db.QueryContext(ctx, `SELECT seq, at, kind, sender, recipient`+where, args...)
+		return collect(rows, err, "reading the log", func(row scanner) (r store.Record, err error) {
+			var at int64
+			err = row.Scan(&r.Seq, &at, &r.Kind, &r.From, &r.To)
+			r.At = fromMicros(at)
+			return r, err
+		})
+	})
+}
+
+// get reads the rows with these seqs in parts.
+func (l *log) get(seqs []int64, read func(room int, where string, args []any) ([]store.Record, error)) (all []store.Record, err error) {
 	for part := range slices.Chunk(slices.Compact(slices.Sorted(slices.Values(seqs))), 500) {
 		args := make([]any, len(part)+1)
 		args[0] = l.Head()
@@ -80,14 +99,14 @@ func (l *log) Get(ctx context.Context, seqs ...int64) ([]store.Record, error) {
 			args[i+1] = s
 			fmt.Fprintf(&in, ",$%d", i+2)
 		}
-		records, err := l.query(ctx, len(part), `SELECT `+logColumns+` FROM log WHERE `+visible+` AND seq IN (`+in.String()[1:]+`) ORDER BY seq`,
-			args...)
+		records, err := read(len(part), ` FROM log WHERE `+visible+` AND seq IN (`+in.String()[1:]+`) ORDER BY seq`, args)
 		if err != nil {
 			return nil, err
 		}
-		if all = append(all, records...); len(part) == len(seqs) {
-			all = records
+		if len(part) == len(seqs) {
+			return records, nil
 		}
+		all = append(all, records...)
 	}
 	return all, nil
 }
@@ -202,7 +221,7 @@ func (l *log) Tail(ctx context.Context, since time.Time, fn func(*store.Record) 
 		}
 	}
 	rows, err := l.db.QueryContext(ctx, `SELECT seq, id, at, kind, sender, recipient, device, ref, meta FROM log WHERE `+visible+
-		` AND seq >= $2 AND kind IN ('message', 'receipt') AND at >= $3 ORDER BY seq DESC`, l.Head(), first, since.UnixMicro())
+		` AND seq >= $2 AND kind IN ('message', 'receipt', 'edit', 'retract', 'reaction') AND at >= $3 ORDER BY seq DESC`, l.Head(), first, since.UnixMicro())
 	if err != nil {
 		return unavailable(err, "sqlstore: reading the log")
 	}

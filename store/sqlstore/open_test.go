@@ -342,6 +342,7 @@ func TestTail(t *testing.T) {
 			m := message("a@x", "b@x", fmt.Sprint(i))
 			m.At = now.Add(time.Duration(i-100) * time.Hour)
 			m.ID = id.New()
+			m.Kind = []string{store.KindMessage, store.KindReceipt, store.KindEdit, store.KindRetract, store.KindReaction}[i%5] // all can be said twice
 			records = append(records, m, &store.Record{Kind: store.KindDelivery, Ref: m.ID, At: m.At})
 		}
 		r.put(t, records...)

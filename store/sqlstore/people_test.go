@@ -21,10 +21,16 @@ import (
 	"github.com/parley-im/parley/store"
 )
 
-// oldState makes the part of the schema that a program of an earlier version had.
+// oldState makes the state as a program of an earlier version had it.
 func oldState(t *testing.T, o Options, version int64, fill ...string) {
 	t.Helper()
-	d, path := sqliteDialect, filepath.Join(o.Dir, "state.db")
+	oldPart(t, o, "state", version, fill...)
+}
+
+// oldPart makes a part of the schema as a program of an earlier version had it.
+func oldPart(t *testing.T, o Options, part string, version int64, fill ...string) {
+	t.Helper()
+	d, path := sqliteDialect, filepath.Join(o.Dir, part+".db")
 	db := sqlitePool(path, 1, "")
 	dialect := database.DialectSQLite3
 	if o.URL != "" {
@@ -36,11 +42,11 @@ func oldState(t *testing.T, o Options, version int64, fill ...string) {
 		d, dialect, db = postgresDialect, database.DialectPostgres, postgresPool(cfg, 1, time.Minute)
 	}
 	defer db.Close()
-	steps, _, err := migrations(d, "state")
+	steps, _, err := migrations(d, part)
 	if err != nil {
 		t.Fatal(err)
 	}
-	versions, err := database.NewStore(dialect, "schema_state")
+	versions, err := database.NewStore(dialect, "schema_"+part)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,28 +5,40 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/crashpoint"
+	"github.com/parley-im/parley/store/sqlstore/filing"
+	"github.com/parley-im/parley/store/sqlstore/talks"
 	"github.com/parley-im/parley/store/words"
 )
 
 var _ store.Index = (*index)(nil)
 
 // searchKinds are what Search returns when it is not told.
-var searchKinds = []string{store.KindMessage, store.KindCallStart, store.KindCallText, store.KindCallEnd, store.KindAdmin, store.KindSearch}
+var searchKinds = []string{store.KindMessage, store.KindEdit, store.KindRetract, store.KindReaction, store.KindCallStart, store.KindCallText,
+	store.KindCallEnd, store.KindAdmin, store.KindSearch}
 
-// seqs runs a query for seqs on the index.
-func (x *index) seqs(ctx context.Context, text string, args ...any) ([]int64, error) {
+// query runs a query on the index.
+func (x *index) query(ctx context.Context, text string, args []any, scan func(talks.Row) error) error {
 	rows, err := x.read.Load().QueryContext(ctx, text, args...)
-	list, err := collect(rows, err, "reading the index", func(row scanner) (seq int64, err error) {
-		err = row.Scan(&seq)
-		return seq, err
-	})
+	_, err = collect(rows, err, "reading the index", func(row scanner) (struct{}, error) { return struct{}{}, scan(row) })
 	if corrupt(err) {
 		notify(x.broken)
 	}
+	return err
+}
+
+// seqs runs a query for seqs.
+func (x *index) seqs(ctx context.Context, text string, args ...any) (list []int64, err error) {
+	err = x.query(ctx, text, args, func(row talks.Row) error {
+		var seq int64
+		err := row.Scan(&seq)
+		list = append(list, seq)
+		return err
+	})
 	return list, err
 }
 
@@ -39,50 +51,31 @@ func (x *index) records(ctx context.Context, text string, args ...any) ([]store.
 	return x.log.Get(ctx, list...)
 }
 
+// Talks are the conversations of people.
+func (s *Store) Talks() store.Talks { return s.index.talks() }
+
+func (x *index) talks() talks.Store {
+	return talks.Store{DB: talks.DB{Index: x.query, Records: x.log.Get, Outlines: x.log.outlines,
+		Since: func(ctx context.Context, t time.Time) (int64, error) { return x.log.seek(ctx, t.Add(-clockSlack)) }}}
+}
+
 // Mailbox is store.Index.Mailbox.
 func (x *index) Mailbox(ctx context.Context, aor string, after int64, limit int) ([]store.Record, error) {
-	limit, err := page(limit)
-	if err != nil {
-		return nil, err
-	}
-	var all []store.Record
-	for len(all) < limit { // fewer than limit means the end, also where records are void or keys collide
-		list, err := x.seqs(ctx, `SELECT seq FROM filed WHERE key = $1 AND seq > $2 ORDER BY seq LIMIT $3`,
-			key(mailbox, aor, ""), after, limit-len(all))
-		if err != nil || len(list) == 0 {
-			return all, err
-		}
-		records, err := x.log.Get(ctx, list...)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, slices.DeleteFunc(records, func(r store.Record) bool { return r.To != aor })...)
+	list, err := x.talks().Mailbox(ctx, aor, after, limit)
+	if len(list) > 0 {
 		crashpoint.Hit("mailbox.read") // all of these were acknowledged, and are about to be delivered
-		after = list[len(list)-1]
 	}
-	return all, nil
+	return list, err
 }
 
 // Conversation is store.Index.Conversation.
 func (x *index) Conversation(ctx context.Context, a, b string, before int64, limit int) ([]store.Record, error) {
-	limit, err := page(limit)
-	if err != nil {
-		return nil, err
-	}
-	if before <= 0 {
-		before = 1<<63 - 1
-	}
-	list, err := x.records(ctx, `SELECT seq FROM filed WHERE key = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3`, pairKey(a, b), before, limit)
-	list = slices.DeleteFunc(list, func(r store.Record) bool {
-		return !(r.From == a && r.To == b || r.From == b && r.To == a)
-	})
-	slices.Reverse(list)
-	return list, err
+	return x.talks().Conversation(ctx, a, b, before, limit)
 }
 
 // Message is store.Index.Message.
 func (x *index) Message(ctx context.Context, from, messageID string) (*store.Record, error) {
-	list, err := x.records(ctx, `SELECT seq FROM filed WHERE key = $1 ORDER BY seq DESC LIMIT 100`, key(named, from, messageID))
+	list, err := x.records(ctx, `SELECT seq FROM filed WHERE key = $1 ORDER BY seq DESC LIMIT 100`, filing.Named(from, messageID))
 	if err != nil {
 		return nil, err
 	}
@@ -194,11 +187,11 @@ func (x *index) candidates(ctx context.Context, q store.Query, wanted, kinds []s
 		return x.seqs(ctx, text, x.d.queryArg(wanted), low, high, some)
 	case q.With != "" && indexed && onlyConversation(kinds):
 		return x.seqs(ctx, `SELECT seq FROM filed WHERE key = $1 AND seq > $2 AND seq < $3 `+order+` LIMIT $4`,
-			pairKey(q.Person, q.With), low, high, some)
+			filing.Conversation(q.Person, q.With), low, high, some)
 	case q.Person != "" && indexed:
 		part := `SELECT seq FROM (SELECT seq FROM filed WHERE key = %s AND seq > $3 AND seq < $4 ` + order + ` LIMIT $5) AS %s`
 		return x.seqs(ctx, fmt.Sprintf(part, "$1", "a")+` UNION ALL `+fmt.Sprintf(part, "$2", "b")+` `+order+` LIMIT $5`,
-			key(mailbox, q.Person, ""), key(others, q.Person, ""), low, high, some)
+			filing.Mailbox(q.Person), filing.Others(q.Person), low, high, some)
 	}
 	args := []any{x.log.Head(), low, high}
 	in := make([]string, len(kinds))

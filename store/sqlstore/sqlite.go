@@ -50,7 +50,7 @@ func (w *sqliteWriter) connect(ctx context.Context) (err error) {
 	if w.s, err = newSession(ctx, w.db); err != nil {
 		return err
 	}
-	if w.insert, err = w.s.bulk("log ("+logColumns+")", logColumnCount, manyRows); err != nil {
+	if w.insert, err = w.s.bulk("log ("+logColumns+")", logColumnCount, manyRows, ""); err != nil {
 		return err
 	}
 	if w.void, err = w.s.prepare("INSERT INTO voided (seq, void) VALUES (?, ?)"); err != nil {

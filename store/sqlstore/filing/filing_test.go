@@ -1,0 +1,150 @@
+package filing
+
+import (
+	"cmp"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/parley-im/parley/base/id"
+	"github.com/parley-im/parley/store"
+)
+
+// TestKeysStay: a key of an index that was made before must be found.
+func TestKeysStay(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		what, a, b := rapid.Byte().Draw(rt, "what"), rapid.String().Draw(rt, "a"), rapid.String().Draw(rt, "b")
+		h := fnv.New64a()
+		h.Write([]byte{what})
+		h.Write([]byte(a))
+		h.Write([]byte{0})
+		h.Write([]byte(b))
+		if got := hash(what, a, b); got != int64(h.Sum64()) {
+			rt.Fatalf("%d, %q, %q: %d is not FNV-1a", what, a, b, got)
+		}
+	})
+	if Conversation("a@x", "b@x") != Conversation("b@x", "a@x") || Conversation("a@x", "b@x") == Conversation("a@x", "c@x") {
+		t.Error("keys of conversations")
+	}
+}
+
+// TestFatesInOrder: what becomes of messages lies in the table in the order of the messages.
+func TestFatesInOrder(t *testing.T) {
+	t.Parallel()
+	last := Fates(id.New())
+	for range 1000 {
+		k := Fates(id.New())
+		if k <= last {
+			t.Fatalf("%d after %d", k, last)
+		}
+		last = k
+	}
+}
+
+func text(r *store.Record) string { return string(r.Body) }
+
+// batch files records with Seqs from 1.
+func batch(records ...*store.Record) *Batch {
+	var b Batch
+	for i, r := range records {
+		r.Seq = int64(i + 1)
+		b.Add(r, text)
+	}
+	b.Finish()
+	return &b
+}
+
+// TestTalks: what a batch changes in conversations.
+func TestTalks(t *testing.T) {
+	t.Parallel()
+	receipt := func(from, to string, meta ...string) *store.Record {
+		r := &store.Record{Kind: store.KindReceipt, From: from, To: to, Meta: map[string]string{}}
+		for i := 0; i < len(meta); i += 2 {
+			r.Meta[meta[i]] = meta[i+1]
+		}
+		return r
+	}
+	said := func(from, to string) *store.Record { return &store.Record{Kind: store.KindMessage, From: from, To: to} }
+	long := strings.Repeat("x", maxPair)
+	for name, c := range map[string]struct {
+		records []*store.Record
+		want    []store.Talk
+	}{
+		"both sides": {[]*store.Record{said("a", "b"), said("b", "a"), said("a", "b")},
+			[]store.Talk{{Owner: "a", Peer: "b", Last: 3, Sent: 3}, {Owner: "b", Peer: "a", Last: 3, Sent: 2}}},
+		"oneself": {[]*store.Record{said("a", "a")}, []store.Talk{{Owner: "a", Peer: "a", Last: 1, Sent: 1}}},
+		"a call":  {[]*store.Record{{Kind: store.KindCallStart, From: "a", To: "b"}}, []store.Talk{{Owner: "a", Peer: "b", Last: 1, Sent: 1}, {Owner: "b", Peer: "a", Last: 1}}},
+		"no news": {[]*store.Record{{Kind: store.KindEdit, From: "a", To: "b"}, {Kind: store.KindReaction, From: "a", To: "b"}, {Kind: store.KindRetract, From: "a", To: "b"},
+			{Kind: store.KindDelivery, From: "a", To: "b"}, {Kind: store.KindCallEnd, From: "a", To: "b"}, {Kind: store.KindAdmin, From: "a", To: "b"}}, nil},
+		"read": {[]*store.Record{said("a", "b"), said("a", "b"), receipt("b", "a", "outcome", "displayed", "seq", "1")},
+			[]store.Talk{{Owner: "a", Peer: "b", Last: 2, Sent: 2}, {Owner: "b", Peer: "a", Last: 2, Read: 1}}},
+		"read without telling": {[]*store.Record{receipt("b", "b", "outcome", "displayed", "seq", "1", "peer", "a")}, []store.Talk{{Owner: "b", Peer: "a", Read: 1}}},
+		"read backwards": {[]*store.Record{said("a", "b"), said("a", "b"), receipt("b", "a", "outcome", "displayed", "seq", "2"), receipt("b", "a", "outcome", "displayed", "seq", "1")},
+			[]store.Talk{{Owner: "a", Peer: "b", Last: 2, Sent: 2}, {Owner: "b", Peer: "a", Last: 2, Read: 2}}},
+		"read what is to come": {[]*store.Record{receipt("b", "a", "outcome", "displayed", "seq", "9223372036854775807")}, []store.Talk{{Owner: "b", Peer: "a", Read: 1}}},
+		"not read": {[]*store.Record{receipt("b", "a", "outcome", "delivered", "seq", "1"), receipt("b", "a", "outcome", "displayed"),
+			receipt("b", "a", "outcome", "displayed", "seq", "-1"), receipt("b", "a", "outcome", "displayed", "seq", "x"), receipt("b", "", "outcome", "displayed", "seq", "1")}, nil},
+		"nobody":   {[]*store.Record{said("", "b"), said("a", "")}, nil},
+		"too long": {[]*store.Record{said(long, "b"), said("b", long)}, nil},
+	} {
+		if got := batch(c.records...).Talks; !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %+v, want %+v", name, got, c.want)
+		}
+	}
+}
+
+// TestKinds: under what each kind of record is found, and whether it is by its words.
+func TestKinds(t *testing.T) {
+	t.Parallel()
+	ref := id.New()
+	names := map[int64]string{Mailbox("b"): "mailbox of b", Others("a"): "others of a", Others("b"): "others of b", Conversation("a", "b"): "conversation",
+		Named("a", "m"): "name", About(ref): "about", Fates(ref): "fates"}
+	for kind, want := range map[string]string{
+		store.KindMessage:   "conversation, mailbox of b, name, others of a, words",
+		store.KindEdit:      "about, mailbox of b, others of a, words",
+		store.KindRetract:   "about, mailbox of b, others of a",
+		store.KindReaction:  "about, mailbox of b, others of a",
+		store.KindReceipt:   "fates, mailbox of b, others of a",
+		store.KindDelivery:  "fates",
+		store.KindCallStart: "conversation, others of a, others of b, words",
+		store.KindCallText:  "others of a, others of b, words",
+		store.KindCallEnd:   "others of a, others of b, words",
+		store.KindAdmin:     "others of a, others of b, words",
+		store.KindSearch:    "others of a, others of b, words",
+		store.KindVoid:      "",
+	} {
+		b := batch(&store.Record{Kind: kind, From: "a", To: "b", Ref: ref, Body: []byte("text"), Meta: map[string]string{store.MetaMessageID: "m"}})
+		var got []string
+		for _, e := range b.Filed {
+			got = append(got, names[e.Key])
+		}
+		slices.Sort(got)
+		if len(b.Words) > 0 {
+			got = append(got, "words")
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%s: %q, want %q", kind, got, want)
+		}
+		if !slices.IsSortedFunc(b.Filed, func(a, b Entry) int { return cmp.Compare(a.Key, b.Key) }) {
+			t.Errorf("%s: %v is not in order", kind, b.Filed)
+		}
+	}
+	if b := batch(&store.Record{Kind: store.KindDelivery}, &store.Record{Kind: store.KindReceipt, From: "a"}); len(b.Filed) != 1 {
+		t.Errorf("without a Ref: %v", b.Filed)
+	}
+}
+
+// TestCallsInOneBatch: a call that began and ended leaves no trace.
+func TestCallsInOneBatch(t *testing.T) {
+	t.Parallel()
+	one, two, before := id.New(), id.New(), id.New()
+	b := batch(&store.Record{Kind: store.KindCallStart, ID: one}, &store.Record{Kind: store.KindCallStart, ID: two},
+		&store.Record{Kind: store.KindCallEnd, Ref: one}, &store.Record{Kind: store.KindCallEnd, Ref: before})
+	if len(b.Opened) != 1 || b.Opened[0].ID != two || !slices.Contains(b.Closed, before) {
+		t.Errorf("%v, %v", b.Opened, b.Closed)
+	}
+}

@@ -1,0 +1,56 @@
+package filing
+
+import (
+	"encoding/binary"
+
+	"github.com/parley-im/parley/base/id"
+)
+
+// What records are filed under. The number is part of the hash.
+const (
+	mailbox      = 1
+	others       = 2
+	conversation = 3
+	named        = 4
+	about        = 5
+)
+
+// Mailbox is the key of messages, edits, retractions, reactions and receipts to an address.
+func Mailbox(aor string) int64 { return hash(mailbox, aor, "") }
+
+// Others is the key of the other records of an address, but for deliveries.
+func Others(aor string) int64 { return hash(others, aor, "") }
+
+// Conversation is the key of messages and calls between two addresses, the same from both sides.
+func Conversation(a, b string) int64 {
+	if b < a {
+		a, b = b, a
+	}
+	return hash(conversation, a, b)
+}
+
+// Named is the key of messages of a sender with an imdn.Message-ID.
+func Named(from, messageID string) int64 { return hash(named, from, messageID) }
+
+// About is the key of edits, retractions and reactions about a record.
+func About(rid id.ID) int64 { return hash(about, string(rid[:]), "") }
+
+// Fates is the key of deliveries and receipts about a record. It is no hash but the beginning of the id, which is the time
+// when it was made: there is one for nearly every message, mostly within a second of it, and this way a page of the table
+// takes hundreds of them.
+func Fates(rid id.ID) int64 { return int64(binary.BigEndian.Uint64(rid[:8])) }
+
+// hash is FNV-1a with 64 bits over what, a, a zero byte and b. The keys of an index are made by it, so it stays as it is.
+func hash(what byte, a, b string) int64 {
+	const prime = 1099511628211
+	h := uint64(14695981039346656037)
+	h = (h ^ uint64(what)) * prime
+	for i := range len(a) {
+		h = (h ^ uint64(a[i])) * prime
+	}
+	h *= prime // the zero byte
+	for i := range len(b) {
+		h = (h ^ uint64(b[i])) * prime
+	}
+	return int64(h)
+}

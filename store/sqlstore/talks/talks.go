@@ -1,0 +1,274 @@
+// Package talks reads the index for what pages and programs of people show of conversations. Package sqlstore gives it the
+// databases. The index says where to look, the records decide: one that is void or that has only the same key is left out,
+// and a page is filled up with later ones, for fewer than the limit means the end.
+package talks
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/base/id"
+	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/sqlstore/filing"
+)
+
+// DB are the databases as sqlstore has them. Their errors have kinds.
+type DB struct {
+	// Index runs a query on the index and calls scan for each row.
+	Index func(ctx context.Context, text string, args []any, scan func(Row) error) error
+	// Records returns these records of the log, ascending, but for those that must not be seen.
+	Records func(ctx context.Context, seqs ...int64) ([]store.Record, error)
+	// Outlines is Records with Seq, At, Kind, From and To alone.
+	Outlines func(ctx context.Context, seqs ...int64) ([]store.Record, error)
+	// Since returns a Seq before which there is no record at t or later, also when the clock was wrong by a little.
+	Since func(ctx context.Context, t time.Time) (int64, error)
+}
+
+// Row is *sql.Rows.
+type Row interface{ Scan(dest ...any) error }
+
+// Store implements store.Talks.
+type Store struct{ DB }
+
+var _ store.Talks = Store{}
+
+const columns = "owner, peer, last_seq, sent_seq, read_seq"
+
+// Talks is store.Talks.Talks.
+func (s Store) Talks(ctx context.Context, owner string, before int64, limit int) ([]store.Talk, error) {
+	if err := check(limit); err != nil {
+		return nil, err
+	}
+	if before <= 0 {
+		before = math.MaxInt64
+	}
+	return s.talks(ctx, `SELECT `+columns+` FROM talks WHERE owner = $1 AND last_seq > 0 AND last_seq < $2 ORDER BY last_seq DESC LIMIT $3`,
+		owner, before, limit)
+}
+
+// Talk is store.Talks.Talk.
+func (s Store) Talk(ctx context.Context, owner, peer string) (store.Talk, error) {
+	list, err := s.talks(ctx, `SELECT `+columns+` FROM talks WHERE owner = $1 AND peer = $2`, owner, peer)
+	if err != nil || len(list) == 0 {
+		return store.Talk{Owner: owner, Peer: peer}, err
+	}
+	return list[0], nil
+}
+
+func (s Store) talks(ctx context.Context, text string, args ...any) (list []store.Talk, err error) {
+	err = s.Index(ctx, text, args, func(r Row) error {
+		var t store.Talk
+		err := r.Scan(&t.Owner, &t.Peer, &t.Last, &t.Sent, &t.Read)
+		list = append(list, t)
+		return err
+	})
+	return list, err
+}
+
+// Unread is store.Talks.Unread.
+func (s Store) Unread(ctx context.Context, t store.Talk, most int) (int, error) {
+	if err := check(most); err != nil {
+		return 0, err
+	}
+	after := max(t.Read, t.Sent)
+	if t.Last <= after { // most are read
+		return 0, nil
+	}
+	n := 0
+	err := s.pages(ctx, s.Outlines, after, most, []int64{filing.Conversation(t.Owner, t.Peer)}, func(r *store.Record) (full bool) {
+		if r.Kind == store.KindMessage && r.From == t.Peer && r.To == t.Owner {
+			n++
+		}
+		return n == most
+	})
+	return n, err
+}
+
+// About is store.Talks.About.
+func (s Store) About(ctx context.Context, ids ...id.ID) ([]store.Record, error) {
+	keys := make([]int64, len(ids))
+	wanted := make(map[id.ID]bool, len(ids))
+	for i, d := range ids {
+		keys[i], wanted[d] = filing.About(d), true
+	}
+	return s.all(ctx, keys, func(r *store.Record) bool {
+		return wanted[r.Ref] && (r.Kind == store.KindEdit || r.Kind == store.KindRetract || r.Kind == store.KindReaction)
+	})
+}
+
+// Fates is store.Talks.Fates.
+func (s Store) Fates(ctx context.Context, rid id.ID) ([]store.Record, error) {
+	return s.all(ctx, []int64{filing.Fates(rid)}, func(r *store.Record) bool {
+		return r.Ref == rid && (r.Kind == store.KindDelivery || r.Kind == store.KindReceipt)
+	})
+}
+
+// Conversation is store.Index.Conversation.
+func (s Store) Conversation(ctx context.Context, a, b string, before int64, limit int) ([]store.Record, error) {
+	if err := check(limit); err != nil {
+		return nil, err
+	}
+	if before <= 0 {
+		before = math.MaxInt64
+	}
+	var all []store.Record
+	for len(all) < limit {
+		seqs, err := s.seqs(ctx, `SELECT seq FROM filed WHERE key = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3`,
+			filing.Conversation(a, b), before, limit-len(all))
+		if err != nil || len(seqs) == 0 {
+			return all, err
+		}
+		records, err := s.Records(ctx, seqs...)
+		if err != nil {
+			return nil, err
+		}
+		for i := len(records) - 1; i >= 0; i-- {
+			if between(&records[i], a, b) {
+				all = append(all, records[i])
+			}
+		}
+		before = seqs[len(seqs)-1]
+	}
+	return all, nil
+}
+
+// ConversationAfter is store.Talks.ConversationAfter.
+func (s Store) ConversationAfter(ctx context.Context, a, b string, after int64, limit int) ([]store.Record, error) {
+	return s.list(ctx, after, limit, []int64{filing.Conversation(a, b)}, func(r *store.Record) bool { return between(r, a, b) })
+}
+
+// between says that a record is a message or call between the two.
+func between(r *store.Record, a, b string) bool {
+	return (r.Kind == store.KindMessage || r.Kind == store.KindCallStart) && (r.From == a && r.To == b || r.From == b && r.To == a)
+}
+
+// ConversationSince is store.Talks.ConversationSince.
+func (s Store) ConversationSince(ctx context.Context, a, b string, t time.Time) (seq int64, err error) {
+	first, err := s.Since(ctx, t)
+	if err != nil {
+		return 0, err
+	}
+	err = s.pages(ctx, s.Outlines, first-1, 100, []int64{filing.Conversation(a, b)}, func(r *store.Record) (full bool) {
+		if !r.At.Before(t) && between(r, a, b) {
+			seq = r.Seq
+		}
+		return seq != 0
+	})
+	return seq, err
+}
+
+// personKinds are what PersonAfter returns.
+var personKinds = map[string]bool{store.KindMessage: true, store.KindEdit: true, store.KindRetract: true, store.KindReaction: true,
+	store.KindReceipt: true, store.KindCallStart: true, store.KindCallEnd: true}
+
+// PersonAfter is store.Talks.PersonAfter.
+func (s Store) PersonAfter(ctx context.Context, aor string, after int64, limit int) ([]store.Record, error) {
+	return s.list(ctx, after, limit, []int64{filing.Mailbox(aor), filing.Others(aor)}, func(r *store.Record) bool {
+		return (r.From == aor || r.To == aor) && personKinds[r.Kind]
+	})
+}
+
+// Mailbox is store.Index.Mailbox.
+func (s Store) Mailbox(ctx context.Context, aor string, after int64, limit int) ([]store.Record, error) {
+	return s.list(ctx, after, limit, []int64{filing.Mailbox(aor)}, func(r *store.Record) bool { return r.To == aor })
+}
+
+// list returns the records after a Seq that fit, up to limit.
+func (s Store) list(ctx context.Context, after int64, limit int, keys []int64, fits func(*store.Record) bool) ([]store.Record, error) {
+	if err := check(limit); err != nil {
+		return nil, err
+	}
+	var all []store.Record
+	err := s.pages(ctx, s.Records, after, limit, keys, func(r *store.Record) (full bool) {
+		if fits(r) {
+			all = append(all, *r)
+		}
+		return len(all) == limit
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// pages reads what is filed under one or two keys after a Seq, ascending, some at a time, until take says that it has enough.
+func (s Store) pages(ctx context.Context, read func(context.Context, ...int64) ([]store.Record, error), after int64, some int,
+	keys []int64, take func(*store.Record) (full bool)) error {
+	text := `SELECT seq FROM filed WHERE key = $3 AND seq > $1 ORDER BY seq LIMIT $2`
+	if len(keys) == 2 { // each with a limit of its own, or one would be read to its end
+		part := `SELECT seq FROM (SELECT seq FROM filed WHERE key = $3 AND seq > $1 ORDER BY seq LIMIT $2) AS a`
+		text = part + ` UNION ALL ` + strings.NewReplacer("$3", "$4", "AS a", "AS b").Replace(part) + ` ORDER BY seq LIMIT $2`
+	}
+	args := []any{after, some}
+	for _, k := range keys {
+		args = append(args, k)
+	}
+	for {
+		args[0] = after
+		seqs, err := s.seqs(ctx, text, args...)
+		if err != nil || len(seqs) == 0 {
+			return err
+		}
+		records, err := read(ctx, seqs...)
+		if err != nil {
+			return err
+		}
+		for i := range records {
+			if take(&records[i]) {
+				return nil
+			}
+		}
+		if after = seqs[len(seqs)-1]; len(seqs) < some {
+			return nil
+		}
+	}
+}
+
+// all returns everything under the keys that fits.
+func (s Store) all(ctx context.Context, keys []int64, fits func(*store.Record) bool) ([]store.Record, error) {
+	const most = 200 // keys in a statement
+	var seqs []int64
+	for part := range slices.Chunk(keys, most) {
+		in := make([]string, len(part))
+		args := make([]any, len(part))
+		for i, k := range part {
+			in[i], args[i] = "$"+strconv.Itoa(i+1), k
+		}
+		list, err := s.seqs(ctx, `SELECT seq FROM filed WHERE key IN (`+strings.Join(in, ",")+`)`, args...)
+		if err != nil {
+			return nil, err
+		}
+		seqs = append(seqs, list...)
+	}
+	if len(seqs) == 0 {
+		return nil, nil
+	}
+	records, err := s.Records(ctx, seqs...)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(records, func(r store.Record) bool { return !fits(&r) }), nil
+}
+
+func (s Store) seqs(ctx context.Context, text string, args ...any) (list []int64, err error) {
+	err = s.Index(ctx, text, args, func(r Row) error {
+		var seq int64
+		err := r.Scan(&seq)
+		list = append(list, seq)
+		return err
+	})
+	return list, err
+}
+
+// check refuses a limit that the interfaces do not promise.
+func check(limit int) error {
+	if limit < 1 || limit > 1000 {
+		return errs.New(errs.Invalid, "talks: limit %d is not between 1 and 1000", limit)
+	}
+	return nil
+}
