@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/parley-im/parley/route"
 	"github.com/parley-im/parley/store"
@@ -25,8 +26,9 @@ type attempt struct {
 	legs      []*leg
 	open      int // legs that have not ended
 	delivered bool
-	returned  bool // the device has registered since it began
-	status    int  // the lowest failure of a leg, 0 when none has answered
+	began     time.Time // or when the device's silence was last counted
+	returned  bool      // the device has registered since it began
+	status    int       // the lowest failure of a leg, 0 when none has answered
 	reason    string
 	clock     *transaction.Timer // runs out for the other legs when one has answered
 }
@@ -57,7 +59,7 @@ func (d *outbox) start(r *store.Record) {
 		return
 	}
 	d.quiet = d.box.w.s.o.Quiet(r.To, r.From)
-	a := &attempt{d: d, rec: r, unwrapped: d.noCPIM, quiet: d.quiet, known: targets}
+	a := &attempt{d: d, rec: r, unwrapped: d.noCPIM, quiet: d.quiet, known: targets, began: time.Now()}
 	d.current = a
 	a.legs = makeLegs(a, d.answering(targets))
 	a.open = len(a.legs)
@@ -195,15 +197,36 @@ func (a *attempt) end() {
 // woken tells an attempt that its device has registered, and is at these places now. What it has to take comes there without
 // waiting for the places it had before, although their registrations may not have run out.
 func (a *attempt) woken(targets []route.Target) {
+	d := a.d
 	a.returned = true
+	if a.silent() {
+		d.current = nil
+		d.refused(0, "")
+		return
+	}
 	switch {
 	case !a.lost(targets) && !a.overtaken(targets):
 		a.join(targets)
 	case a.delivered:
 		a.end()
 	default:
-		a.d.current = nil
+		d.current = nil
+		if d.next(); d.current != nil && d.current.rec == a.rec {
+			d.current.began = a.began
+		}
 	}
+}
+
+// silent counts the silence of a device that has registered again instead of answering, and tells whether it was too often:
+// a message that ends the program there each time would come for ever.
+func (a *attempt) silent() bool {
+	now := time.Now()
+	if a.delivered || a.status != 0 || now.Sub(a.began) < silence {
+		return false
+	}
+	a.began = now
+	a.d.silences++
+	return a.d.silences >= maxSilences
 }
 
 // join sends the message to contacts of a plain device that it was not sent to: they may be the only ones where somebody
@@ -240,9 +263,13 @@ func (a *attempt) lost(targets []route.Target) bool {
 	return true
 }
 
-// overtaken tells whether an instance has come to a place where it was not when the attempt began: nothing need be
-// expected from the places it had before, although their registrations have not run out.
+// overtaken tells whether an instance has come to a place where it was not when the attempt began, or is at another one than
+// where it does not answer: nothing need be expected from the places it had before, although their registrations have not
+// run out.
 func (a *attempt) overtaken(targets []route.Target) bool {
+	if len(targets) > 0 && targets[0].Instance != "" && contactOf(targets[0]) != contactOf(a.legs[0].ways[0]) && time.Since(a.began) >= answerWithin {
+		return true // the most recent one comes first
+	}
 	return slices.ContainsFunc(targets, func(t route.Target) bool {
 		return t.Instance != "" && !slices.ContainsFunc(a.known, func(k route.Target) bool { return contactOf(k) == contactOf(t) })
 	})

@@ -3,6 +3,7 @@ package message
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -215,6 +216,67 @@ func TestRegistersWhileAnAttemptFails(t *testing.T) {
 			return false
 		})
 	})
+}
+
+// A device with several ways is tried on the one that it has just refreshed, and not on a newer one that is dead, until
+// that is given up.
+func TestInstanceRefreshesAnotherWay(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		live := r.signIn(bob, "urn:uuid:phone", nil)
+		dead := r.signIn(bob, "urn:uuid:phone", func(*sip.Message) int { return 0 })
+		r.send(say("x")) // 202 after answerWithin
+		dead.next()
+		r.mu.Lock()
+		slices.Reverse(r.table) // the most recently refreshed first
+		r.mu.Unlock()
+		r.service.Arrived(bob, "urn:uuid:phone")
+		if got := live.text(); got != "x" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// A message that ends the client there each time, which comes back from another port over UDP before we know, does not
+// keep the next one from it for ever.
+func TestPoisonEndsTheClient(t *testing.T) {
+	for _, name := range []string{Plain, "urn:uuid:phone"} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := start(t)
+				var last *device
+				restart := func() {
+					crashed := false
+					last = r.signIn(bob, name, func(m *sip.Message) int {
+						crashed = crashed || string(m.Body()) == "poison"
+						if crashed {
+							return 0
+						}
+						return 200
+					})
+				}
+				restart()
+				r.send(say("poison"))
+				r.send(say("next"))
+				began := time.Now()
+				for texts := []string{}; !slices.Contains(texts, "next"); {
+					if time.Since(began) > 2*maxSilences*silence {
+						t.Fatal("the next message never comes")
+					}
+					time.Sleep(10 * time.Second)
+					for len(last.got) > 0 {
+						texts = append(texts, last.text())
+					}
+					if slices.Contains(texts, "poison") {
+						restart()
+					}
+				}
+				if took := time.Since(began); took < (maxSilences-1)*silence {
+					t.Errorf("the message was given up after %v", took)
+				}
+			})
+		})
+	}
 }
 
 // What one contact has taken is not sent to it again because another one goes.

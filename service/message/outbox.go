@@ -20,6 +20,8 @@ const (
 	// one after whose arrival the device falls silent after that many returns, so that it never blocks the next.
 	maxRefusals = 3
 	maxSilences = 10
+	// silence is how long a device is sent a message without an answer until that counts: 64*T1 (RFC 3261 §17.1.2.2).
+	silence = 32 * time.Second
 	// retryFirst doubles up to retryMax while a device that is registered does not answer.
 	retryFirst = 30 * time.Second
 	retryMax   = 10 * time.Minute
