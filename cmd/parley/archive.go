@@ -29,7 +29,7 @@ type archiveSearchCmd struct {
 	With   string   `placeholder:"USER@DOMAIN" help:"With --from: only what went between the two."`
 	Since  string   `placeholder:"TIME" help:"2026-01-31, 2026-01-31T14:00, or how long ago: 90m, 12h, 7d."`
 	Until  string   `placeholder:"TIME" help:"As --since."`
-	Kind   []string `help:"Only these kinds: message, delivery, receipt, call.start, call.text, call.end, admin, search."`
+	Kind   []string `help:"Only these kinds: message, edit, retract, reaction, delivery, receipt, call.start, call.text, call.end, admin, search."`
 	Limit  int      `default:"1000" help:"Most records to print; 0 for all."`
 	Oldest bool     `help:"Oldest first instead of newest first."`
 	JSON   bool     `help:"One record a line as JSON."`
@@ -92,11 +92,18 @@ func (c archiveSearchCmd) print(w *tabwriter.Writer, r *v1.Record) error {
 // what is a record in a few words.
 func what(r *v1.Record) string {
 	switch r.Kind {
-	case "message":
+	case "message", "edit":
 		if r.Text != "" || len(r.Body) == 0 {
 			return r.Text
 		}
 		return fmt.Sprintf("(%s, %d bytes)", r.ContentType, len(r.Body))
+	case "retract":
+		return quoted(r)
+	case "reaction":
+		if r.Meta["removed"] == "1" {
+			return strings.TrimSpace("no more " + string(r.Body) + " " + quoted(r))
+		}
+		return strings.TrimSpace(string(r.Body) + " " + quoted(r))
 	case "admin":
 		return strings.TrimSpace(r.Meta["action"] + " " + r.Device + r.Meta["about"])
 	case "search":
@@ -112,6 +119,14 @@ func what(r *v1.Record) string {
 		return r.Meta["outcome"]
 	}
 	return strings.TrimSpace(r.Meta["outcome"] + " " + r.Device)
+}
+
+// quoted is the beginning of the message that a record is about, as it was then; without one, the message's id.
+func quoted(r *v1.Record) string {
+	if q := r.Meta["quote"]; q != "" {
+		return "“" + q + "”"
+	}
+	return r.Ref
 }
 
 // oneLine keeps a text from breaking the table or driving the terminal.

@@ -38,7 +38,8 @@ const (
 )
 
 // kinds are those that can be asked for.
-var kinds = []string{store.KindMessage, store.KindDelivery, store.KindReceipt, store.KindCallStart, store.KindCallText, store.KindCallEnd, store.KindAdmin, store.KindSearch}
+var kinds = []string{store.KindMessage, store.KindEdit, store.KindRetract, store.KindReaction, store.KindDelivery, store.KindReceipt,
+	store.KindCallStart, store.KindCallText, store.KindCallEnd, store.KindAdmin, store.KindSearch}
 
 // check refuses what cannot be searched, and writes addresses as the log has them.
 func check(q *store.Query) error {

@@ -121,6 +121,38 @@ func TestFindsWhatWasJustSaid(t *testing.T) {
 	})
 }
 
+// What was said before it was edited or taken back is found, and that it was.
+func TestFindsWhatWasChanged(t *testing.T) {
+	onEach(t, func(r *rig) {
+		for _, kind := range []string{store.KindMessage, store.KindEdit, store.KindRetract, store.KindReaction} {
+			done := make(chan error, 1)
+			r.store.Append(&store.Record{Kind: kind, From: alice, To: bob, Body: []byte("words of " + kind)}, func(err error) { done <- err })
+			if err := <-done; err != nil {
+				r.t.Fatal(err)
+			}
+		}
+		for _, row := range []struct {
+			q    store.Query
+			want string
+		}{
+			{store.Query{Person: bob}, "message edit retract reaction"},
+			{store.Query{Words: "words", Person: alice}, "message edit"},
+			{store.Query{Person: alice, With: bob, Kinds: []string{store.KindRetract, store.KindReaction}}, "retract reaction"},
+		} {
+			list, err := r.Search(r.t.Context(), root, row.q)
+			var got []string
+			for _, rec := range list {
+				if rec.Kind != store.KindSearch {
+					got = append(got, rec.Kind)
+				}
+			}
+			if err != nil || strings.Join(got, " ") != row.want {
+				r.t.Errorf("%+v: found %v, %v, want %s", row.q, got, err, row.want)
+			}
+		}
+	})
+}
+
 // Who searched for what is on record, before anything is found.
 func TestSearchesAreRecorded(t *testing.T) {
 	onEach(t, func(r *rig) {
