@@ -18,6 +18,9 @@ import (
 // accounts has its name so that parts can embed it beside a method Users.
 type accounts interface{ store.Users }
 
+// talks is the same beside a method Talks.
+type talks interface{ store.Talks }
+
 // parts is the whole store as one value, of which each service sees the interfaces that it asks for.
 type parts struct {
 	store.Log
@@ -27,6 +30,7 @@ type parts struct {
 	store.Cursors
 	store.Settings
 	store.Contacts
+	talks
 	sql *sqlstore.Store
 }
 
@@ -39,5 +43,5 @@ func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger, reg pr
 	if err != nil {
 		return nil, errs.Wrap(errs.KindOf(err), err, "server: opening the store")
 	}
-	return &parts{st.Log(), st.Index(), st.Users(), st.Bindings(), st.Cursors(), st.Settings(), st.Contacts(), st}, nil
+	return &parts{st.Log(), st.Index(), st.Users(), st.Bindings(), st.Cursors(), st.Settings(), st.Contacts(), st.Talks(), st}, nil
 }

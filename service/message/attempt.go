@@ -20,6 +20,8 @@ import (
 type attempt struct {
 	d         *outbox
 	rec       *store.Record
+	typ       string // media type of body
+	body      []byte
 	unwrapped bool           // sent without its CPIM wrapper
 	quiet     bool           // sent to somebody who does not want to be disturbed
 	known     []route.Target // where the device was when it began
@@ -60,6 +62,7 @@ func (d *outbox) start(r *store.Record) {
 	}
 	d.quiet = d.box.w.s.o.Quiet(r.To, r.From)
 	a := &attempt{d: d, rec: r, unwrapped: d.noCPIM, quiet: d.quiet, known: targets, began: time.Now()}
+	a.typ, a.body = d.render(r)
 	d.current = a
 	a.legs = makeLegs(a, d.answering(targets))
 	a.open = len(a.legs)
@@ -106,7 +109,7 @@ func makeLegs(a *attempt, targets []route.Target) []*leg {
 
 func (l *leg) send() {
 	way := l.ways[0]
-	d := newDelivery(l.a.rec, way, l.a.unwrapped, l.a.quiet)
+	d := newDelivery(l.a, way)
 	l.a.d.box.w.s.o.Transactions.Send(way.Hop, d, l)
 }
 
@@ -286,15 +289,16 @@ func temporary(status int) bool {
 }
 
 func (a *attempt) canUnwrap() bool {
-	return mediaType(a.rec.ContentType) == cpim.ContentType && a.rec.Kind == store.KindMessage
+	return mediaType(a.typ) == cpim.ContentType && a.rec.Kind == store.KindMessage
 }
 
 // dateFormat is SIP-date (RFC 3261 §25.1).
 const dateFormat = "Mon, 02 Jan 2006 15:04:05 GMT"
 
-// newDelivery is the request that carries a record to one contact. A redelivery has the same Call-ID and
+// newDelivery is the request that carries what is sent of a record to one contact. A redelivery has the same Call-ID and
 // From tag, so that a device can tell that it has the message already.
-func newDelivery(r *store.Record, t route.Target, unwrapped, quiet bool) *sip.Draft {
+func newDelivery(a *attempt, t route.Target) *sip.Draft {
+	r := a.rec
 	rid := r.ID.String()
 	_, domain, _ := strings.Cut(r.To, "@")
 	// An instance has another Contact after it has connected again.
@@ -302,7 +306,7 @@ func newDelivery(r *store.Record, t route.Target, unwrapped, quiet bool) *sip.Dr
 	// The time at which it was said, not the one at which it arrives (RFC 3428 §7).
 	d.Add(sip.HDate, r.At.UTC().Format(dateFormat))
 	priority := r.MetaValue(store.MetaPriority)
-	if quiet {
+	if a.quiet {
 		priority = nonUrgent
 	}
 	for _, h := range [...]struct {
@@ -316,8 +320,8 @@ func newDelivery(r *store.Record, t route.Target, unwrapped, quiet bool) *sip.Dr
 			d.Add(h.id, h.value)
 		}
 	}
-	contentType, body := r.ContentType, r.Body
-	if unwrapped {
+	contentType, body := a.typ, a.body
+	if a.unwrapped {
 		if m, err := cpim.Parse(body); err == nil {
 			contentType, body = m.ContentType(), m.Content
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/parley-im/parley/route"
+	"github.com/parley-im/parley/wire/cpim"
 	"github.com/parley-im/parley/wire/sip"
 )
 
@@ -21,7 +22,27 @@ func (s *Service) ServeSIP(r *route.Request) {
 	}
 	o := outgoing(r)
 	o.To, o.ToDevice = to, device
+	if mediaType(o.ContentType) == cpim.ContentType {
+		s.wraps(r)
+	}
 	s.Send(o, func(res Result) { reply(r, res) })
+}
+
+// wraps notes that the device behind a flow knows CPIM.
+func (s *Service) wraps(r *route.Request) {
+	aor, flow := r.Identity.AOR, r.Flow
+	w := s.shardOf(aor)
+	w.post(func() {
+		box := w.boxes[aor]
+		if box == nil || !box.loaded {
+			return
+		}
+		for _, t := range s.o.Devices.Devices(aor) {
+			if d := box.outboxes[t.Device]; d != nil && t.Hop.Flow == flow && flow.ID() != 0 {
+				d.wrapped = true
+			}
+		}
+	})
 }
 
 // outgoing reads what a MESSAGE says, and drops every header that is not recorded.

@@ -35,6 +35,7 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 }
 
 type accounts interface{ store.Users }
+type talks interface{ store.Talks }
 
 type parts struct {
 	store.Log
@@ -42,6 +43,7 @@ type parts struct {
 	accounts
 	store.Cursors
 	store.Settings
+	talks
 }
 
 // rig is a service on a real store and a real transaction layer, whose flows are functions.
@@ -87,7 +89,7 @@ func (r *rig) run() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.store = parts{st.Log(), st.Index(), st.Users(), st.Cursors(), st.Settings()}
+	r.store = parts{st.Log(), st.Index(), st.Users(), st.Cursors(), st.Settings(), st.Talks()}
 	r.layer = transaction.New(transaction.Options{Transport: noTransport{}, Log: log})
 	r.layer.SetHandler(core{r})
 	if r.fault != nil {

@@ -14,7 +14,9 @@ import (
 
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/base/run"
+	"github.com/parley-im/parley/policy"
 	"github.com/parley-im/parley/route"
+	"github.com/parley-im/parley/service/message/content"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/transaction"
 	"github.com/parley-im/parley/wire/sip"
@@ -75,9 +77,40 @@ type Store interface {
 	store.Index
 	store.Cursors
 	store.Settings
+	store.Talks
 }
 
-// Options are what a Service is made of. All but the numbers, Quiet and Hidden are required.
+// Levels knows how close people are to each other. Filled by the contact service.
+type Levels interface {
+	// Known answers from memory, if the answer is there.
+	Known(owner, watcher string) (policy.Level, bool)
+	// Level may wait for the store.
+	Level(ctx context.Context, owner, watcher string) (policy.Level, policy.Reason, error)
+}
+
+// Files knows the files that this server keeps. Filled by the file service.
+type Files interface {
+	// Claim binds a completed upload of from's to the conversation with to. It may wait for the store.
+	Claim(ctx context.Context, from, to, id string) (*store.File, error)
+	// Recorded tells that the message with the file has this Seq: from now on the two may fetch it. It never blocks.
+	Recorded(id string, seq int64)
+	// Own tells whether url is an address of ours that from was given, and of which file. It answers from memory.
+	Own(url, from string) (id string, ok bool)
+	// Link is the address by which receiver fetches a file without signing in, "" for none, and until when. It answers from memory.
+	Link(id, name, receiver string) (url string, until time.Time)
+}
+
+// Clients knows the programs at devices. Filled by the registrar and the presence agent; they answer from memory.
+type Clients interface {
+	// Agent is the User-Agent with which a device registered; "" when not known.
+	Agent(aor, device string) string
+	// Limit is how many bytes of text a device takes; 0: any number.
+	Limit(aor, device string) int
+	// Link is the address under which people read a message in the web client; "" when there is none.
+	Link(message id.ID) string
+}
+
+// Options are what a Service is made of. All but the numbers, and what is said to be nil sometimes, are required.
 type Options struct {
 	Store        Store
 	Devices      Devices
@@ -94,7 +127,13 @@ type Options struct {
 	Quiet func(owner, from string) bool
 	// Hidden tells whether owner looks offline to from; nil: never. The sender hears then what senders hear when nobody is there,
 	// and as soon. It is asked once for each message, answers from memory, and never blocks.
-	Hidden     func(owner, from string) bool
+	Hidden func(owner, from string) bool
+	// Levels keeps typing notices from who is blocked; nil: nobody is.
+	Levels Levels
+	// Typing is told of each typing notice that may be passed on, from whatever door; nil: nobody wants to know. It never blocks.
+	Typing     func(from, to string, active bool)
+	Files      Files   // nil: this server keeps none
+	Clients    Clients // nil: nothing is known of devices
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -108,6 +147,7 @@ type Service struct {
 	readers  *readers
 	metrics  *metrics
 	rate     *rate
+	typings  *typings
 	loaded   chan struct{} // closed by Load
 	fresh    chan struct{} // a device was never seen before: its cursor is saved soon
 	position int64         // that the saved cursors cover; belongs to keepCursors
@@ -125,12 +165,15 @@ func New(o Options) *Service {
 	if o.Lapse == 0 {
 		o.Lapse = DefaultLapse
 	}
-	s := &Service{o: o, seed: maphash.MakeSeed(), repeats: newRepeats(o.Window), readers: newReaders(), rate: newRate(o.Rate), loaded: make(chan struct{}), fresh: make(chan struct{}, 1)}
+	s := &Service{o: o, seed: maphash.MakeSeed(), repeats: newRepeats(o.Window), readers: newReaders(), rate: newRate(o.Rate), typings: newTypings(), loaded: make(chan struct{}), fresh: make(chan struct{}, 1)}
 	if s.o.Quiet == nil {
 		s.o.Quiet = func(string, string) bool { return false }
 	}
 	if s.o.Hidden == nil {
 		s.o.Hidden = func(string, string) bool { return false }
+	}
+	if s.o.Clients == nil {
+		s.o.Clients = strangers{}
 	}
 	s.metrics = newMetrics(o.Registerer, s.repeats)
 	for range runtime.GOMAXPROCS(0) {
@@ -272,10 +315,33 @@ func (s *Service) admit(o *Outgoing) (opened, *Result) {
 // record appends the message, once, and hands it to delivery when it is durable.
 func (s *Service) record(o *Outgoing, c opened, done func(Result)) {
 	p := &pending{service: s, rec: s.newRecord(o, c), done: done}
+	switch {
+	case c.receipt != nil && c.receipt.Status == store.OutcomeDisplayed:
+		s.readers.do(func(ctx context.Context) {
+			s.refer(ctx, p.rec)
+			s.appendAndDeliver(p)
+		})
+	case s.o.Files != nil && content.HasFile(p.rec):
+		s.adopt(p.rec, func() { s.appendAndDeliver(p) })
+	default:
+		s.appendAndDeliver(p)
+	}
+}
+
+// appendAndDeliver hands p to delivery when it is durable.
+func (s *Service) appendAndDeliver(p *pending) {
 	s.append(p, func() {
+		s.recorded(p.rec)
 		w := s.shardOf(p.rec.To)
 		w.post(func() { w.deliver(p) })
 	})
+}
+
+// recorded tells the file service of a file that people may fetch now.
+func (s *Service) recorded(r *store.Record) {
+	if f := r.MetaValue(store.MetaFile); f != "" && s.o.Files != nil {
+		s.o.Files.Recorded(f, r.Seq)
+	}
 }
 
 // append puts p into the log, unless it is there already, and then goes on. Else p's sender is answered.

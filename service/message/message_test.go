@@ -453,15 +453,26 @@ func TestRefusals(t *testing.T) {
 
 func TestText(t *testing.T) {
 	cp := wrapped("inside")
+	const file = `<file xmlns="urn:gsma:params:xml:ns:rcs:rcs:fthttp"><file-info type="file"><file-name>cat.png</file-name><data url="http://h/1"/></file-info></file>`
 	for want, r := range map[string]*store.Record{
-		"hello":     {ContentType: "text/plain", Body: []byte("hello")},
-		"inside":    {ContentType: cp.ContentType, Body: cp.Body},
-		"sub\nbody": {ContentType: "text/plain", Body: []byte("body"), Meta: map[string]string{store.MetaSubject: "sub"}},
-		"part":      {ContentType: "multipart/mixed;boundary=b", Body: []byte("--b\r\nContent-Type: image/png\r\n\r\nxx\r\n--b\r\n\r\npart\r\n--b--\r\n")},
-		"":          {Kind: store.KindReceipt, ContentType: "text/plain", Body: []byte("x")},
+		"hello":     {Kind: store.KindMessage, ContentType: "text/plain", Body: []byte("hello")},
+		"inside":    {Kind: store.KindMessage, ContentType: cp.ContentType, Body: cp.Body},
+		"sub\nbody": {Kind: store.KindMessage, ContentType: "text/plain", Body: []byte("body"), Meta: map[string]string{store.MetaSubject: "sub"}},
+		"[image/png, 2 bytes]\n\npart": {Kind: store.KindMessage, ContentType: "multipart/mixed;boundary=b",
+			Body: []byte("--b\r\nContent-Type: image/png\r\n\r\nxx\r\n--b\r\n\r\npart\r\n--b--\r\n")},
+		"words here":       {Kind: store.KindMessage, ContentType: "text/html", Body: []byte("<p class=nothing><b>words</b> here")},
+		"look\ncat.png":    {Kind: store.KindMessage, ContentType: "application/vnd.gsma.rcs-ft-http+xml", Body: []byte(file), Meta: map[string]string{store.MetaCaption: "look"}},
+		"said anew":        {Kind: store.KindEdit, ContentType: "text/plain", Body: []byte("said anew")},
+		"an act\nof admin": {Kind: store.KindAdmin, ContentType: "text/plain", Body: []byte("of admin"), Meta: map[string]string{store.MetaSubject: "an act"}},
+		"":                 {Kind: store.KindReceipt, ContentType: "text/plain", Body: []byte("x")},
 	} {
 		if got := Text(r); got != want {
 			t.Errorf("%s: %q, want %q", r.ContentType, got, want)
+		}
+	}
+	for _, kind := range []string{store.KindReaction, store.KindRetract} {
+		if got := Text(&store.Record{Kind: kind, ContentType: "text/plain", Body: []byte("x"), Meta: map[string]string{store.MetaQuote: "x"}}); got != "" {
+			t.Errorf("%s: %q", kind, got)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/base/id"
+	"github.com/parley-im/parley/service/message/content"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/wire/cpim"
 	"github.com/parley-im/parley/wire/imdn"
@@ -21,6 +22,8 @@ type opened struct {
 	contentType string
 	body        []byte
 	typing      bool               // not recorded; body is already rebuilt from RFC 3994's elements alone
+	active      bool               // of a typing notice: somebody writes
+	known       bool               // of a typing notice: SIP devices know it already
 	messageID   string             // imdn.Message-ID
 	receipt     *imdn.Notification // the body is a receipt
 }
@@ -82,7 +85,7 @@ func (s *Service) openCPIM(o *Outgoing, c opened) (opened, *Result) {
 			ContentHeaders: []cpim.Header{{Name: "Content-Type", Value: iscomposing.ContentType}},
 			Content:        state.Bytes(),
 		}
-		c.typing, c.contentType, c.body = true, cpim.ContentType, clean.Bytes()
+		c.typing, c.active, c.contentType, c.body = true, state.State == "active", cpim.ContentType, clean.Bytes()
 	case imdn.ContentType:
 		return openReceipt(c, m.Content)
 	}
@@ -94,7 +97,7 @@ func openTyping(c opened) (opened, *Result) {
 	if err != nil {
 		return c, &Result{Status: 400, Warning: "the typing notice is malformed"}
 	}
-	c.typing, c.contentType, c.body = true, iscomposing.ContentType, state.Bytes()
+	c.typing, c.active, c.contentType, c.body = true, state.State == "active", iscomposing.ContentType, state.Bytes()
 	return c, nil
 }
 
@@ -209,35 +212,28 @@ func mediaType(contentType string) string {
 
 // Text is what a person would read in a record, for the index of words; "" when there is nothing to read.
 func Text(r *store.Record) string {
-	ct, body := r.ContentType, r.Body
 	switch r.Kind {
-	case store.KindReceipt:
+	case store.KindReceipt, store.KindReaction, store.KindRetract:
 		return ""
 	case store.KindCallStart, store.KindCallText:
 		return callText(r)
-	}
-	if mediaType(ct) == cpim.ContentType {
-		m, err := cpim.Parse(body)
-		if err != nil {
-			return string(body) // recorded as it came; still to be found
-		}
-		ct, body = m.ContentType(), m.Content
-	}
-	subject := r.MetaValue(store.MetaSubject)
-	switch {
-	case mime.IsMultipart(ct):
-		parts, _ := mime.Multipart(ct, body, mime.DefaultLimits)
-		texts := []string{subject}
-		for _, p := range parts {
-			if strings.HasPrefix(mediaType(p.ContentType), "text/") {
-				texts = append(texts, string(p.Body))
-			}
+	case store.KindMessage, store.KindEdit:
+		c := content.Read(r)
+		texts := []string{c.Subject, c.Text}
+		if c.File != nil {
+			texts = append(texts, c.File.Name)
 		}
 		return strings.TrimSpace(strings.Join(texts, "\n"))
-	case strings.HasPrefix(mediaType(ct), "text/"), strings.HasSuffix(mediaType(ct), "xml"):
-		return strings.TrimSpace(subject + "\n" + string(body))
 	}
-	return subject
+	return strings.TrimSpace(r.MetaValue(store.MetaSubject) + "\n" + otherText(r))
+}
+
+// otherText is the text of administrative acts and their like.
+func otherText(r *store.Record) string {
+	if media := mediaType(r.ContentType); strings.HasPrefix(media, "text/") || strings.HasSuffix(media, "xml") {
+		return string(r.Body)
+	}
+	return ""
 }
 
 // callText is what a call shows to people: the subject, what was said in headers, and the lines of a description that are

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/service/message/content"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/transaction"
 )
@@ -50,6 +51,7 @@ type outbox struct {
 	down     bool             // not there, or does not answer
 	fresh    bool             // has registered and was not sent anything since
 	noCPIM   bool             // refused CPIM wrappers since it registered
+	wrapped  bool             // has sent CPIM wrappers itself
 	silent   map[contact]bool // contacts that did not answer when others did, since it registered
 
 	// Of the message at the cursor.
@@ -180,7 +182,7 @@ func (d *outbox) wants(r *store.Record) bool {
 
 func meantFor(r *store.Record, device string) bool {
 	only := r.MetaValue(store.MetaGRUU)
-	return (only == "" || only == device) && r.MetaValue(metaInDialog) == ""
+	return (only == "" || only == device) && r.MetaValue(metaInDialog) == "" && content.Tells(r)
 }
 
 func expired(r *store.Record) bool {

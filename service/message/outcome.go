@@ -118,6 +118,10 @@ func (x replayed) add(r *store.Record) error {
 	if r.Kind != store.KindDelivery || err != nil || r.Device == "" {
 		return nil
 	}
+	if r.MetaValue(metaSession) != "" {
+		x.move(r, "", seq)
+		return nil
+	}
 	d := x.move(r, r.Device, seq)
 	before, err := strconv.ParseInt(r.MetaValue(metaUnrecorded), 10, 64)
 	switch {

@@ -182,9 +182,13 @@ func TestQuietInDialog(t *testing.T) {
 func BenchmarkDelivery(b *testing.B) {
 	rec := &store.Record{From: alice, To: bob, ContentType: "text/plain", Body: []byte("hello"), Meta: map[string]string{store.MetaCallID: "c", store.MetaCSeq: "1"}}
 	target := route.Target{URI: "sip:device@127.0.0.1:40000", AOR: bob, Device: "urn:uuid:phone", Instance: "urn:uuid:phone"}
-	s := &Service{o: Options{Quiet: func(owner, from string) bool { return owner == from }}}
+	s := &Service{o: Options{Quiet: func(owner, from string) bool { return owner == from }, Clients: strangers{}}}
+	d := &outbox{box: &mailbox{w: &shard{s: s}}, device: target.Device}
+	a := &attempt{rec: rec}
 	b.ReportAllocs()
 	for b.Loop() {
-		newDelivery(rec, target, false, s.o.Quiet(rec.To, rec.From))
+		a.quiet = s.o.Quiet(rec.To, rec.From)
+		a.typ, a.body = d.render(rec)
+		newDelivery(a, target)
 	}
 }
