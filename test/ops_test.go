@@ -615,6 +615,17 @@ func TestDemo(t *testing.T) {
 		return m[1]
 	}
 	password, domain := word(`(?m)^\s*password\s+(\S+)`), word(`(?m)^\s*domain\s+(\S+)`)
+	if first, _, _ := strings.Cut(text, "\n"); !strings.HasPrefix(first, "http://localhost:") {
+		t.Errorf("the first line is %q, not what to open", first)
+	}
+	var offer struct {
+		Password string
+		People   []struct{ Address string }
+	}
+	if status, body := get(t, "http://127.0.0.1:"+word(`(?m)^http://localhost:(\d+)$`)+"/demo.json"); status != 200 || json.Unmarshal([]byte(body), &offer) != nil ||
+		offer.Password != password || len(offer.People) != 3 || offer.People[0].Address != "alice@"+domain {
+		t.Errorf("the sign-in page offers %d %s", status, body)
+	}
 	port, conf, ca := word(`sip:[^ ]*:(\d+);transport=tcp`), word(`archive search -c (\S+)`), word(`(\S+/ca\.pem)`)
 	if _, err := os.Stat(ca); err != nil {
 		t.Error(err)

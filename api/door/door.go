@@ -107,10 +107,10 @@ func (d *door) demo(w http.ResponseWriter, r *http.Request) {
 }
 
 // refuse answers in the protocol in which was asked.
-func (d *door) refuse(w http.ResponseWriter, r *http.Request, code connect.Code, status int, reason, text string) {
+func (d *door) refuse(w http.ResponseWriter, r *http.Request, status int, reason, text string) {
 	w.Header().Set(api.ReasonHeader, reason)
-	if strings.HasPrefix(r.URL.Path, apiPrefix) && d.errors.IsSupported(r) {
-		_ = d.errors.Write(w, r, connect.NewError(code, errors.New(text))) // the client is gone
+	if strings.HasPrefix(r.URL.Path, apiPrefix) && d.errors.IsSupported(r) && status == http.StatusForbidden {
+		_ = d.errors.Write(w, r, connect.NewError(connect.CodePermissionDenied, errors.New(text))) // the client is gone
 		return
 	}
 	http.Error(w, text, status)
@@ -134,7 +134,7 @@ func (d *door) guarded(next http.Handler) http.Handler {
 		own := origin != "" && d.ownOrigin(origin, r.Host)
 		foreign := origin != "" && !own && matches(origin, d.Origins)
 		if origin != "" && !own && !foreign {
-			d.refuse(w, r, connect.CodePermissionDenied, http.StatusForbidden, api.ReasonOrigin, "pages of "+clip(origin)+" may not call this server")
+			d.refuse(w, r, http.StatusForbidden, api.ReasonOrigin, "pages of "+clip(origin)+" may not call this server")
 			return
 		}
 		if foreign {
@@ -145,10 +145,10 @@ func (d *door) guarded(next http.Handler) http.Handler {
 			}
 		}
 		if _, byCookie := d.shown(r); byCookie && !d.fromOwnPage(r, own || foreign) {
-			d.refuse(w, r, connect.CodePermissionDenied, http.StatusForbidden, api.ReasonOrigin, "this request does not come from a page of this server")
+			d.refuse(w, r, http.StatusForbidden, api.ReasonOrigin, "this request does not come from a page of this server")
 			return
 		} else if byCookie && r.Method == http.MethodPost && simple(r.Header.Get("Content-Type")) {
-			d.refuse(w, r, connect.CodeInvalidArgument, http.StatusUnsupportedMediaType, api.ReasonMedia, "a form cannot do this")
+			d.refuse(w, r, http.StatusUnsupportedMediaType, api.ReasonMedia, "a form cannot do this")
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -14,15 +15,16 @@ import (
 
 	v1 "github.com/parley-im/parley/api/parley/v1"
 	"github.com/parley-im/parley/config"
+	parley "github.com/parley-im/parley/sdk/go"
 	"github.com/parley-im/parley/server"
 )
 
 const demoDomain = "parley.test"
 
 var demoPeople = []*v1.NewUser{
-	{Address: "alice@" + demoDomain, Name: "Alice Adams"},
-	{Address: "bob@" + demoDomain, Name: "Bob Brown"},
-	{Address: "carol@" + demoDomain, Name: "Carol Clark", Admin: true},
+	{Address: "alice@" + demoDomain, Name: "Alice Adams", Profile: &v1.Profile{Title: "Product Manager", Department: "Product", Office: "2.14"}},
+	{Address: "bob@" + demoDomain, Name: "Bob Brown", Profile: &v1.Profile{Title: "Engineer", Department: "Development", Office: "3.02"}},
+	{Address: "carol@" + demoDomain, Name: "Carol Clark", Admin: true, Profile: &v1.Profile{Title: "Head of IT", Department: "Operations", Office: "1.01"}},
 }
 
 type demoCmd struct{}
@@ -46,6 +48,16 @@ func (demoCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	password := strings.ToLower(rand.Text()[:8])
+	offer := server.Demo{Password: password}
+	for _, u := range demoPeople {
+		u.Password = password
+		offer.People = append(offer.People, server.DemoPerson{Address: u.Address, Name: u.Name, Title: u.Profile.Title})
+	}
+	if err := s.Demonstrate(offer); err != nil {
+		s.Close()
+		return err
+	}
 	// The server ends with ctx, or when the users cannot be added.
 	ctx, stop := context.WithCancel(a.ctx)
 	defer stop()
@@ -56,20 +68,35 @@ func (demoCmd) Run(a *app) error {
 	case err := <-served:
 		return err
 	}
-	password := strings.ToLower(rand.Text()[:8])
-	for _, u := range demoPeople {
-		u.Password = password
-	}
-	if _, err := dial(cfg).Users.AddUsers(ctx, connect.NewRequest(&v1.AddUsersRequest{Users: demoPeople})); err != nil {
+	if err := furnish(ctx, dial(cfg)); err != nil {
 		stop()
-		<-served
-		return err
+		return errors.Join(err, <-served)
 	}
 	printDemo(cfg, file, password)
 	return <-served
 }
 
-// demoConfig listens on the well-known ports where they are free.
+// furnish adds the people, each with the others as contacts, so that nobody's first view is empty.
+func furnish(ctx context.Context, c *parley.Client) error {
+	if _, err := c.Users.AddUsers(ctx, connect.NewRequest(&v1.AddUsersRequest{Users: demoPeople})); err != nil {
+		return err
+	}
+	for _, owner := range demoPeople {
+		req := &v1.AddContactsRequest{Owner: owner.Address}
+		for _, u := range demoPeople {
+			if u != owner {
+				req.Contacts = append(req.Contacts, &v1.NewContact{Address: u.Address, Name: u.Name})
+			}
+		}
+		if _, err := c.Contacts.AddContacts(ctx, connect.NewRequest(req)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// demoConfig listens on the well-known ports where they are free. Browsers reach it from this machine only, where they take plain
+// HTTP for as good as TLS.
 func demoConfig(folder string) string {
 	sip, tls := freePort(5060, "udp"), freePort(5061, "tcp")
 	return fmt.Sprintf(`data = %q
@@ -79,7 +106,8 @@ udp = ["0.0.0.0:%d"]
 tcp = ["0.0.0.0:%d"]
 tls = ["0.0.0.0:%d"]
 [http]
-listen = "0.0.0.0:%d"
+listen = "127.0.0.1:%d"
+tls = "off"
 [metrics]
 listen = "127.0.0.1:%d"
 `, filepath.Join(folder, "data"), demoDomain, sip, sip, tls, freePort(8443, "tcp"), freePort(9090, "tcp"))
@@ -108,8 +136,12 @@ func freePort(want int, network string) int {
 func printDemo(cfg *config.Config, file, password string) {
 	host := lanAddress()
 	sip, tls := net.JoinHostPort(host, port(cfg.SIP.TCP[0])), net.JoinHostPort(host, port(cfg.SIP.TLS[0]))
-	fmt.Printf(`Parley is running with three people: alice, bob and carol. Type this into a SIP client
-(Linphone, baresip, Pidgin, a desk phone):
+	fmt.Printf(`http://localhost:%[9]s
+
+Open this address in a browser. The page offers three people: Alice, Bob and Carol. Open it again in a
+private window as somebody else, and write to each other.
+
+SIP clients (Linphone, baresip, Pidgin, a desk phone) can take part, also from other machines:
 
   user        alice
   domain      %[1]s
@@ -119,11 +151,7 @@ func printDemo(cfg *config.Config, file, password string) {
 The proxy, which some clients call outbound proxy or server, is needed because %[1]s is a name for
 trying only. transport=udp works too, and sip:%[4]s;transport=tls once the client trusts the CA in
 %[5]s
-
-Sign in as bob with a second client, then write to or call sip:bob@%[1]s. What you write while bob is
-away arrives when he returns. On this machine 127.0.0.1 works in place of %[6]s.
-
-baresip takes all of it as one line in its file "accounts":
+On this machine 127.0.0.1 works in place of %[6]s. baresip takes all of it as one line in its file "accounts":
 
   <sip:alice@%[1]s>;auth_pass=%[2]s;outbound="sip:%[3]s;transport=tcp"
 
@@ -132,7 +160,7 @@ See what was recorded, in another terminal:
   %[7]s archive search -c %[8]s
 
 Ctrl-C ends the demo and removes its data.
-`, demoDomain, password, sip, tls, filepath.Join(cfg.Data, "tls", "ca.pem"), host, program(), file)
+`, demoDomain, password, sip, tls, filepath.Join(cfg.Data, "tls", "ca.pem"), host, program(), file, port(cfg.HTTP.Listen))
 }
 
 // program is how this command was called.
