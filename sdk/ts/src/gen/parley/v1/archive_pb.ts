@@ -54,7 +54,7 @@ export type SearchRequest = Message<"parley.v1.SearchRequest"> & {
   until?: Timestamp;
 
   /**
-   * message, delivery, receipt, call.start, call.end, admin, search; none: all but delivery and receipt
+   * message, edit, retract, reaction, delivery, receipt, call.start, call.text, call.end, admin, search; none: all but delivery and receipt
    *
    * @generated from field: repeated string kinds = 6;
    */
