@@ -54,7 +54,27 @@ func start(o *options, transport string, users int) (*target, error) {
 	return t, nil
 }
 
+// errTaken: somebody took one of the ports that were free a moment ago.
+var errTaken = errors.New("load: a port is taken")
+
 func startPrivate(o *options, transport, dir string, users int) (*target, error) {
+	file := filepath.Join(dir, "parley.toml")
+	for try := 1; ; try++ {
+		t, err := newPrivate(o, transport, dir, file)
+		if err == nil && try == 1 {
+			err = addUsers(o, dir, file, users)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err = t.launch(o, dir, file); try == 3 || !errors.Is(err, errTaken) {
+			return t, err
+		}
+	}
+}
+
+// newPrivate chooses the ports of a private server and writes its configuration.
+func newPrivate(o *options, transport, dir, file string) (*target, error) {
 	t := &target{addrs: map[string]string{}}
 	for _, k := range transports {
 		addr, err := freePort(k)
@@ -68,22 +88,23 @@ func startPrivate(o *options, transport, dir string, users int) (*target, error)
 	if t.metrics, err = freePort("tcp"); err != nil {
 		return nil, err
 	}
-	file, rows := filepath.Join(dir, "parley.toml"), filepath.Join(dir, "users.csv")
-	if err := os.WriteFile(file, []byte(t.config(o, transport, dir)), 0o600); err != nil {
-		return nil, err
-	}
+	return t, os.WriteFile(file, []byte(t.config(o, transport, dir)), 0o600)
+}
+
+func addUsers(o *options, dir, file string, users int) error {
+	rows := filepath.Join(dir, "users.csv")
 	var b strings.Builder
 	for i := range users {
 		fmt.Fprintf(&b, "%s%d@%s,,%s%d\n", o.user, i, o.domain, o.password, i)
 	}
 	if err := os.WriteFile(rows, []byte(b.String()), 0o600); err != nil {
-		return nil, err
+		return err
 	}
 	add := exec.Command(o.binary, "user", "add", "--csv", rows, "-c", file) //nolint:gosec // the parley that the user named
 	if out, err := add.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("load: adding users: %w: %s", err, out)
+		return fmt.Errorf("load: adding users: %w: %s", err, out)
 	}
-	return t, t.launch(o, dir, file)
+	return nil
 }
 
 // config is the private server's configuration: everything on loopback, and the limits of one peer and of one user out of
@@ -184,6 +205,9 @@ func (t *target) launch(o *options, dir, file string) error {
 		}
 		select {
 		case err := <-ended:
+			if text, _ := os.ReadFile(log.Name()); strings.Contains(string(text), "another program uses this port") {
+				return fmt.Errorf("%w: %s", errTaken, text)
+			}
 			return errors.Join(fmt.Errorf("load: the server did not start: %w", err), showLog(log.Name()))
 		case <-time.After(5 * time.Millisecond):
 		}
