@@ -27,8 +27,8 @@ type Talks interface {
 	Talk(ctx context.Context, owner, peer string) (Talk, error)
 	// Unread counts the messages of Peer to Owner after max(Read, Sent), up to most (1 … 1,000).
 	Unread(ctx context.Context, t Talk, most int) (int, error)
-	// About returns the edits, retractions and reactions that have one of these as Ref, ascending. Whether their senders
-	// may do what they say is the caller's to judge.
+	// About returns the edits, retractions, reactions and ends of calls that have one of these as Ref, ascending. Whether
+	// their senders may do what they say is the caller's to judge.
 	About(ctx context.Context, ids ...id.ID) ([]Record, error)
 	// Fates returns the deliveries and receipts that have this one as Ref, ascending.
 	Fates(ctx context.Context, rid id.ID) ([]Record, error)

@@ -87,6 +87,7 @@ func (b *Batch) Add(r *store.Record, text func(*store.Record) string) {
 		b.Opened = append(b.Opened, OpenCall{r.ID, r.Seq})
 	case store.KindCallEnd:
 		b.people(r, "")
+		b.file(About(r.Ref), r.Seq)
 		b.Closed = append(b.Closed, r.Ref)
 	case store.KindAdmin, store.KindSearch, store.KindCallText:
 		b.people(r, "")

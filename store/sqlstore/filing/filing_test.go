@@ -112,7 +112,7 @@ func TestKinds(t *testing.T) {
 		store.KindDelivery:  "fates",
 		store.KindCallStart: "conversation, others of a, others of b, words",
 		store.KindCallText:  "others of a, others of b, words",
-		store.KindCallEnd:   "others of a, others of b, words",
+		store.KindCallEnd:   "about, others of a, others of b, words",
 		store.KindAdmin:     "others of a, others of b, words",
 		store.KindSearch:    "others of a, others of b, words",
 		store.KindVoid:      "",

@@ -32,7 +32,7 @@ func Conversation(a, b string) int64 {
 // Named is the key of messages of a sender with an imdn.Message-ID.
 func Named(from, messageID string) int64 { return hash(named, from, messageID) }
 
-// About is the key of edits, retractions and reactions about a record.
+// About is the key of edits, retractions and reactions about a record, and of the end of a call.
 func About(rid id.ID) int64 { return hash(about, string(rid[:]), "") }
 
 // Fates is the key of deliveries and receipts about a record. It is no hash but the beginning of the id, which is the time

@@ -97,7 +97,7 @@ func (s Store) About(ctx context.Context, ids ...id.ID) ([]store.Record, error) 
 		keys[i], wanted[d] = filing.About(d), true
 	}
 	return s.all(ctx, keys, func(r *store.Record) bool {
-		return wanted[r.Ref] && (r.Kind == store.KindEdit || r.Kind == store.KindRetract || r.Kind == store.KindReaction)
+		return wanted[r.Ref] && (r.Kind == store.KindEdit || r.Kind == store.KindRetract || r.Kind == store.KindReaction || r.Kind == store.KindCallEnd)
 	})
 }
 
