@@ -155,7 +155,7 @@ func (m said) check(ctx context.Context, r *running, people []string, limit int,
 	}
 	var ids []id.ID
 	about := func(r *store.Record) bool {
-		return slices.Contains(ids, r.Ref) && slices.Contains([]string{store.KindEdit, store.KindRetract, store.KindReaction}, r.Kind)
+		return slices.Contains(ids, r.Ref) && slices.Contains([]string{store.KindEdit, store.KindRetract, store.KindReaction, store.KindCallEnd}, r.Kind)
 	}
 	for _, rec := range m {
 		ids = []id.ID{rec.ID}
