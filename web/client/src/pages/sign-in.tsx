@@ -1,0 +1,149 @@
+import { ParleyError } from "@parley-im/sdk";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { t, tn } from "../i18n";
+import { endedBecause, signIn } from "../state/session";
+import { Avatar } from "../ui/avatar";
+import { failureText } from "../ui/failure";
+import { Icon } from "../ui/icon";
+import { Logo } from "../ui/logo";
+import { Field } from "../ui/parts";
+
+interface DemoPerson {
+  address: string;
+  name: string;
+  password: string;
+}
+
+/** A server that is a demo says who may be tried. */
+async function demoPeople(): Promise<DemoPerson[]> {
+  const answer = await fetch("/demo.json", { headers: { Accept: "application/json" } });
+  if (!answer.ok || !answer.headers.get("content-type")?.startsWith("application/json")) return [];
+  const people: unknown = await answer.json();
+  return Array.isArray(people) ? (people as DemoPerson[]) : [];
+}
+
+export function SignIn() {
+  const [address, setAddress] = useState("");
+  const [password, setPassword] = useState("");
+  const [failure, setFailure] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [demo, setDemo] = useState<DemoPerson[]>([]);
+  const error = useRef<HTMLParagraphElement>(null);
+
+  useEffect(() => {
+    demoPeople().then(setDemo, () => {}); // then it is no demo
+  }, []);
+  useEffect(() => {
+    if (failure) error.current?.focus();
+  }, [failure]);
+
+  const enter = async (who: string, secret: string) => {
+    setBusy(true);
+    setFailure("");
+    try {
+      await signIn(who.trim(), secret);
+    } catch (reason) {
+      setBusy(false);
+      setFailure(explain(reason));
+    }
+  };
+  const why = endedBecause.value;
+
+  return (
+    <main class="sign-in">
+      <div class="sign-in-card">
+        <header class="sign-in-head">
+          <Logo size={48} />
+          <h1>{t("sign-in.title")}</h1>
+          <p>{t("sign-in.text")}</p>
+        </header>
+        {why && !failure && (
+          <p class="note note-warn" role="status">
+            <Icon name="info" size={18} />
+            <span>{t("sign-in.ended", { reason: why })}</span>
+          </p>
+        )}
+        {failure && (
+          <p class="note note-danger" role="alert" tabIndex={-1} ref={error}>
+            <Icon name="warning" size={18} />
+            <span>{failure}</span>
+          </p>
+        )}
+        <form
+          class="form"
+          onSubmit={(event) => {
+            event.preventDefault();
+            void enter(address, password);
+          }}
+        >
+          <Field label={t("sign-in.address")}>
+            {(ids) => (
+              <input
+                {...ids}
+                class="input"
+                name="username"
+                autocomplete="username"
+                autocapitalize="none"
+                spellcheck={false}
+                inputMode="email"
+                placeholder={t("sign-in.address-example")}
+                required
+                autofocus
+                value={address}
+                onInput={(event) => setAddress(event.currentTarget.value)}
+              />
+            )}
+          </Field>
+          <Field label={t("sign-in.password")}>
+            {(ids) => (
+              <input
+                {...ids}
+                class="input"
+                type="password"
+                name="password"
+                autocomplete="current-password"
+                required
+                value={password}
+                onInput={(event) => setPassword(event.currentTarget.value)}
+              />
+            )}
+          </Field>
+          <button type="submit" class="button button-main button-wide" disabled={busy} aria-busy={busy}>
+            {busy ? t("sign-in.busy") : t("sign-in.action")}
+          </button>
+        </form>
+        {demo.length > 0 && (
+          <section class="demo" aria-labelledby="demo-title">
+            <h2 id="demo-title">{t("sign-in.demo")}</h2>
+            <p class="hint">{t("sign-in.demo-text")}</p>
+            <ul class="demo-people">
+              {demo.map((person) => (
+                <li key={person.address}>
+                  <button
+                    type="button"
+                    class="demo-person"
+                    disabled={busy}
+                    onClick={() => void enter(person.address, person.password)}
+                  >
+                    <Avatar address={person.address} name={person.name} size={40} />
+                    <span>
+                      <span class="row-name">{person.name}</span>
+                      <span class="row-preview">{person.address}</span>
+                    </span>
+                  </button>
+                </li>
+              ))}
+            </ul>
+          </section>
+        )}
+      </div>
+    </main>
+  );
+}
+
+function explain(reason: unknown): string {
+  if (!(reason instanceof ParleyError)) return failureText(reason);
+  if (reason.code === "unauthenticated") return t("sign-in.wrong");
+  if (reason.code === "resource_exhausted") return tn("sign-in.wait", Math.max(1, Math.ceil(reason.retryAfter / 60)));
+  return failureText(reason);
+}
