@@ -231,7 +231,7 @@ func (s *Service) use(e *entry, from netip.Addr, now time.Time) (Session, bool) 
 // read reads a session and its account.
 func (s *Service) read(ctx context.Context, hash [32]byte) (*Session, error) {
 	row, err := s.o.Store.SessionByToken(ctx, hash)
-	if errors.Is(err, errs.NotFound) {
+	if errors.Is(err, errs.NotFound) || err == nil && !s.o.Now().Before(row.Expires) {
 		s.forget(hash)
 		return nil, ErrEnded
 	}
