@@ -61,8 +61,9 @@ func (s *Server) openHTTP() error {
 			_ = l.Close()
 			return err
 		}
-		// No HTTP/2: a WebSocket takes over its connection.
-		c.NextProtos = []string{"http/1.1"}
+		// Browsers open a connection of its own, over HTTP/1.1, for a WebSocket, which takes it over. For all else they have six at
+		// most without HTTP/2, of which each page that listens to events takes one.
+		c.NextProtos = []string{"h2", "http/1.1"}
 		l = tls.NewListener(transport.Listener(l), c)
 	}
 	s.doors = append(s.doors, newDoor("http", l, s.openDoor(secure), s.log))

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -566,6 +570,53 @@ func TestSecurityHeaders(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Over TLS there is HTTP/2 for pages that listen in many tabs, HTTP/1.1 for WebSockets, and a cookie that no other host can set.
+func TestDoorOverTLS(t *testing.T) {
+	t.Parallel()
+	s := Start(t, func(c *config.Config) { c.HTTP.TLS = "auto" })
+	ca, err := os.ReadFile(filepath.Join(s.Config.Data, "tls", "ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	for _, h2 := range []bool{true, false} {
+		tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: Domain}, ForceAttemptHTTP2: h2}
+		defer tr.CloseIdleConnections()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+s.Addrs[transport.WSS]+"/parley.v1.SessionService/SignIn",
+			strings.NewReader(passwordOfAlice+`,"cookie":true}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Origin", "https://"+s.Addrs[transport.WSS])
+		resp, err := (&http.Client{Transport: tr, Timeout: Patience}).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		set := resp.Header.Get("Set-Cookie")
+		if resp.StatusCode != 200 || !strings.HasPrefix(set, "__Host-parley=") || !strings.Contains(set, "; Secure") || strings.Contains(set, "Domain") {
+			t.Errorf("%s: cookie %q", resp.Status, set)
+		}
+		if got := resp.ProtoMajor == 2; got != h2 {
+			t.Errorf("HTTP/2 %v: %s", h2, resp.Proto)
+		}
+		if resp.Header.Get("Strict-Transport-Security") != "" {
+			t.Error("browsers that trust the own CA once would never open the page without it again")
+		}
+		req.Header.Set("Origin", "http://"+s.Addrs[transport.WSS])
+		req.Body, req.ContentLength = io.NopCloser(strings.NewReader(`{}`)), 2
+		if resp, err = (&http.Client{Transport: tr, Timeout: Patience}).Do(req); err != nil || resp.StatusCode != 403 {
+			t.Errorf("a page without TLS: %v, %v", resp, err)
+		} else {
+			_ = resp.Body.Close()
+		}
+	}
+	alice, bob := s.SignedIn("alice", transport.WSS), s.SignedIn("bob", transport.WSS)
+	exchange(t, alice, bob, "over a WebSocket beside HTTP/2")
 }
 
 // Many who sign in at once all come in: passwords are looked at a few at a time.
