@@ -1,0 +1,91 @@
+/** Files and pictures in messages. */
+import type { File as ParleyFile } from "@parley-im/sdk";
+import { useState } from "preact/hooks";
+import { t } from "../i18n";
+import { sdk } from "../state/session";
+import { Dialog } from "../ui/dialog";
+import { size } from "../ui/format";
+import { Icon } from "../ui/icon";
+
+/** Pixels of the longer side of a picture in a message. */
+const longest = 320;
+
+/** The address of a file, if it is on this server. */
+function address(path: string): string | undefined {
+  try {
+    return sdk().href(path);
+  } catch {
+    return undefined;
+  }
+}
+
+export function Attachment({ file }: { file: ParleyFile }) {
+  const [large, setLarge] = useState(false);
+  const [broken, setBroken] = useState(false);
+  const url = address(file.url);
+  const small = file.thumbnail ? address(file.thumbnail) : undefined;
+  if (!url || !small || broken) return <FileCard file={file} url={url} />;
+  const scale = Math.min(1, longest / Math.max(file.width, file.height, 1));
+  return (
+    <>
+      <button
+        type="button"
+        class="m-picture"
+        onClick={() => setLarge(true)}
+        aria-label={t("file.picture", { name: file.name })}
+      >
+        <img
+          src={small}
+          alt=""
+          width={Math.max(48, Math.round(file.width * scale)) || undefined}
+          height={Math.max(48, Math.round(file.height * scale)) || undefined}
+          loading="lazy"
+          decoding="async"
+          onError={() => setBroken(true)}
+        />
+      </button>
+      {large && <Lightbox file={file} url={url} onClose={() => setLarge(false)} />}
+    </>
+  );
+}
+
+function FileCard({ file, url }: { file: ParleyFile; url: string | undefined }) {
+  const inner = (
+    <>
+      <span class="m-file-icon">
+        <Icon name="file" size={22} />
+      </span>
+      <span class="m-file-words">
+        <bdi class="m-file-name">{file.name}</bdi>
+        <span class="m-file-size">{file.size > 0n ? size(file.size) : file.type}</span>
+      </span>
+      {url && <Icon name="download" size={18} />}
+    </>
+  );
+  if (!url) return <span class="m-file">{inner}</span>;
+  return (
+    <a
+      class="m-file"
+      href={url}
+      download={file.name}
+      aria-label={t("file.download", { name: file.name, size: size(file.size) })}
+    >
+      {inner}
+    </a>
+  );
+}
+
+function Lightbox({ file, url, onClose }: { file: ParleyFile; url: string; onClose: () => void }) {
+  return (
+    <Dialog title={file.name} class="m-lightbox" wide onClose={onClose}>
+      <img class="m-lightbox-picture" src={url} alt={file.name} />
+      <footer class="m-lightbox-foot">
+        <span>{size(file.size)}</span>
+        <a class="button" href={url} download={file.name}>
+          <Icon name="download" size={18} />
+          {t("file.save")}
+        </a>
+      </footer>
+    </Dialog>
+  );
+}

@@ -1,0 +1,5 @@
+import "./list.css";
+import "./message.css";
+import "./composer.css";
+
+export { MessageView } from "./view";
