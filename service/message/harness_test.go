@@ -59,6 +59,7 @@ type rig struct {
 	quiet    func(owner, from string) bool     // Options.Quiet
 	fault    func(store.Cursors) store.Cursors // put between the service and its cursors
 	faultLog func(store.Log) store.Log         // put between the service and the log
+	options  func(*Options)                    // what else is different
 	dialogs  map[string]string                 // Call-ID, From tag and To tag → peer
 	forwards chan forward
 
@@ -98,9 +99,13 @@ func (r *rig) run() {
 	if r.faultLog != nil {
 		r.store.Log = r.faultLog(r.store.Log)
 	}
-	r.service = New(Options{
+	o := Options{
 		Store: r.store, Devices: r, Accounts: r, Dialogs: r, Forward: r, Rate: r.rate, Quiet: r.quiet, Transactions: r.layer, Log: log, Registerer: prometheus.NewRegistry(),
-	})
+	}
+	if r.options != nil {
+		r.options(&o)
+	}
+	r.service = New(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	storeCtx, stopStore := context.WithCancel(context.Background())

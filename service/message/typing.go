@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/policy"
 	"github.com/parley-im/parley/store"
@@ -82,6 +83,9 @@ func (s *Service) spreadTyping(o *Outgoing, c opened, done func(Result)) {
 // receiver waits until it is known that the account of o.To may be sent to.
 func (s *Service) receiver(ctx context.Context, o *Outgoing) (*store.User, error) {
 	u, err := s.account(ctx, o.To)
+	if err != nil && errs.KindOf(err) != errs.NotFound {
+		return nil, err
+	}
 	if r := receivable(o, u, err); r != nil {
 		return nil, r.err()
 	}
