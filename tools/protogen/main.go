@@ -1,5 +1,5 @@
-// Command protogen turns the schema, api/**/*.proto, into Go: the messages and the Connect clients and handlers. It needs
-// no protoc; the plugins are the versions of tools/go.mod. Run it in this module:
+// Command protogen turns the schema, api/**/*.proto, into Go: the messages and the Connect clients and handlers; and into its
+// reference, docs/api.md. It needs no protoc; the plugins are the versions of tools/go.mod. Run it in this module:
 //
 //	go run -C tools ./protogen          # write
 //	go run -C tools ./protogen -check   # fail if a file would change
@@ -33,11 +33,11 @@ func main() {
 	root := flag.String("root", "../api", "folder of the schema")
 	es := flag.Bool("es", false, "TypeScript for sdk/ts instead of Go")
 	flag.Parse()
-	targets := goCode(*root)
+	targets, docs := goCode(*root), filepath.Join(*root, "..", "docs", "api.md")
 	if *es {
-		targets = typeScript()
+		targets, docs = typeScript(), ""
 	}
-	if err := run(*root, targets, *check); err != nil {
+	if err := run(*root, targets, docs, *check); err != nil {
 		fmt.Fprintln(os.Stderr, "protogen:", err)
 		os.Exit(1)
 	}
@@ -64,7 +64,8 @@ func typeScript() []target {
 	return []target{{[]string{"node", plugin}, "target=ts,import_extension=js", "../sdk/ts/src/gen", "npm run generate in sdk/ts"}}
 }
 
-func run(root string, targets []target, check bool) error {
+// run makes what targets make, and the reference if docs names its file.
+func run(root string, targets []target, docs string, check bool) error {
 	request, err := compile(root)
 	if err != nil {
 		return err
@@ -79,6 +80,16 @@ func run(root string, targets []target, check bool) error {
 				return fmt.Errorf("%w: run %s", err, t.again)
 			}
 		}
+	}
+	if docs == "" {
+		return nil
+	}
+	text, err := reference(request)
+	if err != nil {
+		return err
+	}
+	if err := put(docs, []byte(text), check); err != nil {
+		return fmt.Errorf("%w: run %s", err, targets[0].again)
 	}
 	return nil
 }
