@@ -8,18 +8,16 @@ import { Icon } from "../ui/icon";
 import { Logo } from "../ui/logo";
 import { Field } from "../ui/parts";
 
-interface DemoPerson {
-  address: string;
-  name: string;
-  password: string;
+interface Demo {
+  password: string; // of all of them
+  people: { address: string; name: string; title: string }[];
 }
 
-/** A server that is a demo says who may be tried. */
-async function demoPeople(): Promise<DemoPerson[]> {
+/** A server that is a demonstration says who may be tried. */
+async function askDemo(): Promise<Demo | undefined> {
   const answer = await fetch("/demo.json", { headers: { Accept: "application/json" } });
-  if (!answer.ok || !answer.headers.get("content-type")?.startsWith("application/json")) return [];
-  const people: unknown = await answer.json();
-  return Array.isArray(people) ? (people as DemoPerson[]) : [];
+  if (!answer.ok || !answer.headers.get("content-type")?.startsWith("application/json")) return undefined;
+  return answer.json() as Promise<Demo>;
 }
 
 export function SignIn() {
@@ -27,11 +25,11 @@ export function SignIn() {
   const [password, setPassword] = useState("");
   const [failure, setFailure] = useState("");
   const [busy, setBusy] = useState(false);
-  const [demo, setDemo] = useState<DemoPerson[]>([]);
+  const [demo, setDemo] = useState<Demo>();
   const error = useRef<HTMLParagraphElement>(null);
 
   useEffect(() => {
-    demoPeople().then(setDemo, () => {}); // then it is no demo
+    askDemo().then(setDemo, () => {}); // then it is no demo
   }, []);
   useEffect(() => {
     if (failure) error.current?.focus();
@@ -112,23 +110,23 @@ export function SignIn() {
             {busy ? t("sign-in.busy") : t("sign-in.action")}
           </button>
         </form>
-        {demo.length > 0 && (
+        {demo && demo.people.length > 0 && (
           <section class="demo" aria-labelledby="demo-title">
             <h2 id="demo-title">{t("sign-in.demo")}</h2>
             <p class="hint">{t("sign-in.demo-text")}</p>
             <ul class="demo-people">
-              {demo.map((person) => (
+              {demo.people.map((person) => (
                 <li key={person.address}>
                   <button
                     type="button"
                     class="demo-person"
                     disabled={busy}
-                    onClick={() => void enter(person.address, person.password)}
+                    onClick={() => void enter(person.address, demo.password)}
                   >
                     <Avatar address={person.address} name={person.name} size={40} />
                     <span>
                       <span class="row-name">{person.name}</span>
-                      <span class="row-preview">{person.address}</span>
+                      <span class="row-preview">{person.title || person.address}</span>
                     </span>
                   </button>
                 </li>
