@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
 )
 
@@ -137,6 +138,80 @@ func BenchmarkPaced(b *testing.B) {
 	b.ReportMetric((cpuTime()-cpu).Seconds()*10000/n, "cpu-s/10k")
 	b.ReportMetric(float64(waited.Load())/n/1e6, "wait-ms")
 	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkIndex indexes messages, each followed by the record of its delivery, as many at a time as a busy server collects, and
+// reports the CPU seconds for 10,000 messages: between so many pairs of people.
+func BenchmarkIndex(b *testing.B) {
+	for _, pairs := range []int{100, 1000, 100_000} {
+		b.Run(fmt.Sprintf("pairs=%d", pairs), func(b *testing.B) {
+			s, err := Open(b.Context(), Options{Dir: b.TempDir()})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			const batch = 3000
+			var used time.Duration
+			var seq int64
+			for sent := 0; sent < b.N; {
+				var records []*store.Record
+				for ; len(records) < 2*batch; sent++ {
+					pair := int(uint32(sent)*2654435761>>8) % pairs
+					m := message(fmt.Sprintf("user%d@example.com", pair%3000), fmt.Sprintf("user%d@example.com", pair/2+1), "")
+					m.Body = []byte(strings.Repeat(fmt.Sprintf("a body of two hundred bytes, in words %d ", sent), 11)[:200])
+					m.ID, m.Seq = id.New(), seq+1
+					d := &store.Record{Kind: store.KindDelivery, From: m.From, To: m.To, Device: "plain", Ref: m.ID, Seq: seq + 2,
+						Meta: map[string]string{store.MetaOutcome: store.OutcomeDelivered, store.MetaStatus: "200"}}
+					seq += 2
+					records = append(records, m, d)
+				}
+				cpu := cpuTime()
+				s.recent.add(records)
+				s.log.Observe(seq)
+				if err := s.index.catchUp(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+				used += cpuTime() - cpu
+			}
+			b.ReportMetric(used.Seconds()*10000/float64(seq/2), "cpu-s/10k")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkTalks lists the 50 newest conversations of somebody who has so many, with the number of what is not read in each.
+func BenchmarkTalks(b *testing.B) {
+	for _, talks := range []int{50, 500, 20_000} {
+		for _, database := range []string{"sqlite", "postgres"} {
+			b.Run(fmt.Sprintf("%s/talks=%d", database, talks), func(b *testing.B) {
+				o := Options{Dir: b.TempDir()}
+				if database == "postgres" {
+					o = postgresOptions(b)
+					o.Log = nil
+				}
+				r := open(b, o)
+				for i := 0; i < 2*talks; i += 1000 {
+					var records []*store.Record
+					for j := range min(1000, 2*talks-i) {
+						records = append(records, message(fmt.Sprintf("user%d@example.com", (i+j)%talks), "alice@example.com", "text"))
+					}
+					r.put(b, records...)
+				}
+				r.indexed(b)
+				for b.Loop() {
+					list, err := r.Talks().Talks(b.Context(), "alice@example.com", 0, 50)
+					if err != nil || len(list) != 50 {
+						b.Fatal(len(list), err)
+					}
+					for _, t := range list {
+						if n, err := r.Talks().Unread(b.Context(), t, 100); err != nil || n != 2 {
+							b.Fatal(n, err)
+						}
+					}
+				}
+			})
+		}
+	}
 }
 
 // BenchmarkOpen opens a store with 100,000 users and as many messages, and reads what a server reads at its start.

@@ -199,7 +199,7 @@ func TestMailboxPageIsFull(t *testing.T) {
 		r.put(t, message("alice@x", "bob@x", "one"), other, message("alice@x", "bob@x", "two"), message("alice@x", "bob@x", "three"))
 		r.indexed(t)
 		x := r.index
-		err := x.w.write(t.Context(), &filing.Batch{Filed: []filing.Entry{{Key: filing.Mailbox("bob@x"), Seq: other.Seq}}}, x.Position())
+		err := x.w.write(t.Context(), &filing.Batch{Filed: []filing.Entry{{Key: filing.Mailbox("bob@x"), Seq: other.Seq}}}, 0, x.Position())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -268,7 +268,7 @@ func (r *running) withoutIndex(t testing.TB, o Options) *running {
 	t.Helper()
 	r.stop()
 	r.Close()
-	removeIndex(t, o, "UPDATE position SET seq = 1000000")
+	removeIndex(t, o, "UPDATE indexed SET seq = 1000000")
 	r = open(t, o)
 	r.indexed(t)
 	return r

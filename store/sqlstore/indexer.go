@@ -111,6 +111,7 @@ type index struct {
 	broken   chan struct{} // a reader found the file corrupt
 
 	recent *recent
+	known  *filing.Known // belongs to the indexer
 
 	mu      sync.Mutex
 	waiters []waiter // any order; few
@@ -121,8 +122,8 @@ type index struct {
 type indexWriter interface {
 	// position reads how far the index is.
 	position(ctx context.Context) (int64, error)
-	// write adds a batch and moves the position to seq, in one transaction.
-	write(ctx context.Context, b *filing.Batch, seq int64) error
+	// write adds what comes after a seq and moves the position to another, in one transaction. Error: a wentBack.
+	write(ctx context.Context, b *filing.Batch, after, seq int64) error
 	// serve does what has to be done beside writing, until ctx ends.
 	serve(ctx context.Context)
 	// unsynced receives when the disk may have lost a part, so that the index must be made again.
@@ -187,7 +188,11 @@ func (x *index) close() error {
 	return err
 }
 
+// setPosition is told how far the index is now.
 func (x *index) setPosition(seq int64) {
+	if seq < x.position.Load() { // it was begun anew
+		x.known.Forget()
+	}
 	x.position.Store(seq)
 	x.m.indexPosition.Set(float64(seq))
 }
@@ -301,9 +306,14 @@ func (x *index) catchUp(ctx context.Context) error {
 		if len(f.records) > 0 {
 			x.m.indexLagSeconds.Set(max(0, time.Since(f.records[0].At).Seconds()))
 		}
-		if err := x.w.write(ctx, x.collect(f), f.last); err != nil {
+		b := x.collect(f)
+		if err := x.w.write(ctx, b, after, f.last); err != nil {
+			if back := (*wentBack)(nil); errors.As(err, &back) {
+				x.setPosition(back.seq)
+			}
 			return err
 		}
+		x.known.Learn(b)
 		x.setPosition(f.last)
 		x.release(f.last)
 	}
@@ -333,12 +343,13 @@ func (x *index) next(ctx context.Context, after, head int64) (unfiled, error) {
 
 // collect makes a batch of what was found.
 func (x *index) collect(f unfiled) *filing.Batch {
-	b := filing.Batch{Filed: f.deliveries}
+	b := filing.New(x.known)
+	b.Filed = f.deliveries
 	for _, r := range f.records {
 		b.Add(r, x.text)
 	}
 	b.Finish()
-	return &b
+	return b
 }
 
 // Position is store.Index.Position.

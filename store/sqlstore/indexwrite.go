@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	readPosition = `SELECT seq FROM position WHERE one = 1`
-	talksInto    = `talks (owner, peer, last_seq, sent_seq, read_seq)`
+	readPosition = `SELECT seq FROM indexed WHERE one = 1`
+	talksInto    = `talks (owner, peer, out_key, in_key, read_seq)`
+	talksReplace = ` ON CONFLICT (owner, peer) DO UPDATE SET read_seq = excluded.read_seq WHERE excluded.read_seq > talks.read_seq`
 )
 
 // sqliteIndex writes the index in its SQLite file.
@@ -40,8 +41,7 @@ func newSQLiteIndex(ctx context.Context, db *sql.DB, points *checkpointer) (_ *s
 		{&w.filed, "filed (key, seq)", 2, manyRows, ""},
 		{&w.opened, "open_calls (id, seq)", 2, manyRows, ""},
 		{&w.words, "words (rowid, text)", 2, oneRow, ""},
-		{&w.talks, talksInto, 5, manyRows, ` ON CONFLICT (owner, peer) DO UPDATE SET last_seq = max(last_seq, excluded.last_seq),
-			sent_seq = max(sent_seq, excluded.sent_seq), read_seq = max(read_seq, excluded.read_seq)`},
+		{&w.talks, talksInto, 5, manyRows, talksReplace},
 	} {
 		if *b.bulk, err = w.s.bulk(b.into, b.columns, b.sizes, b.tail); err != nil {
 			break
@@ -49,7 +49,7 @@ func newSQLiteIndex(ctx context.Context, db *sql.DB, points *checkpointer) (_ *s
 	}
 	if err == nil {
 		if w.closed, err = w.s.prepare("DELETE FROM open_calls WHERE id = ?"); err == nil {
-			w.moveTo, err = w.s.prepare("UPDATE position SET seq = ? WHERE one = 1")
+			w.moveTo, err = w.s.prepare("UPDATE indexed SET seq = ? WHERE one = 1")
 		}
 	}
 	if err != nil {
@@ -64,7 +64,7 @@ func (w *sqliteIndex) position(ctx context.Context) (seq int64, err error) {
 	return seq, err
 }
 
-func (w *sqliteIndex) write(_ context.Context, b *filing.Batch, seq int64) error {
+func (w *sqliteIndex) write(_ context.Context, b *filing.Batch, _, seq int64) error {
 	if err := w.s.exec(w.s.begin, nil); err != nil {
 		return fmt.Errorf("sqlstore: indexing: %w", err)
 	}
@@ -104,7 +104,7 @@ func (w *sqliteIndex) insert(b *filing.Batch, seq int64) error {
 	if err == nil {
 		err = w.talks.insert(len(b.Talks), func(i int, row []driver.NamedValue) {
 			t := &b.Talks[i]
-			row[0].Value, row[1].Value, row[2].Value, row[3].Value, row[4].Value = t.Owner, t.Peer, t.Last, t.Sent, t.Read
+			row[0].Value, row[1].Value, row[2].Value, row[3].Value, row[4].Value = t.Owner, t.Peer, t.Out, t.In, t.Read
 		})
 	}
 	for i := 0; i < len(b.Closed) && err == nil; i++ {
@@ -129,7 +129,14 @@ func (w *postgresIndex) position(ctx context.Context) (seq int64, err error) {
 	return seq, err
 }
 
-func (w *postgresIndex) write(ctx context.Context, b *filing.Batch, seq int64) error {
+// wentBack says that another node has begun the index anew, and how far it is.
+type wentBack struct{ seq int64 }
+
+func (e *wentBack) Error() string {
+	return fmt.Sprintf("sqlstore: the index has gone back to %d", e.seq)
+}
+
+func (w *postgresIndex) write(ctx context.Context, b *filing.Batch, after, seq int64) error {
 	tx, err := w.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("sqlstore: indexing: %w", err)
@@ -139,6 +146,9 @@ func (w *postgresIndex) write(ctx context.Context, b *filing.Batch, seq int64) e
 	// Of several nodes one indexes at a time; what it finds done it leaves.
 	if err := tx.QueryRowContext(ctx, readPosition+` FOR UPDATE`).Scan(&old); err != nil {
 		return fmt.Errorf("sqlstore: indexing: %w", err)
+	}
+	if old < after {
+		return &wentBack{old}
 	}
 	if old < seq {
 		if err := w.insert(ctx, tx, b, old, seq); err != nil {
@@ -174,11 +184,11 @@ func (w *postgresIndex) insert(ctx context.Context, tx *sql.Tx, b *filing.Batch,
 		}
 	}
 	var owners, peers []string
-	var last, sent, read []int64
+	var out, in, read []int64
 	for i := range b.Talks {
 		t := &b.Talks[i]
 		owners, peers = append(owners, t.Owner), append(peers, t.Peer)
-		last, sent, read = append(last, t.Last), append(sent, t.Sent), append(read, t.Read)
+		out, in, read = append(out, t.Out), append(in, t.In), append(read, t.Read)
 	}
 	for _, q := range []struct {
 		text string
@@ -189,12 +199,10 @@ func (w *postgresIndex) insert(ctx context.Context, tx *sql.Tx, b *filing.Batch,
 		{`DELETE FROM open_calls WHERE id = ANY($1::bytea[])`, []any{closed}},
 		{`INSERT INTO words (seq, text) SELECT t.seq, array_to_tsvector(string_to_array(t.words, ' ')) FROM unnest($1::bigint[], $2::text[]) AS t(seq, words)`,
 			[]any{texts, words}},
-		{`INSERT INTO ` + talksInto + ` SELECT t.owner, t.peer, t.last, t.sent, t.read
-			FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[]) AS t(last, sent, read, owner, peer)
-			ON CONFLICT (owner, peer) DO UPDATE SET last_seq = greatest(talks.last_seq, excluded.last_seq),
-			sent_seq = greatest(talks.sent_seq, excluded.sent_seq), read_seq = greatest(talks.read_seq, excluded.read_seq)`,
-			[]any{last, sent, read, owners, peers}},
-		{`UPDATE position SET seq = $1 WHERE one = 1`, []any{seq}},
+		{`INSERT INTO ` + talksInto + ` SELECT t.owner, t.peer, t.out_key, t.in_key, t.read_seq
+			FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[]) AS t(out_key, in_key, read_seq, owner, peer)` + talksReplace,
+			[]any{out, in, read, owners, peers}},
+		{`UPDATE indexed SET seq = $1 WHERE one = 1`, []any{seq}},
 	} {
 		if list, ok := q.args[0].([]int64); ok && len(list) == 0 {
 			continue
@@ -216,7 +224,7 @@ func (w *postgresIndex) clear(ctx context.Context) error {
 		return err
 	}
 	defer tx.Rollback()
-	for _, text := range []string{`DELETE FROM filed`, `DELETE FROM open_calls`, `DELETE FROM words`, `DELETE FROM talks`, `UPDATE position SET seq = 0`} {
+	for _, text := range []string{`DELETE FROM filed`, `DELETE FROM open_calls`, `DELETE FROM words`, `DELETE FROM talks`, `UPDATE indexed SET seq = 0`} {
 		if _, err := tx.ExecContext(ctx, text); err != nil {
 			return err
 		}

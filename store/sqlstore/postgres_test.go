@@ -297,3 +297,28 @@ func TestPostgresNodes(t *testing.T) {
 		}
 	}
 }
+
+// TestPostgresIndexBegunAnew: when one node begins the index anew, another that is ahead does not go on behind a gap.
+func TestPostgresIndexBegunAnew(t *testing.T) {
+	t.Parallel()
+	o := postgresOptions(t)
+	r := open(t, o)
+	r.put(t, message("a@x", "b@x", "one"), message("a@x", "b@x", "two"))
+	r.indexed(t)
+	cfg, err := postgresConfig(o.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := &postgresIndex{postgresPool(cfg, 1, time.Minute)}
+	defer other.close()
+	if err := other.clear(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.put(t, message("a@x", "b@x", "three"))
+	r.indexed(t)
+	box, err := r.Index().Mailbox(t.Context(), "b@x", 0, 10)
+	talks, err2 := r.Talks().Talks(t.Context(), "b@x", 0, 10)
+	if texts(box) != "one | two | three" || len(talks) != 1 || err != nil || err2 != nil {
+		t.Errorf("mailbox %s, talks %v, %v, %v", texts(box), talks, err, err2)
+	}
+}

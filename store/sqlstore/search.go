@@ -186,12 +186,9 @@ func (x *index) candidates(ctx context.Context, q store.Query, wanted, kinds []s
 		text := fmt.Sprintf(x.d.findWords, fmt.Sprintf(` AND %s > $2 AND %s < $3 %s LIMIT $4`, column, column, order))
 		return x.seqs(ctx, text, x.d.queryArg(wanted), low, high, some)
 	case q.With != "" && indexed && onlyConversation(kinds):
-		return x.seqs(ctx, `SELECT seq FROM filed WHERE key = $1 AND seq > $2 AND seq < $3 `+order+` LIMIT $4`,
-			filing.Conversation(q.Person, q.With), low, high, some)
+		return x.under(ctx, filing.Said(q.Person, q.With), filing.Said(q.With, q.Person), order, low, high, some)
 	case q.Person != "" && indexed:
-		part := `SELECT seq FROM (SELECT seq FROM filed WHERE key = %s AND seq > $3 AND seq < $4 ` + order + ` LIMIT $5) AS %s`
-		return x.seqs(ctx, fmt.Sprintf(part, "$1", "a")+` UNION ALL `+fmt.Sprintf(part, "$2", "b")+` `+order+` LIMIT $5`,
-			filing.Mailbox(q.Person), filing.Others(q.Person), low, high, some)
+		return x.under(ctx, filing.Mailbox(q.Person), filing.Others(q.Person), order, low, high, some)
 	}
 	args := []any{x.log.Head(), low, high}
 	in := make([]string, len(kinds))
@@ -210,6 +207,12 @@ func (x *index) candidates(ctx context.Context, q store.Query, wanted, kinds []s
 		err = row.Scan(&seq)
 		return seq, err
 	})
+}
+
+// under returns the next seqs of two keys.
+func (x *index) under(ctx context.Context, a, b int64, order string, low, high int64, some int) ([]int64, error) {
+	part := `SELECT seq FROM (SELECT seq FROM filed WHERE key = %s AND seq > $3 AND seq < $4 ` + order + ` LIMIT $5) AS %s`
+	return x.seqs(ctx, fmt.Sprintf(part, "$1", "a")+` UNION `+fmt.Sprintf(part, "$2", "b")+` `+order+` LIMIT $5`, a, b, low, high, some)
 }
 
 // onlyConversation says that all these kinds are in the table of conversations.

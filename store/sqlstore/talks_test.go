@@ -251,7 +251,7 @@ func TestTalksPagesAreFull(t *testing.T) {
 			return rec
 		}
 		var collide, void []int64
-		keys := []int64{filing.Conversation("a@x", "b@x"), filing.Mailbox("b@x"), filing.Others("a@x")}
+		keys := []int64{filing.Said("a@x", "b@x"), filing.Mailbox("b@x"), filing.Others("a@x")}
 		for i := range 60 {
 			switch {
 			case i%3 == 0:
@@ -272,7 +272,7 @@ func TestTalksPagesAreFull(t *testing.T) {
 			}
 		}
 		b.Finish()
-		if err := r.index.w.write(ctx, &b, r.index.Position()); err != nil {
+		if err := r.index.w.write(ctx, &b, 0, r.index.Position()); err != nil {
 			t.Fatal(err)
 		}
 		db := r.state.write // on PostgreSQL, one database
@@ -351,7 +351,7 @@ func TestOldIndex(t *testing.T) {
 		head := r.Log().Head()
 		r.stop()
 		r.Close()
-		removeIndex(t, o, "DROP TABLE filed, open_calls, words, position, talks, schema_index")
+		removeIndex(t, o, "DROP TABLE filed, open_calls, words, indexed, talks, schema_index")
 		words := "INSERT INTO words (rowid, text) VALUES (1, 'old')"
 		if o.URL != "" {
 			words = "INSERT INTO words (seq, text) VALUES (1, array_to_tsvector(ARRAY['old']))"

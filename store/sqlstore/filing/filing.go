@@ -16,15 +16,16 @@ import (
 	"github.com/parley-im/parley/store/words"
 )
 
-// Batch collects what some records add to the index. The zero Batch is empty.
+// Batch collects what some records add to the index.
 type Batch struct {
 	Filed  []Entry
 	Opened []OpenCall // calls that started
 	Closed []id.ID    // calls that ended
 	Words  []Words
-	Talks  []store.Talk // made by Finish: what is to be raised to these Seqs; 0 changes nothing
+	Talks  []Talk // made by Finish
 
-	talks  map[pair]*store.Talk
+	known  *Known
+	talks  map[pair]*Talk
 	folded []byte // scratch
 }
 
@@ -43,7 +44,17 @@ type Words struct {
 	Text string // words with spaces between
 }
 
+// Talk is a conversation as its owner has it. What was said last in it is found under its keys.
+type Talk struct {
+	Owner, Peer string
+	Out, In     int64 // keys: Said(Owner, Peer) and Said(Peer, Owner)
+	Read        int64 // Seq up to which Owner has read; 0: that is not changed
+}
+
 type pair struct{ owner, peer string }
+
+// New makes a batch. Conversations that are known are in the index already; all of them are written when it is nil.
+func New(known *Known) *Batch { return &Batch{known: known} }
 
 // maxPair is how long two addresses may be together, in bytes, to have a talk: a key of PostgreSQL must not be longer than 2,700.
 const maxPair = 2000
@@ -121,11 +132,10 @@ func (b *Batch) people(r *store.Record, covered string) {
 
 // said files a message or call into its conversation.
 func (b *Batch) said(r *store.Record) {
-	b.file(Conversation(r.From, r.To), r.Seq)
-	if t := b.talk(r.From, r.To); t != nil {
-		t.Last, t.Sent = max(t.Last, r.Seq), max(t.Sent, r.Seq)
-		t = b.talk(r.To, r.From)
-		t.Last = max(t.Last, r.Seq)
+	b.file(Said(r.From, r.To), r.Seq)
+	if !b.known.has(r.From, r.To) {
+		b.talk(r.From, r.To)
+		b.talk(r.To, r.From)
 	}
 }
 
@@ -143,8 +153,8 @@ func (b *Batch) read(r *store.Record) {
 	}
 }
 
-// talk returns what the batch changes in a conversation; nil when there can be none.
-func (b *Batch) talk(owner, peer string) *store.Talk {
+// talk returns a conversation that the batch writes; nil when it can be none.
+func (b *Batch) talk(owner, peer string) *Talk {
 	if owner == "" || peer == "" || len(owner)+len(peer) > maxPair {
 		return nil
 	}
@@ -152,16 +162,16 @@ func (b *Batch) talk(owner, peer string) *store.Talk {
 	t := b.talks[k]
 	if t == nil {
 		if b.talks == nil {
-			b.talks = map[pair]*store.Talk{}
+			b.talks = map[pair]*Talk{}
 		}
-		t = &store.Talk{Owner: owner, Peer: peer}
+		t = &Talk{Owner: owner, Peer: peer, Out: Said(owner, peer), In: Said(peer, owner)}
 		b.talks[k] = t
 	}
 	return t
 }
 
 // Finish puts everything into the order of its table, so that neighbours are written together, and takes out calls that began
-// and ended in the batch.
+// and ended in the batch. Nothing is added after it.
 func (b *Batch) Finish() {
 	slices.SortFunc(b.Filed, func(a, b Entry) int { return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Seq, b.Seq)) })
 	b.Filed = slices.Compact(b.Filed)
@@ -170,11 +180,11 @@ func (b *Batch) Finish() {
 		ended[d] = true
 	}
 	b.Opened = slices.DeleteFunc(b.Opened, func(c OpenCall) bool { return ended[c.ID] })
-	b.Talks = make([]store.Talk, 0, len(b.talks))
+	b.Talks = make([]Talk, 0, len(b.talks))
 	for _, t := range b.talks {
 		b.Talks = append(b.Talks, *t)
 	}
-	slices.SortFunc(b.Talks, func(a, b store.Talk) int {
+	slices.SortFunc(b.Talks, func(a, b Talk) int {
 		return cmp.Or(strings.Compare(a.Owner, b.Owner), strings.Compare(a.Peer, b.Peer))
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"hash/fnv"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -27,8 +28,8 @@ func TestKeysStay(t *testing.T) {
 			rt.Fatalf("%d, %q, %q: %d is not FNV-1a", what, a, b, got)
 		}
 	})
-	if Conversation("a@x", "b@x") != Conversation("b@x", "a@x") || Conversation("a@x", "b@x") == Conversation("a@x", "c@x") {
-		t.Error("keys of conversations")
+	if got := Said("alice@example.com", "bob@example.com"); got != 2532876401215152232 {
+		t.Errorf("the key of a conversation is now %d", got)
 	}
 }
 
@@ -48,52 +49,97 @@ func TestFatesInOrder(t *testing.T) {
 func text(r *store.Record) string { return string(r.Body) }
 
 // batch files records with Seqs from 1.
-func batch(records ...*store.Record) *Batch {
-	var b Batch
+func batch(known *Known, records ...*store.Record) *Batch {
+	b := New(known)
 	for i, r := range records {
 		r.Seq = int64(i + 1)
 		b.Add(r, text)
 	}
 	b.Finish()
-	return &b
+	return b
 }
 
-// TestTalks: what a batch changes in conversations.
+func spoken(from, to string) *store.Record {
+	return &store.Record{Kind: store.KindMessage, From: from, To: to}
+}
+
+func receipt(from, to string, meta ...string) *store.Record {
+	r := &store.Record{Kind: store.KindReceipt, From: from, To: to, Meta: map[string]string{}}
+	for i := 0; i < len(meta); i += 2 {
+		r.Meta[meta[i]] = meta[i+1]
+	}
+	return r
+}
+
+// talk is a conversation with its keys.
+func talk(owner, peer string, read int64) Talk {
+	return Talk{Owner: owner, Peer: peer, Out: Said(owner, peer), In: Said(peer, owner), Read: read}
+}
+
+// TestTalks: the conversations that a batch writes.
 func TestTalks(t *testing.T) {
 	t.Parallel()
-	receipt := func(from, to string, meta ...string) *store.Record {
-		r := &store.Record{Kind: store.KindReceipt, From: from, To: to, Meta: map[string]string{}}
-		for i := 0; i < len(meta); i += 2 {
-			r.Meta[meta[i]] = meta[i+1]
-		}
-		return r
-	}
-	said := func(from, to string) *store.Record { return &store.Record{Kind: store.KindMessage, From: from, To: to} }
 	long := strings.Repeat("x", maxPair)
 	for name, c := range map[string]struct {
 		records []*store.Record
-		want    []store.Talk
+		want    []Talk
 	}{
-		"both sides": {[]*store.Record{said("a", "b"), said("b", "a"), said("a", "b")},
-			[]store.Talk{{Owner: "a", Peer: "b", Last: 3, Sent: 3}, {Owner: "b", Peer: "a", Last: 3, Sent: 2}}},
-		"oneself": {[]*store.Record{said("a", "a")}, []store.Talk{{Owner: "a", Peer: "a", Last: 1, Sent: 1}}},
-		"a call":  {[]*store.Record{{Kind: store.KindCallStart, From: "a", To: "b"}}, []store.Talk{{Owner: "a", Peer: "b", Last: 1, Sent: 1}, {Owner: "b", Peer: "a", Last: 1}}},
+		"both sides": {[]*store.Record{spoken("a", "b"), spoken("b", "a"), spoken("a", "b")}, []Talk{talk("a", "b", 0), talk("b", "a", 0)}},
+		"oneself":    {[]*store.Record{spoken("a", "a")}, []Talk{talk("a", "a", 0)}},
+		"a call":     {[]*store.Record{{Kind: store.KindCallStart, From: "a", To: "b"}}, []Talk{talk("a", "b", 0), talk("b", "a", 0)}},
 		"no news": {[]*store.Record{{Kind: store.KindEdit, From: "a", To: "b"}, {Kind: store.KindReaction, From: "a", To: "b"}, {Kind: store.KindRetract, From: "a", To: "b"},
 			{Kind: store.KindDelivery, From: "a", To: "b"}, {Kind: store.KindCallEnd, From: "a", To: "b"}, {Kind: store.KindAdmin, From: "a", To: "b"}}, nil},
-		"read": {[]*store.Record{said("a", "b"), said("a", "b"), receipt("b", "a", "outcome", "displayed", "seq", "1")},
-			[]store.Talk{{Owner: "a", Peer: "b", Last: 2, Sent: 2}, {Owner: "b", Peer: "a", Last: 2, Read: 1}}},
-		"read without telling": {[]*store.Record{receipt("b", "b", "outcome", "displayed", "seq", "1", "peer", "a")}, []store.Talk{{Owner: "b", Peer: "a", Read: 1}}},
-		"read backwards": {[]*store.Record{said("a", "b"), said("a", "b"), receipt("b", "a", "outcome", "displayed", "seq", "2"), receipt("b", "a", "outcome", "displayed", "seq", "1")},
-			[]store.Talk{{Owner: "a", Peer: "b", Last: 2, Sent: 2}, {Owner: "b", Peer: "a", Last: 2, Read: 2}}},
-		"read what is to come": {[]*store.Record{receipt("b", "a", "outcome", "displayed", "seq", "9223372036854775807")}, []store.Talk{{Owner: "b", Peer: "a", Read: 1}}},
+		"read": {[]*store.Record{spoken("a", "b"), spoken("a", "b"), receipt("b", "a", "outcome", "displayed", "seq", "1")},
+			[]Talk{talk("a", "b", 0), talk("b", "a", 1)}},
+		"read without telling": {[]*store.Record{receipt("b", "b", "outcome", "displayed", "seq", "1", "peer", "a")}, []Talk{talk("b", "a", 1)}},
+		"read backwards": {[]*store.Record{spoken("a", "b"), spoken("a", "b"), receipt("b", "a", "outcome", "displayed", "seq", "2"), receipt("b", "a", "outcome", "displayed", "seq", "1")},
+			[]Talk{talk("a", "b", 0), talk("b", "a", 2)}},
+		"read what is to come": {[]*store.Record{receipt("b", "a", "outcome", "displayed", "seq", "9223372036854775807")}, []Talk{talk("b", "a", 1)}},
 		"not read": {[]*store.Record{receipt("b", "a", "outcome", "delivered", "seq", "1"), receipt("b", "a", "outcome", "displayed"),
 			receipt("b", "a", "outcome", "displayed", "seq", "-1"), receipt("b", "a", "outcome", "displayed", "seq", "x"), receipt("b", "", "outcome", "displayed", "seq", "1")}, nil},
-		"nobody":   {[]*store.Record{said("", "b"), said("a", "")}, nil},
-		"too long": {[]*store.Record{said(long, "b"), said("b", long)}, nil},
+		"nobody":   {[]*store.Record{spoken("", "b"), spoken("a", "")}, nil},
+		"too long": {[]*store.Record{spoken(long, "b"), spoken("b", long)}, nil},
 	} {
-		if got := batch(c.records...).Talks; !slices.Equal(got, c.want) {
+		if got := batch(nil, c.records...).Talks; !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %+v, want %+v", name, got, c.want)
 		}
+	}
+}
+
+// TestKnown: a conversation is written once, but for what was read in it, and again when the index begins anew.
+func TestKnown(t *testing.T) {
+	t.Parallel()
+	k := NewKnown()
+	write := func(records ...*store.Record) []Talk {
+		b := batch(k, records...)
+		k.Learn(b)
+		return b.Talks
+	}
+	if got := write(receipt("a", "b", "outcome", "displayed", "seq", "1")); len(got) != 1 {
+		t.Errorf("read before anything was said: %v", got)
+	}
+	if got := write(spoken("a", "b"), spoken("c", "c")); len(got) != 3 {
+		t.Errorf("first: %v", got)
+	}
+	if got := write(spoken("b", "a"), spoken("a", "b"), spoken("c", "c")); len(got) != 0 {
+		t.Errorf("again: %v", got)
+	}
+	if got := write(spoken("b", "a"), receipt("a", "b", "outcome", "displayed", "seq", "1")); !slices.Equal(got, []Talk{talk("a", "b", 1)}) {
+		t.Errorf("read: %v", got)
+	}
+	if got := write(spoken("a", "c")); len(got) != 2 {
+		t.Errorf("others: %v", got)
+	}
+	k.Forget()
+	if got := write(spoken("a", "b")); len(got) != 2 {
+		t.Errorf("anew: %v", got)
+	}
+	k.most = 10
+	for i := range 35 {
+		write(spoken("a", strconv.Itoa(i)))
+	}
+	if got := write(spoken("a", "34"), spoken("a", "33")); len(k.now)+len(k.before) > 20 || len(got) != 0 {
+		t.Errorf("%d and %d are remembered, and not %v", len(k.now), len(k.before), got)
 	}
 }
 
@@ -101,7 +147,7 @@ func TestTalks(t *testing.T) {
 func TestKinds(t *testing.T) {
 	t.Parallel()
 	ref := id.New()
-	names := map[int64]string{Mailbox("b"): "mailbox of b", Others("a"): "others of a", Others("b"): "others of b", Conversation("a", "b"): "conversation",
+	names := map[int64]string{Mailbox("b"): "mailbox of b", Others("a"): "others of a", Others("b"): "others of b", Said("a", "b"): "conversation",
 		Named("a", "m"): "name", About(ref): "about", Fates(ref): "fates"}
 	for kind, want := range map[string]string{
 		store.KindMessage:   "conversation, mailbox of b, name, others of a, words",
@@ -117,7 +163,7 @@ func TestKinds(t *testing.T) {
 		store.KindSearch:    "others of a, others of b, words",
 		store.KindVoid:      "",
 	} {
-		b := batch(&store.Record{Kind: kind, From: "a", To: "b", Ref: ref, Body: []byte("text"), Meta: map[string]string{store.MetaMessageID: "m"}})
+		b := batch(nil, &store.Record{Kind: kind, From: "a", To: "b", Ref: ref, Body: []byte("text"), Meta: map[string]string{store.MetaMessageID: "m"}})
 		var got []string
 		for _, e := range b.Filed {
 			got = append(got, names[e.Key])
@@ -133,7 +179,7 @@ func TestKinds(t *testing.T) {
 			t.Errorf("%s: %v is not in order", kind, b.Filed)
 		}
 	}
-	if b := batch(&store.Record{Kind: store.KindDelivery}, &store.Record{Kind: store.KindReceipt, From: "a"}); len(b.Filed) != 1 {
+	if b := batch(nil, &store.Record{Kind: store.KindDelivery}, &store.Record{Kind: store.KindReceipt, From: "a"}); len(b.Filed) != 1 {
 		t.Errorf("without a Ref: %v", b.Filed)
 	}
 }
@@ -142,7 +188,7 @@ func TestKinds(t *testing.T) {
 func TestCallsInOneBatch(t *testing.T) {
 	t.Parallel()
 	one, two, before := id.New(), id.New(), id.New()
-	b := batch(&store.Record{Kind: store.KindCallStart, ID: one}, &store.Record{Kind: store.KindCallStart, ID: two},
+	b := batch(nil, &store.Record{Kind: store.KindCallStart, ID: one}, &store.Record{Kind: store.KindCallStart, ID: two},
 		&store.Record{Kind: store.KindCallEnd, Ref: one}, &store.Record{Kind: store.KindCallEnd, Ref: before})
 	if len(b.Opened) != 1 || b.Opened[0].ID != two || !slices.Contains(b.Closed, before) {
 		t.Errorf("%v, %v", b.Opened, b.Closed)

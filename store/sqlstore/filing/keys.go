@@ -1,6 +1,7 @@
 package filing
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 
 	"github.com/parley-im/parley/base/id"
@@ -8,11 +9,11 @@ import (
 
 // What records are filed under. The number is part of the hash.
 const (
-	mailbox      = 1
-	others       = 2
-	conversation = 3
-	named        = 4
-	about        = 5
+	mailbox = 1
+	others  = 2
+	said    = 3
+	named   = 4
+	about   = 5
 )
 
 // Mailbox is the key of messages, edits, retractions, reactions and receipts to an address.
@@ -21,12 +22,15 @@ func Mailbox(aor string) int64 { return hash(mailbox, aor, "") }
 // Others is the key of the other records of an address, but for deliveries.
 func Others(aor string) int64 { return hash(others, aor, "") }
 
-// Conversation is the key of messages and calls between two addresses, the same from both sides.
-func Conversation(a, b string) int64 {
-	if b < a {
-		a, b = b, a
-	}
-	return hash(conversation, a, b)
+// Said is the key of messages and calls of one address to another. The newest entry under it is taken for what was said last
+// without a look at the record, so it is a hash for which nobody finds two addresses.
+func Said(from, to string) int64 {
+	var room [128]byte
+	b := append(room[:0], said)
+	b = append(b, from...)
+	b = append(b, 0)
+	sum := sha256.Sum256(append(b, to...))
+	return int64(binary.BigEndian.Uint64(sum[:8]))
 }
 
 // Named is the key of messages of a sender with an imdn.Message-ID.
