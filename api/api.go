@@ -18,6 +18,7 @@ import (
 	"github.com/parley-im/parley/service/archive"
 	"github.com/parley-im/parley/service/contact"
 	"github.com/parley-im/parley/service/directory"
+	"github.com/parley-im/parley/service/file"
 	"github.com/parley-im/parley/service/session"
 	"github.com/parley-im/parley/service/setting"
 )
@@ -40,6 +41,7 @@ type Options struct {
 	Sessions  *session.Service
 	Reach     Reach
 	Settings  *setting.Service
+	Files     *file.Service // nil: none are kept
 	// Idle is told since when nobody has used the device of a session; zero: somebody does.
 	Idle func(session string, since time.Time)
 	// Info is what clients should know of the server.
@@ -60,6 +62,9 @@ func Handler(o Options) http.Handler {
 		mux.Handle(parleyv1connect.NewSessionServiceHandler(&sessions{o.Sessions, o.Directory, o.Info, o.Idle}, limited(maxSmall)...))
 		mux.Handle(parleyv1connect.NewDeviceServiceHandler(&ownDevices{o.Sessions, o.Directory, o.Devices, o.Reach}, limited(maxSmall, door(members))...))
 		mux.Handle(parleyv1connect.NewSettingsServiceHandler(&settings{o.Settings}, limited(maxSetting, door(members))...))
+	}
+	if o.Files != nil {
+		mux.Handle(parleyv1connect.NewFileServiceHandler(&files{o.Files}, limited(maxSmall, door(members))...))
 	}
 	mux.Handle(parleyv1connect.NewUserServiceHandler(&users{o.Directory, o.Devices}, opts(door(administrators))...))
 	mux.Handle(parleyv1connect.NewArchiveServiceHandler(&records{o.Archive}, opts(door(administrators))...))

@@ -22,6 +22,7 @@ func (c *Config) Check() error {
 	p.doors(c)
 	p.limits(&c.Limits)
 	p.times(c)
+	p.files(&c.Files)
 	return errors.Join(p...)
 }
 
@@ -245,6 +246,23 @@ func (p *problems) times(c *Config) {
 	p.number("presence.subscriptions", c.Presence.Subscriptions, 1, 100_000)
 	if l := c.Presence.List; l == "" || strings.Trim(l, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.+") != "" {
 		p.addf("presence.list is %q: write a name of letters, digits, '.', '-', '_' and '+'", l)
+	}
+}
+
+func (p *problems) files(f *Files) {
+	p.number("files.max_size", f.MaxSize, 0, 1<<40)
+	if f.Keep != 0 && f.Keep < time.Hour {
+		p.addf("files.keep is %s: write 0 to keep files, or a time of at least 1h, in quotes with its unit", text(f.Keep))
+	}
+	for _, t := range f.Types {
+		major, minor, ok := strings.Cut(strings.TrimPrefix(t, "!"), "/")
+		if !ok || major == "" || minor == "" || t != strings.ToLower(t) || strings.ContainsAny(t, " ;,") || strings.ContainsAny(major+strings.TrimSuffix(minor, "*"), "*!") {
+			p.addf(`files.types: %q is no type of files: write "image/*", "application/pdf" or, for what is not taken, "!application/zip"`, t)
+		}
+	}
+	u, err := url.Parse(f.URL)
+	if f.URL != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil) {
+		p.addf(`files.url: %q is no address of this server: write scheme, host and perhaps port, such as "https://chat.example.com:8443"`, f.URL)
 	}
 }
 

@@ -55,6 +55,7 @@ func Default() *Config {
 		Register: Register{MinExpires: time.Minute, DefaultExpires: time.Hour, MaxExpires: 24 * time.Hour, Bindings: 20, Contacts: 10, FlowTimer: 2 * time.Minute},
 		Call:     Call{RingTimeout: 200 * time.Second, SessionExpires: 30 * time.Minute, MinSE: 90 * time.Second},
 		Presence: Presence{List: "contacts", Interval: 5 * time.Second, Rate: 5000, Subscriptions: 2000},
+		Files:    Files{MaxSize: 100 << 20},
 	}
 }
 

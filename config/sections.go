@@ -23,6 +23,7 @@ type Config struct {
 	Register Register `toml:"register"`
 	Call     Call     `toml:"call"`
 	Presence Presence `toml:"presence"`
+	Files    Files    `toml:"files"`
 }
 
 // SIP says where the server speaks SIP, and what passes.
@@ -175,4 +176,16 @@ type Presence struct {
 	Rate int `toml:"rate"`
 	// Subscriptions to presence that one user may hold, on all devices; more get 403. A client without lists needs one for each contact.
 	Subscriptions int `toml:"subscriptions"`
+}
+
+// Files are what people send each other beside text.
+type Files struct {
+	// Largest file, in bytes. What somebody has uploaded and not sent yet may be five times that. 0: no files.
+	MaxSize int `toml:"max_size"`
+	// How long a file is kept; its message stays. 0: as long as the messages.
+	Keep time.Duration `toml:"keep"`
+	// Media types that are taken, as the server finds them in the files: "image/*", "application/pdf"; with "!" in front those that are not. Empty: all; only types with "!": all others.
+	Types []string `toml:"types"`
+	// Address under which SIP clients fetch files, such as "https://chat.example.com:8443". Empty: made of http.listen and sip.advertise or the first domain.
+	URL string `toml:"url"`
 }

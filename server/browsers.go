@@ -13,6 +13,7 @@ import (
 	v1 "github.com/parley-im/parley/api/parley/v1"
 	"github.com/parley-im/parley/bus"
 	"github.com/parley-im/parley/service/directory"
+	"github.com/parley-im/parley/service/file"
 	"github.com/parley-im/parley/service/session"
 	"github.com/parley-im/parley/service/setting"
 	"github.com/parley-im/parley/transport"
@@ -22,9 +23,10 @@ import (
 type browsers struct {
 	sessions *session.Service
 	settings *setting.Service
-	files    http.Handler // under /files/; nil: none
-	web      http.Handler // the web client; nil: a line of text
-	demo     []byte       // what /demo.json tells; nil outside of demonstrations
+	file     *file.Service // nil: none, as the following
+	files    http.Handler  // under /files/
+	web      http.Handler  // the web client; nil: a line of text
+	demo     []byte        // what /demo.json tells; nil outside of demonstrations
 	streams  streams
 }
 
@@ -85,7 +87,7 @@ var sessionReasons = map[directory.Change]string{
 func (s *Server) apiOptions() api.Options {
 	return api.Options{
 		Directory: s.directory, Contacts: s.contacts, Presence: s.presence, Archive: s.archive, Devices: devices{s.registrar}, Server: s,
-		Sessions: s.sessions, Reach: reach{s}, Settings: s.settings, Idle: s.setIdle, Info: s.info, Log: s.log,
+		Sessions: s.sessions, Reach: reach{s}, Settings: s.settings, Files: s.file, Idle: s.setIdle, Info: s.info, Log: s.log,
 	}
 }
 
@@ -98,7 +100,7 @@ func (s *Server) setIdle(id string, since time.Time) {
 
 // info is what clients should know of this server.
 func (s *Server) info() *v1.ServerInfo {
-	return &v1.ServerInfo{Version: Version(), Domains: s.cfg.Domains, MaxMessage: int64(s.cfg.Limits.Body), Now: timestamppb.Now()}
+	return &v1.ServerInfo{Version: Version(), Domains: s.cfg.Domains, MaxMessage: int64(s.cfg.Limits.Body), MaxFile: s.fileLimit(), Now: timestamppb.Now()}
 }
 
 // reach implements api.Reach.

@@ -148,6 +148,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	g.Add("transactions", s.transactions.Serve)
 	g.Add("registrar", s.registrar.Serve)
 	g.Add("sessions", s.sessions.Serve)
+	g.Add("files", s.serveFiles)
 	g.Add("message", s.message.Serve)
 	g.Add("calls", s.serveCalls)
 	g.Add("contacts", s.contacts.Serve)

@@ -85,6 +85,9 @@ const envelope = 64 << 10
 
 // buildServices makes what people come for, and the chain that leads there.
 func (s *Server) buildServices(context.Context) error {
+	if err := s.buildFiles(); err != nil {
+		return err
+	}
 	s.message = message.New(message.Options{
 		Store: s.store, Devices: s.registrar, Accounts: s.auth.Accounts(), Dialogs: dialogs{s}, Forward: s.proxy, Transactions: s.transactions,
 		Quiet:   func(owner, from string) bool { return s.presence.Quiet(owner, from) },
