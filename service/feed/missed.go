@@ -208,13 +208,18 @@ func (s *Stream) readPage(ctx context.Context) error {
 	return nil
 }
 
-// changesOf finds what was done to messages, and to those that edits are about.
+// changesOf finds what was done to messages, to those that edits are about, and to those that are answered.
 func (h *Hub) changesOf(ctx context.Context, list []store.Record) (map[id.ID][]store.Record, error) {
 	var ids []id.ID
+	answers := map[id.ID][]id.ID{}
 	for i := range list {
 		switch r := &list[i]; r.Kind {
-		case store.KindMessage:
+		case store.KindMessage, store.KindCallStart:
 			ids = append(ids, r.ID)
+			if to, err := id.Parse(r.MetaValue(store.MetaReplyTo)); err == nil {
+				ids = append(ids, to)
+				answers[to] = append(answers[to], r.ID)
+			}
 		case store.KindEdit:
 			ids = append(ids, r.Ref)
 		}
@@ -229,6 +234,12 @@ func (h *Hub) changesOf(ctx context.Context, list []store.Record) (map[id.ID][]s
 	about := make(map[id.ID][]store.Record, len(changes))
 	for _, c := range changes {
 		about[c.Ref] = append(about[c.Ref], c)
+		if c.Kind != store.KindRetract {
+			continue
+		}
+		for _, answer := range answers[c.Ref] {
+			about[answer] = append(about[answer], c)
+		}
 	}
 	return about, nil
 }

@@ -283,10 +283,12 @@ func (h *Hub) End(session, reason string) {
 	h.tell(x.aor)
 }
 
-// EndAll ends all streams of somebody.
-func (h *Hub) EndAll(aor, reason string) {
+// EndAll ends all streams of somebody, but for those of one session ("": of none).
+func (h *Hub) EndAll(aor, but, reason string) {
 	for _, x := range h.Online(aor) {
-		h.End(x.ID, reason)
+		if x.ID != but {
+			h.End(x.ID, reason)
+		}
 	}
 }
 

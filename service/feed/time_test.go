@@ -267,7 +267,8 @@ func TestEnd(t *testing.T) {
 		if list := h.Online(alice); len(list) != 1 || list[0].ID != caller(alice, 2).Session {
 			t.Errorf("there are %v", list)
 		}
-		h.EndAll(alice, "the password was changed")
+		h.EndAll(alice, caller(alice, 2).Session, "x")
+		h.EndAll(alice, "", "the password was changed")
 		ended(all[2], "the password was changed")
 		if list := h.Online(alice); len(list) != 0 {
 			t.Errorf("there are %v", list)
