@@ -44,6 +44,9 @@ func (s *scan) fill(src *Sources) {
 			d.reading = read(d.pub, s.now, &s.next)
 			d.idle = d.idleSince(s.now)
 		}
+		if d.input.State == "" && !d.Idle.IsZero() {
+			d.input, d.idle = pidf.UserInput{State: pidf.Idle, LastInput: d.Idle}, d.Idle
+		}
 		s.there = s.there || !d.closed
 	}
 	for i := range s.alone {

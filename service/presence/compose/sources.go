@@ -30,6 +30,7 @@ type Device struct {
 	Caps       *pidf.DeviceCaps
 	Q          uint16    // 0…1000, the preference of the registration
 	Since      time.Time // when it registered
+	Idle       time.Time // since when nobody has used it, told by the device beside what it publishes; zero: in use, or not told
 }
 
 // Publication is one document that a device published (RFC 3903).
