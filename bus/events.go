@@ -52,3 +52,21 @@ type SessionEnded struct {
 
 // Subject implements Event.
 func (SessionEnded) Subject() string { return "session.ended" }
+
+// DraftChanged: what somebody has written and not sent is something else.
+type DraftChanged struct {
+	Owner  string `json:"owner"`
+	Device string `json:"device"` // that changed it, and need not be told
+	Peer   string `json:"peer"`   // address of the other side
+}
+
+// Subject implements Event.
+func (DraftChanged) Subject() string { return "draft.changed" }
+
+// SettingsChanged: what somebody has set for the own devices is something else.
+type SettingsChanged struct {
+	Owner string `json:"owner"`
+}
+
+// Subject implements Event.
+func (SettingsChanged) Subject() string { return "settings.changed" }
