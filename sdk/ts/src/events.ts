@@ -254,7 +254,9 @@ export class EventStream implements AsyncIterable<ParleyEvent> {
 			this.#heard = Date.now();
 			switch (event.case) {
 				case undefined: // of a newer server
+					break;
 				case "ping":
+					this.#moveTo(position); // all up to there has been sent, though none of it was for this stream
 					break;
 				case "ready":
 					opened();

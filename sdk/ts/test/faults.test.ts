@@ -26,6 +26,7 @@ test("streams that are cut at random tell each event once, in order", async () =
 	const [a, b] = await Promise.all([signedIn(server.url, alice), signedIn(proxy.url, bob)]);
 	const { position } = await b.conversations.listConversations({});
 	proxy.cutAfter = () => randomInt(100, 6000);
+	proxy.cutAll(); // also what was opened before
 	const ear = new Ear(b.events({ position, pause }));
 	await ear.open();
 	const texts = Array.from({ length: 400 }, (_, i) => `random ${i}`);
@@ -84,16 +85,16 @@ test("answers that are lost: sent again under the same id, recorded once", async
 	const ear = new Ear(b.events({ pause }));
 	await ear.open();
 	let broken = 0;
-	for (let i = 0; i < 30; i++) {
+	for (let i = 0; i < 15; i++) {
 		// The request arrives whole; the answer is cut in its first bytes, every second time.
 		proxy.cutAll();
 		proxy.cutAfter = () => (broken++ % 2 === 0 ? 10 : Number.POSITIVE_INFINITY);
 		await a.send({ conversation: carol, text: `answer ${i}` });
 	}
-	await ear.until(() => ear.texts.length >= 30, "all");
+	await ear.until(() => ear.texts.length >= 15, "all");
 	await b.send({ conversation: bob, text: "last" });
 	await ear.until(() => ear.texts.includes("last"), "the last one");
-	expect(ear.texts).toEqual([...Array.from({ length: 30 }, (_, i) => `answer ${i}`), "last"]);
+	expect(ear.texts).toEqual([...Array.from({ length: 15 }, (_, i) => `answer ${i}`), "last"]);
 	await ear.stream.close();
 });
 
