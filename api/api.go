@@ -19,8 +19,10 @@ import (
 	"github.com/parley-im/parley/service/contact"
 	"github.com/parley-im/parley/service/directory"
 	"github.com/parley-im/parley/service/file"
+	"github.com/parley-im/parley/service/message"
 	"github.com/parley-im/parley/service/session"
 	"github.com/parley-im/parley/service/setting"
+	"github.com/parley-im/parley/store"
 )
 
 // The largest request bodies in bytes, also after decompression. A list of 10,000 users is about 1 MB.
@@ -41,6 +43,8 @@ type Options struct {
 	Sessions  *session.Service
 	Reach     Reach
 	Settings  *setting.Service
+	Messages  *message.Service
+	Talks     store.Talks
 	Files     *file.Service // nil: none are kept
 	// Idle is told since when nobody has used the device of a session; zero: somebody does.
 	Idle func(session string, since time.Time)
@@ -65,6 +69,9 @@ func Handler(o Options) http.Handler {
 	}
 	if o.Files != nil {
 		mux.Handle(parleyv1connect.NewFileServiceHandler(&files{o.Files}, limited(maxSmall, door(members))...))
+	}
+	if o.Messages != nil {
+		mux.Handle(parleyv1connect.NewMessageServiceHandler(&sayings{o.Messages, o.Talks, o.Settings}, opts(door(members))...))
 	}
 	mux.Handle(parleyv1connect.NewUserServiceHandler(&users{o.Directory, o.Devices}, opts(door(administrators))...))
 	mux.Handle(parleyv1connect.NewArchiveServiceHandler(&records{o.Archive}, opts(door(administrators))...))

@@ -32,10 +32,11 @@ type browsers struct {
 
 // streams is what is told to the event streams of people, and asked of them. What is nil is nobody's business.
 type streams struct {
-	end      func(aor, id, but, reason string) // a session is over, or all of an account but one when id is ""
-	online   func(aor, id string) bool         // whether a session has a stream open
-	idle     func(id string, since time.Time)  // since when nobody has used the device of a session
-	settings func(aor string)                  // somebody has changed settings
+	end      func(aor, id, but, reason string)  // a session is over, or all of an account but one when id is ""
+	online   func(aor, id string) bool          // whether a session has a stream open
+	idle     func(id string, since time.Time)   // since when nobody has used the device of a session
+	settings func(aor string)                   // somebody has changed settings
+	typing   func(from, to string, active bool) // somebody writes, or has stopped
 }
 
 // buildBrowsers makes what people who sign in over HTTP need.
@@ -87,7 +88,7 @@ var sessionReasons = map[directory.Change]string{
 func (s *Server) apiOptions() api.Options {
 	return api.Options{
 		Directory: s.directory, Contacts: s.contacts, Presence: s.presence, Archive: s.archive, Devices: devices{s.registrar}, Server: s,
-		Sessions: s.sessions, Reach: reach{s}, Settings: s.settings, Files: s.file, Idle: s.setIdle, Info: s.info, Log: s.log,
+		Sessions: s.sessions, Reach: reach{s}, Settings: s.settings, Files: s.file, Messages: s.message, Talks: s.store.talks, Idle: s.setIdle, Info: s.info, Log: s.log,
 	}
 }
 

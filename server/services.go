@@ -89,6 +89,7 @@ func (s *Server) buildServices(context.Context) error {
 		return err
 	}
 	s.message = message.New(message.Options{
+		Levels: levels{s}, Typing: s.typing, Files: s.messageFiles(), Clients: clients{s, fileAddress(s.cfg)},
 		Store: s.store, Devices: s.registrar, Accounts: s.auth.Accounts(), Dialogs: dialogs{s}, Forward: s.proxy, Transactions: s.transactions,
 		Quiet:   func(owner, from string) bool { return s.presence.Quiet(owner, from) },
 		Hidden:  func(owner, from string) bool { return s.presence.Hidden(owner, from) },
