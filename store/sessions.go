@@ -74,6 +74,8 @@ type PushSubscriptions interface {
 	AddPush(ctx context.Context, p PushSubscription) error
 	// RemovePush removes that of an account, or of whoever has it when aor is "". No error when there is none.
 	RemovePush(ctx context.Context, aor, endpoint string) error
+	// PushOwners returns the accounts that have some.
+	PushOwners(ctx context.Context) ([]string, error)
 	// PushOf returns those of an account.
 	PushOf(ctx context.Context, aor string) ([]PushSubscription, error)
 }

@@ -32,8 +32,10 @@ type Options struct {
 	Push  store.PushSubscriptions
 	// Changed is told that somebody has changed settings. It does not wait.
 	Changed func(aor string)
-	// Endpoint says why notifications cannot be sent to a host; nil takes all.
+	// Endpoint says why notifications cannot be sent to a URL; nil takes all.
 	Endpoint func(u *url.URL) error
+	// Pushed is told that somebody wants notifications. It does not wait. nil: nobody sends any.
+	Pushed func(aor string)
 }
 
 // Service is safe for concurrent use.
@@ -86,6 +88,9 @@ func (s *Service) Set(ctx context.Context, aor string, set map[string]string) (m
 
 // AddPush asks for notifications of a session.
 func (s *Service) AddPush(ctx context.Context, p store.PushSubscription) error {
+	if s.o.Pushed == nil {
+		return errs.Say(errs.New(errs.Unavailable, "setting: no Web Push"), "this server sends no notifications")
+	}
 	u, err := url.Parse(p.Endpoint)
 	if err != nil || len(p.Endpoint) > maxEndpoint || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {
 		return errs.New(errs.Invalid, "setting: endpoint must be an https URL of up to %d bytes", maxEndpoint)
@@ -105,7 +110,11 @@ func (s *Service) AddPush(ctx context.Context, p store.PushSubscription) error {
 		return errs.New(errs.Invalid, "setting: p256dh and auth must be the keys that the browser gave")
 	}
 	p.Created = time.Now().UTC()
-	return s.o.Push.AddPush(ctx, p)
+	if err := s.o.Push.AddPush(ctx, p); err != nil {
+		return err
+	}
+	s.o.Pushed(p.AOR)
+	return nil
 }
 
 // decode reads base64url with or without padding.

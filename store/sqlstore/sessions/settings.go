@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
 )
 
@@ -123,9 +122,17 @@ func (s Store) RemovePush(ctx context.Context, aor, endpoint string) error {
 	})
 }
 
+// PushOwners is store.PushSubscriptions.PushOwners.
+func (s Store) PushOwners(ctx context.Context) ([]string, error) {
+	rows, err := s.DB.Read.QueryContext(ctx, `SELECT DISTINCT aor FROM push_subscriptions ORDER BY aor`)
+	return all(rows, err, "reading push subscriptions", func(r Row) (aor string, err error) {
+		err = r.Scan(&aor)
+		return aor, err
+	})
+}
+
 // PushOf is store.PushSubscriptions.PushOf.
 func (s Store) PushOf(ctx context.Context, aor string) ([]store.PushSubscription, error) {
 	rows, err := s.DB.Read.QueryContext(ctx, `SELECT `+pushColumns+` FROM push_subscriptions WHERE aor = $1 ORDER BY created, endpoint`, aor)
-	list, err := all(rows, err, "reading push subscriptions", scanPush)
-	return list, errs.Wrap(errs.KindOf(err), err, "sessions: push")
+	return all(rows, err, "reading push subscriptions", scanPush)
 }
