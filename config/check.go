@@ -193,6 +193,7 @@ func (p *problems) limits(l *Limits) {
 		{"unproven_rate", l.UnprovenRate, 1, 1_000_000},
 		{"password_failures", l.PasswordFailures, 1, 10_000},
 		{"subscriptions", l.Subscriptions, 1, 100_000},
+		{"streams", l.Streams, 1, 1_000_000},
 	} {
 		p.number("limits."+n.key, n.value, n.low, n.high)
 	}

@@ -50,11 +50,13 @@ func Default() *Config {
 			UnprovenRate:          500,
 			PasswordFailures:      5,
 			Subscriptions:         100,
+			Streams:               20_000,
 		},
 		Message:  Message{Window: 24 * time.Hour, DeviceLapse: 30 * 24 * time.Hour, Rate: 50},
 		Register: Register{MinExpires: time.Minute, DefaultExpires: time.Hour, MaxExpires: 24 * time.Hour, Bindings: 20, Contacts: 10, FlowTimer: 2 * time.Minute},
 		Call:     Call{RingTimeout: 200 * time.Second, SessionExpires: 30 * time.Minute, MinSE: 90 * time.Second},
 		Presence: Presence{List: "contacts", Interval: 5 * time.Second, Rate: 5000, Subscriptions: 2000},
+		Push:     Push{Enabled: true},
 		Files:    Files{MaxSize: 100 << 20},
 	}
 }

@@ -23,6 +23,7 @@ type Config struct {
 	Register Register `toml:"register"`
 	Call     Call     `toml:"call"`
 	Presence Presence `toml:"presence"`
+	Push     Push     `toml:"push"`
 	Files    Files    `toml:"files"`
 }
 
@@ -128,6 +129,8 @@ type Limits struct {
 	PasswordFailures int `toml:"password_failures"`
 	// Subscriptions that one user may hold; more get 403.
 	Subscriptions int `toml:"subscriptions"`
+	// Event streams of the API that may be open at once, of all users; more get resource_exhausted.
+	Streams int `toml:"streams"`
 }
 
 // Message is about instant messages.
@@ -188,4 +191,13 @@ type Files struct {
 	Types []string `toml:"types"`
 	// Address under which SIP clients fetch files, such as "https://chat.example.com:8443". Empty: made of http.listen and sip.advertise or the first domain.
 	URL string `toml:"url"`
+}
+
+// Push is about notifications that browsers show while no page is open (Web Push, RFC 8030). They go through the push service of the
+// browser's maker, which cannot read them.
+type Push struct {
+	// Send notifications to people who ask for them. The server calls the push services on port 443 directly.
+	Enabled bool `toml:"enabled"`
+	// Call push services at addresses and ports that the Internet does not have, too: for tests, and for a push service of one's own. People who may sign in can then make the server call any machine it reaches.
+	AllowPrivate bool `toml:"allow_private"`
 }
