@@ -3,6 +3,7 @@ package server
 import (
 	"archive/tar"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -10,15 +11,18 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/config"
 	"github.com/parley-im/parley/service/message"
+	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/blobs"
 	"github.com/parley-im/parley/store/sqlstore"
 )
 
-// A backup is a tar file: "store/", the logical copy of the databases that sqlstore makes, and the folders "keys/" and
-// "tls/" of the data folder as they are.
+// A backup is a tar file: "store/", the logical copy of the databases that sqlstore makes, the folders "keys/" and "tls/" of the
+// data folder as they are, and last, because it may be large, "files/" with the content of files, each under its SHA-256.
 const storeFolder = "store"
 
 // keptFolders of the data folder are in a backup file by file.
@@ -55,7 +59,38 @@ func backup(ctx context.Context, data string, st *sqlstore.Store, w io.Writer) e
 			return err
 		}
 	}
+	if err := packContent(ctx, tw, filepath.Join(data, filesFolder)); err != nil {
+		return err
+	}
 	return errs.Wrap(errs.Unavailable, tw.Close(), "server: writing the backup")
+}
+
+// packContent writes the content of files. What is uploaded after the store was copied is in the backup without a use; what is still
+// being uploaded is not.
+func packContent(ctx context.Context, tw *tar.Writer, folder string) error {
+	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	content, err := blobs.Open(folder)
+	if err != nil {
+		return err
+	}
+	return content.Walk(ctx, func(h store.BlobHash, _ int64, committed time.Time) error {
+		b, err := content.Open(ctx, h)
+		if errors.Is(err, errs.NotFound) {
+			return nil // it was removed just now
+		}
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		name := filesFolder + "/" + h.String()[:2] + "/" + h.String()
+		if err := tw.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: b.Size(), ModTime: committed}); err != nil {
+			return errs.Wrap(errs.Unavailable, err, "server: writing the backup")
+		}
+		_, err = io.Copy(tw, b)
+		return errs.Wrap(errs.Unavailable, err, "server: writing the backup")
+	})
 }
 
 // pack writes the files of a folder, which has no folders in it, under a name.
@@ -139,6 +174,12 @@ func unpack(tr *tar.Reader, folder string) error {
 			return errs.New(errs.Invalid, "server: the backup cannot be read (%w); is it whole?", err)
 		}
 		top, name, _ := strings.Cut(h.Name, "/")
+		if top == filesFolder && h.Typeflag == tar.TypeReg {
+			if err := unpackContent(tr, folder, name); err != nil {
+				return err
+			}
+			continue
+		}
 		if !knownFolder(top) || name == "" || name != filepath.Base(name) || name == ".." || h.Typeflag != tar.TypeReg {
 			return errs.New(errs.Invalid, "server: the file is not a backup of Parley: it holds %q", h.Name)
 		}
@@ -153,6 +194,27 @@ func unpack(tr *tar.Reader, folder string) error {
 			return errs.Wrap(errs.KindOf(err), err, "server: unpacking "+h.Name)
 		}
 	}
+}
+
+// unpackContent writes the content of a file, if it is what its name says.
+func unpackContent(tr io.Reader, folder, name string) error {
+	sub, name, _ := strings.Cut(name, "/")
+	h, ok := store.ParseBlobHash(name)
+	if !ok || h.String() != name || sub != name[:2] {
+		return errs.New(errs.Invalid, "server: the file is not a backup of Parley: it holds %q", filesFolder+"/"+sub+"/"+name)
+	}
+	sum := sha256.New()
+	err := unpackFile(io.TeeReader(tr, sum), filepath.Join(folder, filesFolder, sub), name)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return errs.New(errs.Invalid, "server: the backup ends in the middle of a file; is it whole?")
+	}
+	if err != nil {
+		return errs.Wrap(errs.KindOf(err), err, "server: unpacking a file")
+	}
+	if store.BlobHash(sum.Sum(nil)) != h {
+		return errs.New(errs.Invalid, "server: the backup is damaged: a file does not have its SHA-256, %s", name)
+	}
+	return nil
 }
 
 func knownFolder(name string) bool {
