@@ -14,9 +14,11 @@ import (
 	"github.com/parley-im/parley/bus"
 	"github.com/parley-im/parley/service/directory"
 	"github.com/parley-im/parley/service/file"
+	"github.com/parley-im/parley/service/push"
 	"github.com/parley-im/parley/service/session"
 	"github.com/parley-im/parley/service/setting"
 	"github.com/parley-im/parley/transport"
+	"github.com/parley-im/parley/web"
 )
 
 // browsers is what people who sign in over HTTP need.
@@ -25,7 +27,8 @@ type browsers struct {
 	settings *setting.Service
 	file     *file.Service // nil: none, as the following
 	files    http.Handler  // under /files/
-	web      http.Handler  // the web client; nil: a line of text
+	push     *push.Service // nil: none
+	pushKey  string        // what browsers ask for to get notifications; "" for none
 	demo     []byte        // what /demo.json tells; nil outside of demonstrations
 	streams  streams
 }
@@ -45,7 +48,17 @@ func (s *Server) buildBrowsers() error {
 		Store: s.store.sql.Sessions(), Users: s.store, Passwords: s.auth, Domains: s.cfg.Domains, Canonical: s.directory.Canonical, Ended: s.sessionEnded,
 		Lifetime: s.cfg.HTTP.SessionLifetime, Rate: s.cfg.HTTP.Rate, Log: s.log, Registerer: s.registry,
 	})
-	s.settings = setting.New(setting.Options{Store: s.store.sql.PersonSettings(), Push: s.store.sql.PushSubscriptions(), Changed: s.settingsChanged})
+	if err := s.buildPush(); err != nil {
+		return err
+	}
+	o := setting.Options{Store: s.store.sql.PersonSettings(), Push: s.store.sql.PushSubscriptions(), Changed: s.settingsChanged}
+	if s.push != nil {
+		o.Pushed = s.push.Added
+	}
+	if !s.cfg.Push.AllowPrivate {
+		o.Endpoint = push.Endpoint
+	}
+	s.settings = setting.New(o)
 	_, err := bus.Subscribe(s.bus, func(e bus.SessionEnded) {
 		if e.Node != s.node {
 			s.sessions.Gone(e.AOR, e.Session)
@@ -101,7 +114,7 @@ func (s *Server) setIdle(id string, since time.Time) {
 
 // info is what clients should know of this server.
 func (s *Server) info() *v1.ServerInfo {
-	return &v1.ServerInfo{Version: Version(), Domains: s.cfg.Domains, MaxMessage: int64(s.cfg.Limits.Body), MaxFile: s.fileLimit(), Now: timestamppb.Now()}
+	return &v1.ServerInfo{Version: Version(), Domains: s.cfg.Domains, MaxMessage: int64(s.cfg.Limits.Body), MaxFile: s.fileLimit(), PushKey: s.pushKey, Now: timestamppb.Now()}
 }
 
 // reach implements api.Reach.
@@ -122,33 +135,25 @@ func (r reach) EndDevice(aor, device string) bool {
 // Proxy names the best listener that there is.
 func (r reach) Proxy() string {
 	for _, k := range []transport.Kind{transport.TLS, transport.TCP, transport.UDP} {
-		for _, a := range r.s.transport.Addrs(k) {
-			host := a.Addr().String()
-			if r.s.cfg.SIP.Advertise != "" {
-				host = r.s.cfg.SIP.Advertise
-			} else if a.Addr().IsUnspecified() {
-				host = r.s.cfg.Domains[0]
-			}
-			return "sip:" + net.JoinHostPort(host, strconv.Itoa(int(a.Port()))) + ";transport=" + k.String()
+		list := r.s.transport.Addrs(k)
+		if len(list) == 0 {
+			continue
 		}
+		host := list[0].Addr().String()
+		if r.s.cfg.SIP.Advertise != "" {
+			host = r.s.cfg.SIP.Advertise
+		} else if list[0].Addr().IsUnspecified() {
+			host = r.s.cfg.Domains[0]
+		}
+		return "sip:" + net.JoinHostPort(host, strconv.Itoa(int(list[0].Port()))) + ";transport=" + k.String()
 	}
 	return ""
 }
 
 // openDoor makes the handler of the door for browsers.
 func (s *Server) openDoor(secure bool) http.Handler {
-	web := s.web
-	if web == nil {
-		web = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path != "/" {
-				http.NotFound(w, r)
-				return
-			}
-			_, _ = w.Write([]byte("Parley is running. SIP over WebSocket (RFC 7118) is at /sip.\n")) // the client is gone
-		})
-	}
 	return webdoor.New(webdoor.Options{
-		API: api.Handler(s.apiOptions()), Files: s.files, SIP: s.transport.WebSocketHandler(secure, s.cfg.HTTP.Origins), Web: web,
+		API: api.Handler(s.apiOptions()), Files: s.files, SIP: s.transport.WebSocketHandler(secure, s.cfg.HTTP.Origins), Web: web.Handler(),
 		Sessions: s.sessions, Secure: secure, Strict: secure && s.cfg.HTTP.TLS != "auto", Origins: s.cfg.HTTP.Origins,
 		SignIns: s.cfg.HTTP.SignInRate, Demo: func() []byte { return s.demo }, Log: s.log,
 	})
