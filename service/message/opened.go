@@ -219,6 +219,9 @@ func Text(r *store.Record) string {
 		return callText(r)
 	case store.KindMessage, store.KindEdit:
 		c := content.Read(r)
+		if c.Subject == "" && c.File == nil { // most messages
+			return strings.TrimSpace(c.Text)
+		}
 		texts := []string{c.Subject, c.Text}
 		if c.File != nil {
 			texts = append(texts, c.File.Name)

@@ -225,6 +225,9 @@ func Clean(s string) string { return clean(s) }
 // clean is s in UTF-8, with lines ended by \n and without control characters. Marks of direction stay: they are part of what was
 // written, and whoever shows it keeps them from reaching beyond.
 func clean(s string) string {
+	if simple(s) {
+		return s
+	}
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	if strings.IndexFunc(s, isControl) < 0 {
 		return s
@@ -239,6 +242,16 @@ func clean(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// simple tells whether a text is ASCII without control characters, as most are: it is asked for each message.
+func simple(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\n' && c != '\t' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 func isControl(r rune) bool {
