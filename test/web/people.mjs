@@ -49,7 +49,7 @@ export async function enter(page, name) {
 
 export async function openTalk(page, name) {
   await page.keyboard.press("Control+k");
-  await page.getByRole("combobox").fill(name);
+  await page.getByRole("dialog").getByRole("combobox").fill(name);
   await page.getByRole("option", { name: new RegExp(name) }).first().waitFor();
   await page.keyboard.press("Enter");
   await page.getByRole("main").getByRole("heading", { level: 1, name: new RegExp(name) }).waitFor();

@@ -41,19 +41,19 @@ async function talkAbout(alice, bob) {
 }
 
 async function pages(page, url, tag) {
-  const step = async (path, name, ready) => {
+  const step = async (path, name, come) => {
     await page.goto(url + path);
-    await ready(page);
+    await come(page);
     await shot(page, `${tag}-${name}`);
   };
-  const heading = (name) => (p) => p.getByRole("heading", { level: 1, name }).waitFor();
+  const ready = (p) => p.getByRole("main").getByRole("heading", { level: 1 }).waitFor();
   await step("/", "chats", (p) => p.getByRole("link", { name: /Bob Brown/ }).waitFor());
   await step("/c/bob@parley.test", "talk", (p) => p.getByRole("main").getByText("whiteboard").waitFor());
   await step("/contacts", "contacts", (p) => p.getByRole("link", { name: /Bob Brown/ }).waitFor());
   await step("/search?q=build", "search", (p) => p.locator("mark").first().waitFor());
   await step("/settings", "settings", (p) => p.getByRole("link", { name: /Appearance/ }).waitFor());
   for (const section of ["profile", "privacy", "notifications", "appearance", "devices", "about"]) {
-    await step(`/settings/${section}`, `settings-${section}`, heading(/./));
+    await step(`/settings/${section}`, `settings-${section}`, ready);
   }
   await page.goto(`${url}/c/bob@parley.test`);
   await page.getByRole("main").getByText("whiteboard").waitFor();
@@ -62,7 +62,7 @@ async function pages(page, url, tag) {
   await shot(page, `${tag}-presence`);
   await page.keyboard.press("Escape");
   await page.keyboard.press("Control+k");
-  await page.getByRole("combobox").fill("c");
+  await page.getByRole("dialog").getByRole("combobox").fill("c");
   await page.getByRole("option", { name: /Carol/ }).waitFor();
   await shot(page, `${tag}-switcher`);
   await page.keyboard.press("Escape");

@@ -32,7 +32,7 @@ export function Shell() {
         {t("nav.skip")}
       </a>
       <Rail />
-      <ListPane />
+      <ListPane alone={listOnly} />
       <main class="main" id="main" tabIndex={-1} ref={view}>
         <OfflineBanner />
         <Main now={now} />

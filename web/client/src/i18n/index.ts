@@ -31,7 +31,7 @@ export async function useLanguage(wanted: string): Promise<void> {
 export function choose(wanted: string, browser: readonly string[]): Language {
   for (const tag of [wanted, ...browser]) {
     const language = tag.split("-")[0] ?? "";
-    if (language in languages) return language as Language;
+    if (Object.hasOwn(languages, language)) return language as Language;
   }
   return "en";
 }

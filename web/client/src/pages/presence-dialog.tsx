@@ -87,7 +87,14 @@ export function PresenceDialog() {
           <legend class="unseen">{t("presence.title")}</legend>
           {choices.map((one) => (
             <label key={one} class="state">
-              <input type="radio" name="state" value={one} checked={one === choice} onChange={() => setChoice(one)} />
+              <input
+                type="radio"
+                name="state"
+                value={one}
+                checked={one === choice}
+                autofocus={one === choice}
+                onChange={() => setChoice(one)}
+              />
               <span class="state-face">
                 {one === "" ? <Icon name="device" size={16} /> : <Dot state={one} />}
                 <span>

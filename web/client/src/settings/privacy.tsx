@@ -23,7 +23,7 @@ export function Privacy() {
   return (
     <>
       <section class="card">
-        <h2>{t("privacy.levels")}</h2>
+        <h2>{t("privacy.levels-title")}</h2>
         <p class="hint">{t("privacy.levels-text")}</p>
         <LevelTable />
       </section>
