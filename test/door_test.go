@@ -530,6 +530,37 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// Notifications are for addresses of the Internet, with keys that are such, and for one's own session.
+func TestPushSubscriptions(t *testing.T) {
+	t.Parallel()
+	s := Start(t)
+	ctx := t.Context()
+	alice := s.signedInOver(t, "alice")
+	if key := alice.Session().GetServer().GetPushKey(); len(key) != 87 {
+		t.Errorf("the server's key is %q", key)
+	}
+	const public, secret = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4", "BTBZMqHH6r4Tts7J_aSIgg"
+	for what, req := range map[string]*v1.AddPushRequest{
+		"without TLS": {Endpoint: "http://push.example.com/1", P256Dh: public, Auth: secret}, "this machine": {Endpoint: "https://127.0.0.1/1", P256Dh: public, Auth: secret},
+		"another port": {Endpoint: "https://push.example.com:25/1", P256Dh: public, Auth: secret}, "a password": {Endpoint: "https://a:b@push.example.com/1", P256Dh: public, Auth: secret},
+		"no key": {Endpoint: "https://push.example.com/1", P256Dh: "", Auth: secret}, "no secret": {Endpoint: "https://push.example.com/1", P256Dh: public},
+		"no point": {Endpoint: "https://push.example.com/1", P256Dh: "B" + strings.Repeat("A", 86), Auth: secret}, "nothing": {}, "long": {Endpoint: "https://push.example.com/" + strings.Repeat("x", 3000), P256Dh: public, Auth: secret},
+	} {
+		if err := ignore(alice.Settings.AddPush(ctx, connect.NewRequest(req))); connect.CodeOf(err) != connect.CodeInvalidArgument {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := alice.Settings.AddPush(ctx, connect.NewRequest(&v1.AddPushRequest{Endpoint: "https://push.example.com/1", P256Dh: public, Auth: secret + "=="})); err != nil {
+		t.Error(err)
+	}
+	if _, err := alice.Settings.RemovePush(ctx, connect.NewRequest(&v1.RemovePushRequest{Endpoint: "https://push.example.com/1"})); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.API.Settings.AddPush(ctx, connect.NewRequest(&v1.AddPushRequest{})); connect.CodeOf(err) != connect.CodeUnauthenticated {
+		t.Errorf("an administrator of the machine, who is nobody here: %v", err)
+	}
+}
+
 // People change what they may of their profile, and nothing of others'.
 func TestOwnProfile(t *testing.T) {
 	t.Parallel()

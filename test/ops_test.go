@@ -638,6 +638,10 @@ func TestDemo(t *testing.T) {
 		u.Register()
 		people = append(people, u)
 	}
+	// What was said before anybody looked comes to them as well.
+	people[0].Hears("Welcome to Parley, Alice! Bob and I are in your list already.")
+	people[0].Hears("Hi Alice, can you look at the plan for Friday?\n\nI would move the review to 14:00.")
+	people[1].Hears("Bob, the new phone for your desk has arrived. It is in 1.01.")
 	exchange(t, people[0], people[1], "hello from the demo")
 	says(t, run(t, "archive", "search", "demo", "-c", conf), "hello from the demo")
 	start := time.Now()

@@ -68,7 +68,7 @@ func (demoCmd) Run(a *app) error {
 	case err := <-served:
 		return err
 	}
-	if err := furnish(ctx, dial(cfg)); err != nil {
+	if err := furnish(ctx, dial(cfg), "http://"+s.HTTP()); err != nil {
 		stop()
 		return errors.Join(err, <-served)
 	}
@@ -76,8 +76,17 @@ func (demoCmd) Run(a *app) error {
 	return <-served
 }
 
-// furnish adds the people, each with the others as contacts, so that nobody's first view is empty.
-func furnish(ctx context.Context, c *parley.Client) error {
+// demoTexts are what the people have said to each other before anybody looks.
+var demoTexts = []struct{ from, to, text string }{
+	{"carol", "alice", "Welcome to Parley, Alice! Bob and I are in your list already."},
+	{"carol", "bob", "Bob, the new phone for your desk has arrived. It is in 1.01."},
+	{"bob", "alice", "Hi Alice, can you look at the plan for Friday?\n\nI would move the review to 14:00."},
+	{"alice", "carol", "Thank you, Carol. All is well here."},
+	{"bob", "carol", "Great, I will come by after lunch."},
+}
+
+// furnish adds the people, each with the others as contacts and a few messages, so that nobody's first view is empty.
+func furnish(ctx context.Context, c *parley.Client, web string) error {
 	if _, err := c.Users.AddUsers(ctx, connect.NewRequest(&v1.AddUsersRequest{Users: demoPeople})); err != nil {
 		return err
 	}
@@ -92,7 +101,25 @@ func furnish(ctx context.Context, c *parley.Client) error {
 			return err
 		}
 	}
+	for _, said := range demoTexts {
+		if err := sayAs(ctx, web, said.from+"@"+demoDomain, said.to+"@"+demoDomain, said.text); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// sayAs says something in the name of one of the people, as the page does.
+func sayAs(ctx context.Context, web, from, to, text string) error {
+	c, err := parley.SignIn(ctx, web, from, demoPeople[0].Password)
+	if err != nil {
+		return err
+	}
+	if _, err := c.Messages.Send(ctx, connect.NewRequest(&v1.SendRequest{Conversation: to, Text: text})); err != nil {
+		return err
+	}
+	_, err = c.Sessions.SignOut(ctx, connect.NewRequest(&v1.SignOutRequest{}))
+	return err
 }
 
 // demoConfig listens on the well-known ports where they are free. Browsers reach it from this machine only, where they take plain
