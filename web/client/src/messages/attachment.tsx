@@ -59,17 +59,17 @@ function FileCard({ file, url }: { file: ParleyFile; url: string | undefined }) 
         <bdi class="m-file-name">{file.name}</bdi>
         <span class="m-file-size">{file.size > 0n ? size(file.size) : file.type}</span>
       </span>
-      {url && <Icon name="download" size={18} />}
+      {url && (
+        <>
+          <span class="unseen">{t("file.save")}</span>
+          <Icon name="download" size={18} />
+        </>
+      )}
     </>
   );
   if (!url) return <span class="m-file">{inner}</span>;
   return (
-    <a
-      class="m-file"
-      href={url}
-      download={file.name}
-      aria-label={t("file.download", { name: file.name, size: size(file.size) })}
-    >
+    <a class="m-file" href={url} download={file.name}>
       {inner}
     </a>
   );

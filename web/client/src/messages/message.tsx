@@ -77,12 +77,14 @@ function Plain({ message, own, first, last, reached, active, flash, words, actio
             </p>
           )}
           {message.file && <Attachment file={message.file} />}
-          {(message.text || message.html) && <Text text={message.text} html={message.html} words={words} />}
-          <p class="m-meta">
-            {message.edited && !message.retracted && <span title={full(message.edited)}>{t("message.edited")}</span>}
-            {message.at && <time title={full(message.at)}>{clock(message.at)}</time>}
-            {reached && <Reach reached={reached} onClick={() => actions.details(message)} />}
-          </p>
+          <div class="m-said">
+            {(message.text || message.html) && <Text text={message.text} html={message.html} words={words} />}
+            <p class="m-meta">
+              {message.edited && !message.retracted && <span title={full(message.edited)}>{t("message.edited")}</span>}
+              {message.at && <time title={full(message.at)}>{clock(message.at)}</time>}
+              {reached && <Reach reached={reached} onClick={() => actions.details(message)} />}
+            </p>
+          </div>
         </div>
         {active && !message.retracted && (
           <Tools message={message} mine={mine} own={own} actions={actions} row={row.current} />
@@ -114,12 +116,7 @@ interface QuoteProps {
 
 function QuoteBlock({ quote, own, onClick }: QuoteProps) {
   return (
-    <button
-      type="button"
-      class="m-quote"
-      onClick={() => onClick(quote)}
-      aria-label={t("message.quote-label", { text: quote.text })}
-    >
+    <button type="button" class="m-quote" onClick={() => onClick(quote)} title={t("message.quote-go")}>
       <span class="m-quote-who">
         <bdi>{quote.from === own ? t("message.you") : nameOf(quote.from)}</bdi>
       </span>

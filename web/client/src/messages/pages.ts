@@ -8,8 +8,8 @@ import { timestamp } from "../ui/format";
 export type PagesState = "loading" | "ready" | "failed";
 
 /** Messages asked for at a time, and how many are kept before those at the far end are dropped. */
-const page = 80;
-const most = 400;
+const page = 60;
+const most = 240;
 /** Windows that are kept for coming back. */
 const kept = 12;
 

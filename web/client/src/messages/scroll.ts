@@ -133,12 +133,14 @@ export function useScroll({ scroller, rows, complete, onEdge, onMove }: Options)
       const box = scroller.current;
       if (!box) return undefined;
       const bottom = box.getBoundingClientRect().bottom;
-      let found: HTMLElement | undefined;
-      for (const row of rowsIn(box)) {
-        if (row.getBoundingClientRect().top >= bottom) break;
-        if (row.dataset.position) found = row;
+      // The row at the edge may be a day or begin below it: then it is one of those before.
+      let row: Element | null | undefined = rowAt(box, bottom - 1) ?? box.querySelector(".m-rows")?.lastElementChild;
+      while (row) {
+        const seen = row instanceof HTMLElement && row.dataset.position && row.getBoundingClientRect().top < bottom;
+        if (seen) return row as HTMLElement;
+        row = row.previousElementSibling;
       }
-      return found;
+      return undefined;
     },
   };
 }
