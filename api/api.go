@@ -73,7 +73,7 @@ func Handler(o Options) http.Handler {
 	if o.Messages != nil {
 		mux.Handle(parleyv1connect.NewMessageServiceHandler(&sayings{o.Messages, o.Talks, o.Settings}, opts(door(members))...))
 	}
-	mux.Handle(parleyv1connect.NewUserServiceHandler(&users{o.Directory, o.Devices}, opts(door(administrators))...))
+	mux.Handle(parleyv1connect.NewUserServiceHandler(&users{o.Directory, o.Devices, o.Sessions, o.Reach}, opts(door(administrators))...))
 	mux.Handle(parleyv1connect.NewArchiveServiceHandler(&records{o.Archive}, opts(door(administrators))...))
 	mux.Handle(parleyv1connect.NewStatusServiceHandler(&status{o.Server}, opts(door(administrators))...))
 	// Everybody may find people. The others ask for themselves who may do what.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
@@ -10,6 +11,7 @@ import (
 	v1 "github.com/parley-im/parley/api/parley/v1"
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/service/directory"
+	"github.com/parley-im/parley/service/session"
 	"github.com/parley-im/parley/store"
 )
 
@@ -24,6 +26,8 @@ const maxUsers = 10_000
 type users struct {
 	directory *directory.Service
 	devices   Devices
+	sessions  *session.Service // nil when no server runs, as reach
+	reach     Reach
 }
 
 func actor(ctx context.Context) directory.Actor {
@@ -124,4 +128,45 @@ func stamp(t time.Time) *timestamppb.Timestamp {
 		return nil
 	}
 	return timestamppb.New(t)
+}
+
+func (u *users) ListSessions(ctx context.Context, req *connect.Request[v1.ListSessionsRequest]) (*connect.Response[v1.ListSessionsResponse], error) {
+	_, list, err := u.sessionsOf(ctx, req.Msg.Address)
+	if err != nil {
+		return nil, err
+	}
+	resp := &v1.ListSessionsResponse{}
+	for i := range list {
+		s := &list[i]
+		resp.Sessions = append(resp.Sessions, &v1.UserSession{Id: s.ID, Label: s.Label, Kind: s.Class, From: s.Address, Online: u.reach.Online(s.AOR, s.ID),
+			Created: stamp(s.Created), Seen: stamp(s.Seen), Expires: stamp(s.Expires)})
+	}
+	return connect.NewResponse(resp), nil
+}
+
+func (u *users) EndSession(ctx context.Context, req *connect.Request[v1.EndSessionRequest]) (*connect.Response[v1.EndSessionResponse], error) {
+	aor, list, err := u.sessionsOf(ctx, req.Msg.Address)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(list, func(s store.Session) bool { return s.ID == req.Msg.Id }) {
+		return nil, errs.New(errs.NotFound, "api: %s has no session %q; parley session list %s lists them", aor, req.Msg.Id, aor)
+	}
+	err = u.directory.EndSession(ctx, actor(ctx), aor, req.Msg.Id, func() error {
+		return u.sessions.End(ctx, aor, req.Msg.Id, "ended by an administrator")
+	})
+	return connect.NewResponse(&v1.EndSessionResponse{}), err
+}
+
+// sessionsOf are the sessions of an account.
+func (u *users) sessionsOf(ctx context.Context, address string) (aor string, _ []store.Session, err error) {
+	if u.sessions == nil {
+		return "", nil, ErrNotRunning
+	}
+	row, err := u.directory.Get(ctx, address)
+	if err != nil {
+		return "", nil, err
+	}
+	list, err := u.sessions.List(ctx, row.AOR)
+	return row.AOR, list, err
 }

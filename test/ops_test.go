@@ -33,6 +33,7 @@ import (
 
 	v1 "github.com/parley-im/parley/api/parley/v1"
 	"github.com/parley-im/parley/config"
+	parley "github.com/parley-im/parley/sdk/go"
 	"github.com/parley-im/parley/server"
 	"github.com/parley-im/parley/transport"
 	"github.com/parley-im/parley/wire/sip"
@@ -644,6 +645,16 @@ func TestDemo(t *testing.T) {
 	people[1].Hears("Bob, the new phone for your desk has arrived. It is in 1.01.")
 	exchange(t, people[0], people[1], "hello from the demo")
 	says(t, run(t, "archive", "search", "demo", "-c", conf), "hello from the demo")
+	page, err := parley.SignIn(t.Context(), "http://127.0.0.1:"+word(`(?m)^http://localhost:(\d+)$`), "carol", password, parley.WithHTTPClient(client), parley.WithDevice("a browser", "tablet"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	says(t, run(t, "session", "list", "carol@"+domain, "-c", conf), page.Session().Id+`  "a browser"  tablet  from 127.0.0.1`)
+	run(t, "session", "end", "carol@"+domain, page.Session().Id, "-c", conf)
+	if _, err := page.Sessions.GetSession(t.Context(), connect.NewRequest(&v1.GetSessionRequest{})); connect.CodeOf(err) != connect.CodeUnauthenticated {
+		t.Errorf("a session that an administrator has ended: %v", err)
+	}
+	says(t, run(t, "archive", "search", "--kind", "admin", "-c", conf), "session.end")
 	start := time.Now()
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)

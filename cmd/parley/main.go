@@ -25,12 +25,13 @@ import (
 type cli struct {
 	Config string `short:"c" placeholder:"FILE" help:"Configuration file; without it the defaults hold, with data in ./parley-data."`
 
-	Demo     demoCmd     `cmd:"" help:"Try it: a complete server in a temporary folder with three users. Prints what to type into a SIP client."`
+	Demo     demoCmd     `cmd:"" help:"Try it: a complete server in a temporary folder with three users. Prints an address to open, and what to type into a SIP client."`
 	Serve    serveCmd    `cmd:"" help:"Run the server until Ctrl-C."`
 	User     userCmd     `cmd:"" help:"Add, change and list users."`
 	Contact  contactCmd  `cmd:"" help:"The lists of contacts of users, and who sees what of whom."`
 	Presence presenceCmd `cmd:"" help:"Who is there, on what, and who sees what of it."`
 	Device   deviceCmd   `cmd:"" help:"Passwords for single devices, which can be revoked one by one."`
+	Session  sessionCmd  `cmd:"" help:"Who has signed in in a browser or a program; end that."`
 	Archive  archiveCmd  `cmd:"" help:"Search what was recorded."`
 	Backup   backupCmd   `cmd:"" help:"Write a consistent copy of the data folder, the key included, while the server runs or not."`
 	Restore  restoreCmd  `cmd:"" help:"Fill an empty data folder from a backup."`

@@ -368,6 +368,14 @@ func (s *Service) RevokeDevice(ctx context.Context, by Actor, address, deviceID 
 	return nil
 }
 
+// EndSession ends a session of an account over HTTP: end does it, once the act is recorded.
+func (s *Service) EndSession(ctx context.Context, by Actor, aor, id string, end func() error) error {
+	if err := s.record(ctx, by, "session.end", []string{aor}, id); err != nil {
+		return err
+	}
+	return end()
+}
+
 func newDeviceID() string {
 	var b [6]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand)

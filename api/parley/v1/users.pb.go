@@ -1239,6 +1239,282 @@ func (*RevokeDevicePasswordResponse) Descriptor() ([]byte, []int) {
 	return file_parley_v1_users_proto_rawDescGZIP(), []int{21}
 }
 
+type UserSession struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Label         string                 `protobuf:"bytes,2,opt,name=label,proto3" json:"label,omitempty"`    // what the person reads of the device: "Firefox on Linux"
+	Kind          string                 `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`      // desktop, phone or tablet
+	From          string                 `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`      // address from which it was used last, without port
+	Online        bool                   `protobuf:"varint,5,opt,name=online,proto3" json:"online,omitempty"` // listens to events now
+	Created       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created,proto3" json:"created,omitempty"`
+	Seen          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=seen,proto3" json:"seen,omitempty"`
+	Expires       *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expires,proto3" json:"expires,omitempty"` // unless it is used before
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserSession) Reset() {
+	*x = UserSession{}
+	mi := &file_parley_v1_users_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserSession) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserSession) ProtoMessage() {}
+
+func (x *UserSession) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_v1_users_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserSession.ProtoReflect.Descriptor instead.
+func (*UserSession) Descriptor() ([]byte, []int) {
+	return file_parley_v1_users_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *UserSession) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UserSession) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *UserSession) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *UserSession) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *UserSession) GetOnline() bool {
+	if x != nil {
+		return x.Online
+	}
+	return false
+}
+
+func (x *UserSession) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *UserSession) GetSeen() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Seen
+	}
+	return nil
+}
+
+func (x *UserSession) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+type ListSessionsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsRequest) Reset() {
+	*x = ListSessionsRequest{}
+	mi := &file_parley_v1_users_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsRequest) ProtoMessage() {}
+
+func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_v1_users_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
+func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_parley_v1_users_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListSessionsRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+type ListSessionsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sessions      []*UserSession         `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsResponse) Reset() {
+	*x = ListSessionsResponse{}
+	mi := &file_parley_v1_users_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsResponse) ProtoMessage() {}
+
+func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_v1_users_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
+func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_parley_v1_users_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListSessionsResponse) GetSessions() []*UserSession {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+type EndSessionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndSessionRequest) Reset() {
+	*x = EndSessionRequest{}
+	mi := &file_parley_v1_users_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndSessionRequest) ProtoMessage() {}
+
+func (x *EndSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_v1_users_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndSessionRequest.ProtoReflect.Descriptor instead.
+func (*EndSessionRequest) Descriptor() ([]byte, []int) {
+	return file_parley_v1_users_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *EndSessionRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *EndSessionRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type EndSessionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndSessionResponse) Reset() {
+	*x = EndSessionResponse{}
+	mi := &file_parley_v1_users_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndSessionResponse) ProtoMessage() {}
+
+func (x *EndSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_v1_users_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndSessionResponse.ProtoReflect.Descriptor instead.
+func (*EndSessionResponse) Descriptor() ([]byte, []int) {
+	return file_parley_v1_users_proto_rawDescGZIP(), []int{26}
+}
+
 var File_parley_v1_users_proto protoreflect.FileDescriptor
 
 const file_parley_v1_users_proto_rawDesc = "" +
@@ -1328,7 +1604,24 @@ const file_parley_v1_users_proto_rawDesc = "" +
 	"\x1bRevokeDevicePasswordRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"\x1e\n" +
-	"\x1cRevokeDevicePasswordResponse2\xd7\x05\n" +
+	"\x1cRevokeDevicePasswordResponse\"\x8f\x02\n" +
+	"\vUserSession\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05label\x18\x02 \x01(\tR\x05label\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04from\x18\x04 \x01(\tR\x04from\x12\x16\n" +
+	"\x06online\x18\x05 \x01(\bR\x06online\x124\n" +
+	"\acreated\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x12.\n" +
+	"\x04seen\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04seen\x124\n" +
+	"\aexpires\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"/\n" +
+	"\x13ListSessionsRequest\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\"J\n" +
+	"\x14ListSessionsResponse\x122\n" +
+	"\bsessions\x18\x01 \x03(\v2\x16.parley.v1.UserSessionR\bsessions\"=\n" +
+	"\x11EndSessionRequest\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\x14\n" +
+	"\x12EndSessionResponse2\xf3\x06\n" +
 	"\vUserService\x12C\n" +
 	"\bAddUsers\x12\x1a.parley.v1.AddUsersRequest\x1a\x1b.parley.v1.AddUsersResponse\x12F\n" +
 	"\tListUsers\x12\x1b.parley.v1.ListUsersRequest\x1a\x1c.parley.v1.ListUsersResponse\x12@\n" +
@@ -1340,7 +1633,10 @@ const file_parley_v1_users_proto_rawDesc = "" +
 	"\n" +
 	"RemoveUser\x12\x1c.parley.v1.RemoveUserRequest\x1a\x1d.parley.v1.RemoveUserResponse\x12^\n" +
 	"\x11AddDevicePassword\x12#.parley.v1.AddDevicePasswordRequest\x1a$.parley.v1.AddDevicePasswordResponse\x12g\n" +
-	"\x14RevokeDevicePassword\x12&.parley.v1.RevokeDevicePasswordRequest\x1a'.parley.v1.RevokeDevicePasswordResponseB4Z2github.com/parley-im/parley/api/parley/v1;parleyv1b\x06proto3"
+	"\x14RevokeDevicePassword\x12&.parley.v1.RevokeDevicePasswordRequest\x1a'.parley.v1.RevokeDevicePasswordResponse\x12O\n" +
+	"\fListSessions\x12\x1e.parley.v1.ListSessionsRequest\x1a\x1f.parley.v1.ListSessionsResponse\x12I\n" +
+	"\n" +
+	"EndSession\x12\x1c.parley.v1.EndSessionRequest\x1a\x1d.parley.v1.EndSessionResponseB4Z2github.com/parley-im/parley/api/parley/v1;parleyv1b\x06proto3"
 
 var (
 	file_parley_v1_users_proto_rawDescOnce sync.Once
@@ -1354,7 +1650,7 @@ func file_parley_v1_users_proto_rawDescGZIP() []byte {
 	return file_parley_v1_users_proto_rawDescData
 }
 
-var file_parley_v1_users_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_parley_v1_users_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_parley_v1_users_proto_goTypes = []any{
 	(*User)(nil),                         // 0: parley.v1.User
 	(*NewUser)(nil),                      // 1: parley.v1.NewUser
@@ -1378,46 +1674,59 @@ var file_parley_v1_users_proto_goTypes = []any{
 	(*AddDevicePasswordResponse)(nil),    // 19: parley.v1.AddDevicePasswordResponse
 	(*RevokeDevicePasswordRequest)(nil),  // 20: parley.v1.RevokeDevicePasswordRequest
 	(*RevokeDevicePasswordResponse)(nil), // 21: parley.v1.RevokeDevicePasswordResponse
-	(*timestamppb.Timestamp)(nil),        // 22: google.protobuf.Timestamp
-	(*Profile)(nil),                      // 23: parley.v1.Profile
+	(*UserSession)(nil),                  // 22: parley.v1.UserSession
+	(*ListSessionsRequest)(nil),          // 23: parley.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),         // 24: parley.v1.ListSessionsResponse
+	(*EndSessionRequest)(nil),            // 25: parley.v1.EndSessionRequest
+	(*EndSessionResponse)(nil),           // 26: parley.v1.EndSessionResponse
+	(*timestamppb.Timestamp)(nil),        // 27: google.protobuf.Timestamp
+	(*Profile)(nil),                      // 28: parley.v1.Profile
 }
 var file_parley_v1_users_proto_depIdxs = []int32{
-	22, // 0: parley.v1.User.created:type_name -> google.protobuf.Timestamp
-	22, // 1: parley.v1.User.changed:type_name -> google.protobuf.Timestamp
-	23, // 2: parley.v1.User.profile:type_name -> parley.v1.Profile
-	23, // 3: parley.v1.NewUser.profile:type_name -> parley.v1.Profile
+	27, // 0: parley.v1.User.created:type_name -> google.protobuf.Timestamp
+	27, // 1: parley.v1.User.changed:type_name -> google.protobuf.Timestamp
+	28, // 2: parley.v1.User.profile:type_name -> parley.v1.Profile
+	28, // 3: parley.v1.NewUser.profile:type_name -> parley.v1.Profile
 	1,  // 4: parley.v1.AddUsersRequest.users:type_name -> parley.v1.NewUser
 	0,  // 5: parley.v1.ListUsersResponse.users:type_name -> parley.v1.User
 	0,  // 6: parley.v1.GetUserResponse.user:type_name -> parley.v1.User
 	8,  // 7: parley.v1.GetUserResponse.device_passwords:type_name -> parley.v1.DevicePassword
 	9,  // 8: parley.v1.GetUserResponse.bindings:type_name -> parley.v1.Binding
-	22, // 9: parley.v1.DevicePassword.created:type_name -> google.protobuf.Timestamp
-	22, // 10: parley.v1.DevicePassword.last_used:type_name -> google.protobuf.Timestamp
-	22, // 11: parley.v1.Binding.expires:type_name -> google.protobuf.Timestamp
+	27, // 9: parley.v1.DevicePassword.created:type_name -> google.protobuf.Timestamp
+	27, // 10: parley.v1.DevicePassword.last_used:type_name -> google.protobuf.Timestamp
+	27, // 11: parley.v1.Binding.expires:type_name -> google.protobuf.Timestamp
 	8,  // 12: parley.v1.AddDevicePasswordResponse.device_password:type_name -> parley.v1.DevicePassword
-	2,  // 13: parley.v1.UserService.AddUsers:input_type -> parley.v1.AddUsersRequest
-	4,  // 14: parley.v1.UserService.ListUsers:input_type -> parley.v1.ListUsersRequest
-	6,  // 15: parley.v1.UserService.GetUser:input_type -> parley.v1.GetUserRequest
-	10, // 16: parley.v1.UserService.SetProfile:input_type -> parley.v1.SetProfileRequest
-	12, // 17: parley.v1.UserService.SetPassword:input_type -> parley.v1.SetPasswordRequest
-	14, // 18: parley.v1.UserService.SetDisabled:input_type -> parley.v1.SetDisabledRequest
-	16, // 19: parley.v1.UserService.RemoveUser:input_type -> parley.v1.RemoveUserRequest
-	18, // 20: parley.v1.UserService.AddDevicePassword:input_type -> parley.v1.AddDevicePasswordRequest
-	20, // 21: parley.v1.UserService.RevokeDevicePassword:input_type -> parley.v1.RevokeDevicePasswordRequest
-	3,  // 22: parley.v1.UserService.AddUsers:output_type -> parley.v1.AddUsersResponse
-	5,  // 23: parley.v1.UserService.ListUsers:output_type -> parley.v1.ListUsersResponse
-	7,  // 24: parley.v1.UserService.GetUser:output_type -> parley.v1.GetUserResponse
-	11, // 25: parley.v1.UserService.SetProfile:output_type -> parley.v1.SetProfileResponse
-	13, // 26: parley.v1.UserService.SetPassword:output_type -> parley.v1.SetPasswordResponse
-	15, // 27: parley.v1.UserService.SetDisabled:output_type -> parley.v1.SetDisabledResponse
-	17, // 28: parley.v1.UserService.RemoveUser:output_type -> parley.v1.RemoveUserResponse
-	19, // 29: parley.v1.UserService.AddDevicePassword:output_type -> parley.v1.AddDevicePasswordResponse
-	21, // 30: parley.v1.UserService.RevokeDevicePassword:output_type -> parley.v1.RevokeDevicePasswordResponse
-	22, // [22:31] is the sub-list for method output_type
-	13, // [13:22] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	27, // 13: parley.v1.UserSession.created:type_name -> google.protobuf.Timestamp
+	27, // 14: parley.v1.UserSession.seen:type_name -> google.protobuf.Timestamp
+	27, // 15: parley.v1.UserSession.expires:type_name -> google.protobuf.Timestamp
+	22, // 16: parley.v1.ListSessionsResponse.sessions:type_name -> parley.v1.UserSession
+	2,  // 17: parley.v1.UserService.AddUsers:input_type -> parley.v1.AddUsersRequest
+	4,  // 18: parley.v1.UserService.ListUsers:input_type -> parley.v1.ListUsersRequest
+	6,  // 19: parley.v1.UserService.GetUser:input_type -> parley.v1.GetUserRequest
+	10, // 20: parley.v1.UserService.SetProfile:input_type -> parley.v1.SetProfileRequest
+	12, // 21: parley.v1.UserService.SetPassword:input_type -> parley.v1.SetPasswordRequest
+	14, // 22: parley.v1.UserService.SetDisabled:input_type -> parley.v1.SetDisabledRequest
+	16, // 23: parley.v1.UserService.RemoveUser:input_type -> parley.v1.RemoveUserRequest
+	18, // 24: parley.v1.UserService.AddDevicePassword:input_type -> parley.v1.AddDevicePasswordRequest
+	20, // 25: parley.v1.UserService.RevokeDevicePassword:input_type -> parley.v1.RevokeDevicePasswordRequest
+	23, // 26: parley.v1.UserService.ListSessions:input_type -> parley.v1.ListSessionsRequest
+	25, // 27: parley.v1.UserService.EndSession:input_type -> parley.v1.EndSessionRequest
+	3,  // 28: parley.v1.UserService.AddUsers:output_type -> parley.v1.AddUsersResponse
+	5,  // 29: parley.v1.UserService.ListUsers:output_type -> parley.v1.ListUsersResponse
+	7,  // 30: parley.v1.UserService.GetUser:output_type -> parley.v1.GetUserResponse
+	11, // 31: parley.v1.UserService.SetProfile:output_type -> parley.v1.SetProfileResponse
+	13, // 32: parley.v1.UserService.SetPassword:output_type -> parley.v1.SetPasswordResponse
+	15, // 33: parley.v1.UserService.SetDisabled:output_type -> parley.v1.SetDisabledResponse
+	17, // 34: parley.v1.UserService.RemoveUser:output_type -> parley.v1.RemoveUserResponse
+	19, // 35: parley.v1.UserService.AddDevicePassword:output_type -> parley.v1.AddDevicePasswordResponse
+	21, // 36: parley.v1.UserService.RevokeDevicePassword:output_type -> parley.v1.RevokeDevicePasswordResponse
+	24, // 37: parley.v1.UserService.ListSessions:output_type -> parley.v1.ListSessionsResponse
+	26, // 38: parley.v1.UserService.EndSession:output_type -> parley.v1.EndSessionResponse
+	28, // [28:39] is the sub-list for method output_type
+	17, // [17:28] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_parley_v1_users_proto_init() }
@@ -1433,7 +1742,7 @@ func file_parley_v1_users_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parley_v1_users_proto_rawDesc), len(file_parley_v1_users_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -53,6 +53,11 @@ const (
 	// UserServiceRevokeDevicePasswordProcedure is the fully-qualified name of the UserService's
 	// RevokeDevicePassword RPC.
 	UserServiceRevokeDevicePasswordProcedure = "/parley.v1.UserService/RevokeDevicePassword"
+	// UserServiceListSessionsProcedure is the fully-qualified name of the UserService's ListSessions
+	// RPC.
+	UserServiceListSessionsProcedure = "/parley.v1.UserService/ListSessions"
+	// UserServiceEndSessionProcedure is the fully-qualified name of the UserService's EndSession RPC.
+	UserServiceEndSessionProcedure = "/parley.v1.UserService/EndSession"
 )
 
 // UserServiceClient is a client for the parley.v1.UserService service.
@@ -75,6 +80,10 @@ type UserServiceClient interface {
 	AddDevicePassword(context.Context, *connect.Request[v1.AddDevicePasswordRequest]) (*connect.Response[v1.AddDevicePasswordResponse], error)
 	// RevokeDevicePassword ends one device password.
 	RevokeDevicePassword(context.Context, *connect.Request[v1.RevokeDevicePasswordRequest]) (*connect.Response[v1.RevokeDevicePasswordResponse], error)
+	// ListSessions lists who has signed in to an account over HTTP.
+	ListSessions(context.Context, *connect.Request[v1.ListSessionsRequest]) (*connect.Response[v1.ListSessionsResponse], error)
+	// EndSession ends one session with what is open under it.
+	EndSession(context.Context, *connect.Request[v1.EndSessionRequest]) (*connect.Response[v1.EndSessionResponse], error)
 }
 
 // NewUserServiceClient constructs a client for the parley.v1.UserService service. By default, it
@@ -142,6 +151,18 @@ func NewUserServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(userServiceMethods.ByName("RevokeDevicePassword")),
 			connect.WithClientOptions(opts...),
 		),
+		listSessions: connect.NewClient[v1.ListSessionsRequest, v1.ListSessionsResponse](
+			httpClient,
+			baseURL+UserServiceListSessionsProcedure,
+			connect.WithSchema(userServiceMethods.ByName("ListSessions")),
+			connect.WithClientOptions(opts...),
+		),
+		endSession: connect.NewClient[v1.EndSessionRequest, v1.EndSessionResponse](
+			httpClient,
+			baseURL+UserServiceEndSessionProcedure,
+			connect.WithSchema(userServiceMethods.ByName("EndSession")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -156,6 +177,8 @@ type userServiceClient struct {
 	removeUser           *connect.Client[v1.RemoveUserRequest, v1.RemoveUserResponse]
 	addDevicePassword    *connect.Client[v1.AddDevicePasswordRequest, v1.AddDevicePasswordResponse]
 	revokeDevicePassword *connect.Client[v1.RevokeDevicePasswordRequest, v1.RevokeDevicePasswordResponse]
+	listSessions         *connect.Client[v1.ListSessionsRequest, v1.ListSessionsResponse]
+	endSession           *connect.Client[v1.EndSessionRequest, v1.EndSessionResponse]
 }
 
 // AddUsers calls parley.v1.UserService.AddUsers.
@@ -203,6 +226,16 @@ func (c *userServiceClient) RevokeDevicePassword(ctx context.Context, req *conne
 	return c.revokeDevicePassword.CallUnary(ctx, req)
 }
 
+// ListSessions calls parley.v1.UserService.ListSessions.
+func (c *userServiceClient) ListSessions(ctx context.Context, req *connect.Request[v1.ListSessionsRequest]) (*connect.Response[v1.ListSessionsResponse], error) {
+	return c.listSessions.CallUnary(ctx, req)
+}
+
+// EndSession calls parley.v1.UserService.EndSession.
+func (c *userServiceClient) EndSession(ctx context.Context, req *connect.Request[v1.EndSessionRequest]) (*connect.Response[v1.EndSessionResponse], error) {
+	return c.endSession.CallUnary(ctx, req)
+}
+
 // UserServiceHandler is an implementation of the parley.v1.UserService service.
 type UserServiceHandler interface {
 	// AddUsers adds accounts, all or none of each thousand. already_exists when one is taken: the message names it.
@@ -223,6 +256,10 @@ type UserServiceHandler interface {
 	AddDevicePassword(context.Context, *connect.Request[v1.AddDevicePasswordRequest]) (*connect.Response[v1.AddDevicePasswordResponse], error)
 	// RevokeDevicePassword ends one device password.
 	RevokeDevicePassword(context.Context, *connect.Request[v1.RevokeDevicePasswordRequest]) (*connect.Response[v1.RevokeDevicePasswordResponse], error)
+	// ListSessions lists who has signed in to an account over HTTP.
+	ListSessions(context.Context, *connect.Request[v1.ListSessionsRequest]) (*connect.Response[v1.ListSessionsResponse], error)
+	// EndSession ends one session with what is open under it.
+	EndSession(context.Context, *connect.Request[v1.EndSessionRequest]) (*connect.Response[v1.EndSessionResponse], error)
 }
 
 // NewUserServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -286,6 +323,18 @@ func NewUserServiceHandler(svc UserServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(userServiceMethods.ByName("RevokeDevicePassword")),
 		connect.WithHandlerOptions(opts...),
 	)
+	userServiceListSessionsHandler := connect.NewUnaryHandler(
+		UserServiceListSessionsProcedure,
+		svc.ListSessions,
+		connect.WithSchema(userServiceMethods.ByName("ListSessions")),
+		connect.WithHandlerOptions(opts...),
+	)
+	userServiceEndSessionHandler := connect.NewUnaryHandler(
+		UserServiceEndSessionProcedure,
+		svc.EndSession,
+		connect.WithSchema(userServiceMethods.ByName("EndSession")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/parley.v1.UserService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case UserServiceAddUsersProcedure:
@@ -306,6 +355,10 @@ func NewUserServiceHandler(svc UserServiceHandler, opts ...connect.HandlerOption
 			userServiceAddDevicePasswordHandler.ServeHTTP(w, r)
 		case UserServiceRevokeDevicePasswordProcedure:
 			userServiceRevokeDevicePasswordHandler.ServeHTTP(w, r)
+		case UserServiceListSessionsProcedure:
+			userServiceListSessionsHandler.ServeHTTP(w, r)
+		case UserServiceEndSessionProcedure:
+			userServiceEndSessionHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -349,4 +402,12 @@ func (UnimplementedUserServiceHandler) AddDevicePassword(context.Context, *conne
 
 func (UnimplementedUserServiceHandler) RevokeDevicePassword(context.Context, *connect.Request[v1.RevokeDevicePasswordRequest]) (*connect.Response[v1.RevokeDevicePasswordResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("parley.v1.UserService.RevokeDevicePassword is not implemented"))
+}
+
+func (UnimplementedUserServiceHandler) ListSessions(context.Context, *connect.Request[v1.ListSessionsRequest]) (*connect.Response[v1.ListSessionsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("parley.v1.UserService.ListSessions is not implemented"))
+}
+
+func (UnimplementedUserServiceHandler) EndSession(context.Context, *connect.Request[v1.EndSessionRequest]) (*connect.Response[v1.EndSessionResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("parley.v1.UserService.EndSession is not implemented"))
 }

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file parley/v1/users.proto.
  */
 export const file_parley_v1_users: GenFile = /*@__PURE__*/
-  fileDesc("ChVwYXJsZXkvdjEvdXNlcnMucHJvdG8SCXBhcmxleS52MSLFAQoEVXNlchIPCgdhZGRyZXNzGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFYWRtaW4YAyABKAgSEAoIZGlzYWJsZWQYBCABKAgSKwoHY3JlYXRlZBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHY2hhbmdlZBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIwoHcHJvZmlsZRgHIAEoCzISLnBhcmxleS52MS5Qcm9maWxlIm4KB05ld1VzZXISDwoHYWRkcmVzcxgBIAEoCRIMCgRuYW1lGAIgASgJEhAKCHBhc3N3b3JkGAMgASgJEg0KBWFkbWluGAQgASgIEiMKB3Byb2ZpbGUYBSABKAsyEi5wYXJsZXkudjEuUHJvZmlsZSI0Cg9BZGRVc2Vyc1JlcXVlc3QSIQoFdXNlcnMYASADKAsyEi5wYXJsZXkudjEuTmV3VXNlciIhChBBZGRVc2Vyc1Jlc3BvbnNlEg0KBWFkZGVkGAEgASgFIj8KEExpc3RVc2Vyc1JlcXVlc3QSDQoFbWF0Y2gYASABKAkSDQoFYWZ0ZXIYAiABKAkSDQoFbGltaXQYAyABKAUiQQoRTGlzdFVzZXJzUmVzcG9uc2USHgoFdXNlcnMYASADKAsyDy5wYXJsZXkudjEuVXNlchIMCgRtb3JlGAIgASgIIiEKDkdldFVzZXJSZXF1ZXN0Eg8KB2FkZHJlc3MYASABKAkiiwEKD0dldFVzZXJSZXNwb25zZRIdCgR1c2VyGAEgASgLMg8ucGFybGV5LnYxLlVzZXISMwoQZGV2aWNlX3Bhc3N3b3JkcxgCIAMoCzIZLnBhcmxleS52MS5EZXZpY2VQYXNzd29yZBIkCghiaW5kaW5ncxgDIAMoCzISLnBhcmxleS52MS5CaW5kaW5nIpgBCg5EZXZpY2VQYXNzd29yZBIKCgJpZBgBIAEoCRINCgVsYWJlbBgCIAEoCRIrCgdjcmVhdGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglsYXN0X3VzZWQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3Jldm9rZWQYBSABKAgijgEKB0JpbmRpbmcSDwoHY29udGFjdBgBIAEoCRIOCgZkZXZpY2UYAiABKAkSEgoKdXNlcl9hZ2VudBgDIAEoCRIRCgl0cmFuc3BvcnQYBCABKAkSDgoGcmVtb3RlGAUgASgJEisKB2V4cGlyZXMYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoICChFTZXRQcm9maWxlUmVxdWVzdBIPCgdhZGRyZXNzGAEgASgJEhEKBG5hbWUYAiABKAlIAIgBARISCgV0aXRsZRgDIAEoCUgBiAEBEhcKCmRlcGFydG1lbnQYBCABKAlIAogBARITCgZvZmZpY2UYBSABKAlIA4gBARISCgVwaG9uZRgGIAEoCUgEiAEBEhMKBm1vYmlsZRgHIAEoCUgFiAEBEhIKBWVtYWlsGAggASgJSAaIAQFCBwoFX25hbWVCCAoGX3RpdGxlQg0KC19kZXBhcnRtZW50QgkKB19vZmZpY2VCCAoGX3Bob25lQgkKB19tb2JpbGVCCAoGX2VtYWlsIhQKElNldFByb2ZpbGVSZXNwb25zZSI3ChJTZXRQYXNzd29yZFJlcXVlc3QSDwoHYWRkcmVzcxgBIAEoCRIQCghwYXNzd29yZBgCIAEoCSIVChNTZXRQYXNzd29yZFJlc3BvbnNlIjcKElNldERpc2FibGVkUmVxdWVzdBIPCgdhZGRyZXNzGAEgASgJEhAKCGRpc2FibGVkGAIgASgIIhUKE1NldERpc2FibGVkUmVzcG9uc2UiJAoRUmVtb3ZlVXNlclJlcXVlc3QSDwoHYWRkcmVzcxgBIAEoCSIUChJSZW1vdmVVc2VyUmVzcG9uc2UiOgoYQWRkRGV2aWNlUGFzc3dvcmRSZXF1ZXN0Eg8KB2FkZHJlc3MYASABKAkSDQoFbGFiZWwYAiABKAkiYQoZQWRkRGV2aWNlUGFzc3dvcmRSZXNwb25zZRIyCg9kZXZpY2VfcGFzc3dvcmQYASABKAsyGS5wYXJsZXkudjEuRGV2aWNlUGFzc3dvcmQSEAoIcGFzc3dvcmQYAiABKAkiOgobUmV2b2tlRGV2aWNlUGFzc3dvcmRSZXF1ZXN0Eg8KB2FkZHJlc3MYASABKAkSCgoCaWQYAiABKAkiHgocUmV2b2tlRGV2aWNlUGFzc3dvcmRSZXNwb25zZTLXBQoLVXNlclNlcnZpY2USQwoIQWRkVXNlcnMSGi5wYXJsZXkudjEuQWRkVXNlcnNSZXF1ZXN0GhsucGFybGV5LnYxLkFkZFVzZXJzUmVzcG9uc2USRgoJTGlzdFVzZXJzEhsucGFybGV5LnYxLkxpc3RVc2Vyc1JlcXVlc3QaHC5wYXJsZXkudjEuTGlzdFVzZXJzUmVzcG9uc2USQAoHR2V0VXNlchIZLnBhcmxleS52MS5HZXRVc2VyUmVxdWVzdBoaLnBhcmxleS52MS5HZXRVc2VyUmVzcG9uc2USSQoKU2V0UHJvZmlsZRIcLnBhcmxleS52MS5TZXRQcm9maWxlUmVxdWVzdBodLnBhcmxleS52MS5TZXRQcm9maWxlUmVzcG9uc2USTAoLU2V0UGFzc3dvcmQSHS5wYXJsZXkudjEuU2V0UGFzc3dvcmRSZXF1ZXN0Gh4ucGFybGV5LnYxLlNldFBhc3N3b3JkUmVzcG9uc2USTAoLU2V0RGlzYWJsZWQSHS5wYXJsZXkudjEuU2V0RGlzYWJsZWRSZXF1ZXN0Gh4ucGFybGV5LnYxLlNldERpc2FibGVkUmVzcG9uc2USSQoKUmVtb3ZlVXNlchIcLnBhcmxleS52MS5SZW1vdmVVc2VyUmVxdWVzdBodLnBhcmxleS52MS5SZW1vdmVVc2VyUmVzcG9uc2USXgoRQWRkRGV2aWNlUGFzc3dvcmQSIy5wYXJsZXkudjEuQWRkRGV2aWNlUGFzc3dvcmRSZXF1ZXN0GiQucGFybGV5LnYxLkFkZERldmljZVBhc3N3b3JkUmVzcG9uc2USZwoUUmV2b2tlRGV2aWNlUGFzc3dvcmQSJi5wYXJsZXkudjEuUmV2b2tlRGV2aWNlUGFzc3dvcmRSZXF1ZXN0GicucGFybGV5LnYxLlJldm9rZURldmljZVBhc3N3b3JkUmVzcG9uc2VCNFoyZ2l0aHViLmNvbS9wYXJsZXktaW0vcGFybGV5L2FwaS9wYXJsZXkvdjE7cGFybGV5djFiBnByb3RvMw", [file_google_protobuf_timestamp, file_parley_v1_people]);
+  fileDesc("ChVwYXJsZXkvdjEvdXNlcnMucHJvdG8SCXBhcmxleS52MSLFAQoEVXNlchIPCgdhZGRyZXNzGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFYWRtaW4YAyABKAgSEAoIZGlzYWJsZWQYBCABKAgSKwoHY3JlYXRlZBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHY2hhbmdlZBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIwoHcHJvZmlsZRgHIAEoCzISLnBhcmxleS52MS5Qcm9maWxlIm4KB05ld1VzZXISDwoHYWRkcmVzcxgBIAEoCRIMCgRuYW1lGAIgASgJEhAKCHBhc3N3b3JkGAMgASgJEg0KBWFkbWluGAQgASgIEiMKB3Byb2ZpbGUYBSABKAsyEi5wYXJsZXkudjEuUHJvZmlsZSI0Cg9BZGRVc2Vyc1JlcXVlc3QSIQoFdXNlcnMYASADKAsyEi5wYXJsZXkudjEuTmV3VXNlciIhChBBZGRVc2Vyc1Jlc3BvbnNlEg0KBWFkZGVkGAEgASgFIj8KEExpc3RVc2Vyc1JlcXVlc3QSDQoFbWF0Y2gYASABKAkSDQoFYWZ0ZXIYAiABKAkSDQoFbGltaXQYAyABKAUiQQoRTGlzdFVzZXJzUmVzcG9uc2USHgoFdXNlcnMYASADKAsyDy5wYXJsZXkudjEuVXNlchIMCgRtb3JlGAIgASgIIiEKDkdldFVzZXJSZXF1ZXN0Eg8KB2FkZHJlc3MYASABKAkiiwEKD0dldFVzZXJSZXNwb25zZRIdCgR1c2VyGAEgASgLMg8ucGFybGV5LnYxLlVzZXISMwoQZGV2aWNlX3Bhc3N3b3JkcxgCIAMoCzIZLnBhcmxleS52MS5EZXZpY2VQYXNzd29yZBIkCghiaW5kaW5ncxgDIAMoCzISLnBhcmxleS52MS5CaW5kaW5nIpgBCg5EZXZpY2VQYXNzd29yZBIKCgJpZBgBIAEoCRINCgVsYWJlbBgCIAEoCRIrCgdjcmVhdGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglsYXN0X3VzZWQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3Jldm9rZWQYBSABKAgijgEKB0JpbmRpbmcSDwoHY29udGFjdBgBIAEoCRIOCgZkZXZpY2UYAiABKAkSEgoKdXNlcl9hZ2VudBgDIAEoCRIRCgl0cmFuc3BvcnQYBCABKAkSDgoGcmVtb3RlGAUgASgJEisKB2V4cGlyZXMYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoICChFTZXRQcm9maWxlUmVxdWVzdBIPCgdhZGRyZXNzGAEgASgJEhEKBG5hbWUYAiABKAlIAIgBARISCgV0aXRsZRgDIAEoCUgBiAEBEhcKCmRlcGFydG1lbnQYBCABKAlIAogBARITCgZvZmZpY2UYBSABKAlIA4gBARISCgVwaG9uZRgGIAEoCUgEiAEBEhMKBm1vYmlsZRgHIAEoCUgFiAEBEhIKBWVtYWlsGAggASgJSAaIAQFCBwoFX25hbWVCCAoGX3RpdGxlQg0KC19kZXBhcnRtZW50QgkKB19vZmZpY2VCCAoGX3Bob25lQgkKB19tb2JpbGVCCAoGX2VtYWlsIhQKElNldFByb2ZpbGVSZXNwb25zZSI3ChJTZXRQYXNzd29yZFJlcXVlc3QSDwoHYWRkcmVzcxgBIAEoCRIQCghwYXNzd29yZBgCIAEoCSIVChNTZXRQYXNzd29yZFJlc3BvbnNlIjcKElNldERpc2FibGVkUmVxdWVzdBIPCgdhZGRyZXNzGAEgASgJEhAKCGRpc2FibGVkGAIgASgIIhUKE1NldERpc2FibGVkUmVzcG9uc2UiJAoRUmVtb3ZlVXNlclJlcXVlc3QSDwoHYWRkcmVzcxgBIAEoCSIUChJSZW1vdmVVc2VyUmVzcG9uc2UiOgoYQWRkRGV2aWNlUGFzc3dvcmRSZXF1ZXN0Eg8KB2FkZHJlc3MYASABKAkSDQoFbGFiZWwYAiABKAkiYQoZQWRkRGV2aWNlUGFzc3dvcmRSZXNwb25zZRIyCg9kZXZpY2VfcGFzc3dvcmQYASABKAsyGS5wYXJsZXkudjEuRGV2aWNlUGFzc3dvcmQSEAoIcGFzc3dvcmQYAiABKAkiOgobUmV2b2tlRGV2aWNlUGFzc3dvcmRSZXF1ZXN0Eg8KB2FkZHJlc3MYASABKAkSCgoCaWQYAiABKAkiHgocUmV2b2tlRGV2aWNlUGFzc3dvcmRSZXNwb25zZSLYAQoLVXNlclNlc3Npb24SCgoCaWQYASABKAkSDQoFbGFiZWwYAiABKAkSDAoEa2luZBgDIAEoCRIMCgRmcm9tGAQgASgJEg4KBm9ubGluZRgFIAEoCBIrCgdjcmVhdGVkGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCgRzZWVuGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgdleHBpcmVzGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCImChNMaXN0U2Vzc2lvbnNSZXF1ZXN0Eg8KB2FkZHJlc3MYASABKAkiQAoUTGlzdFNlc3Npb25zUmVzcG9uc2USKAoIc2Vzc2lvbnMYASADKAsyFi5wYXJsZXkudjEuVXNlclNlc3Npb24iMAoRRW5kU2Vzc2lvblJlcXVlc3QSDwoHYWRkcmVzcxgBIAEoCRIKCgJpZBgCIAEoCSIUChJFbmRTZXNzaW9uUmVzcG9uc2Uy8wYKC1VzZXJTZXJ2aWNlEkMKCEFkZFVzZXJzEhoucGFybGV5LnYxLkFkZFVzZXJzUmVxdWVzdBobLnBhcmxleS52MS5BZGRVc2Vyc1Jlc3BvbnNlEkYKCUxpc3RVc2VycxIbLnBhcmxleS52MS5MaXN0VXNlcnNSZXF1ZXN0GhwucGFybGV5LnYxLkxpc3RVc2Vyc1Jlc3BvbnNlEkAKB0dldFVzZXISGS5wYXJsZXkudjEuR2V0VXNlclJlcXVlc3QaGi5wYXJsZXkudjEuR2V0VXNlclJlc3BvbnNlEkkKClNldFByb2ZpbGUSHC5wYXJsZXkudjEuU2V0UHJvZmlsZVJlcXVlc3QaHS5wYXJsZXkudjEuU2V0UHJvZmlsZVJlc3BvbnNlEkwKC1NldFBhc3N3b3JkEh0ucGFybGV5LnYxLlNldFBhc3N3b3JkUmVxdWVzdBoeLnBhcmxleS52MS5TZXRQYXNzd29yZFJlc3BvbnNlEkwKC1NldERpc2FibGVkEh0ucGFybGV5LnYxLlNldERpc2FibGVkUmVxdWVzdBoeLnBhcmxleS52MS5TZXREaXNhYmxlZFJlc3BvbnNlEkkKClJlbW92ZVVzZXISHC5wYXJsZXkudjEuUmVtb3ZlVXNlclJlcXVlc3QaHS5wYXJsZXkudjEuUmVtb3ZlVXNlclJlc3BvbnNlEl4KEUFkZERldmljZVBhc3N3b3JkEiMucGFybGV5LnYxLkFkZERldmljZVBhc3N3b3JkUmVxdWVzdBokLnBhcmxleS52MS5BZGREZXZpY2VQYXNzd29yZFJlc3BvbnNlEmcKFFJldm9rZURldmljZVBhc3N3b3JkEiYucGFybGV5LnYxLlJldm9rZURldmljZVBhc3N3b3JkUmVxdWVzdBonLnBhcmxleS52MS5SZXZva2VEZXZpY2VQYXNzd29yZFJlc3BvbnNlEk8KDExpc3RTZXNzaW9ucxIeLnBhcmxleS52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0Gh8ucGFybGV5LnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlEkkKCkVuZFNlc3Npb24SHC5wYXJsZXkudjEuRW5kU2Vzc2lvblJlcXVlc3QaHS5wYXJsZXkudjEuRW5kU2Vzc2lvblJlc3BvbnNlQjRaMmdpdGh1Yi5jb20vcGFybGV5LWltL3BhcmxleS9hcGkvcGFybGV5L3YxO3BhcmxleXYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_parley_v1_people]);
 
 /**
  * @generated from message parley.v1.User
@@ -571,6 +571,137 @@ export const RevokeDevicePasswordResponseSchema: GenMessage<RevokeDevicePassword
   messageDesc(file_parley_v1_users, 21);
 
 /**
+ * @generated from message parley.v1.UserSession
+ */
+export type UserSession = Message<"parley.v1.UserSession"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * what the person reads of the device: "Firefox on Linux"
+   *
+   * @generated from field: string label = 2;
+   */
+  label: string;
+
+  /**
+   * desktop, phone or tablet
+   *
+   * @generated from field: string kind = 3;
+   */
+  kind: string;
+
+  /**
+   * address from which it was used last, without port
+   *
+   * @generated from field: string from = 4;
+   */
+  from: string;
+
+  /**
+   * listens to events now
+   *
+   * @generated from field: bool online = 5;
+   */
+  online: boolean;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp created = 6;
+   */
+  created?: Timestamp;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp seen = 7;
+   */
+  seen?: Timestamp;
+
+  /**
+   * unless it is used before
+   *
+   * @generated from field: google.protobuf.Timestamp expires = 8;
+   */
+  expires?: Timestamp;
+};
+
+/**
+ * Describes the message parley.v1.UserSession.
+ * Use `create(UserSessionSchema)` to create a new message.
+ */
+export const UserSessionSchema: GenMessage<UserSession> = /*@__PURE__*/
+  messageDesc(file_parley_v1_users, 22);
+
+/**
+ * @generated from message parley.v1.ListSessionsRequest
+ */
+export type ListSessionsRequest = Message<"parley.v1.ListSessionsRequest"> & {
+  /**
+   * @generated from field: string address = 1;
+   */
+  address: string;
+};
+
+/**
+ * Describes the message parley.v1.ListSessionsRequest.
+ * Use `create(ListSessionsRequestSchema)` to create a new message.
+ */
+export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__PURE__*/
+  messageDesc(file_parley_v1_users, 23);
+
+/**
+ * @generated from message parley.v1.ListSessionsResponse
+ */
+export type ListSessionsResponse = Message<"parley.v1.ListSessionsResponse"> & {
+  /**
+   * @generated from field: repeated parley.v1.UserSession sessions = 1;
+   */
+  sessions: UserSession[];
+};
+
+/**
+ * Describes the message parley.v1.ListSessionsResponse.
+ * Use `create(ListSessionsResponseSchema)` to create a new message.
+ */
+export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@__PURE__*/
+  messageDesc(file_parley_v1_users, 24);
+
+/**
+ * @generated from message parley.v1.EndSessionRequest
+ */
+export type EndSessionRequest = Message<"parley.v1.EndSessionRequest"> & {
+  /**
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * @generated from field: string id = 2;
+   */
+  id: string;
+};
+
+/**
+ * Describes the message parley.v1.EndSessionRequest.
+ * Use `create(EndSessionRequestSchema)` to create a new message.
+ */
+export const EndSessionRequestSchema: GenMessage<EndSessionRequest> = /*@__PURE__*/
+  messageDesc(file_parley_v1_users, 25);
+
+/**
+ * @generated from message parley.v1.EndSessionResponse
+ */
+export type EndSessionResponse = Message<"parley.v1.EndSessionResponse"> & {
+};
+
+/**
+ * Describes the message parley.v1.EndSessionResponse.
+ * Use `create(EndSessionResponseSchema)` to create a new message.
+ */
+export const EndSessionResponseSchema: GenMessage<EndSessionResponse> = /*@__PURE__*/
+  messageDesc(file_parley_v1_users, 26);
+
+/**
  * UserService administers accounts. Only administrators may call it.
  *
  * @generated from service parley.v1.UserService
@@ -665,6 +796,26 @@ export const UserService: GenService<{
     methodKind: "unary";
     input: typeof RevokeDevicePasswordRequestSchema;
     output: typeof RevokeDevicePasswordResponseSchema;
+  },
+  /**
+   * ListSessions lists who has signed in to an account over HTTP.
+   *
+   * @generated from rpc parley.v1.UserService.ListSessions
+   */
+  listSessions: {
+    methodKind: "unary";
+    input: typeof ListSessionsRequestSchema;
+    output: typeof ListSessionsResponseSchema;
+  },
+  /**
+   * EndSession ends one session with what is open under it.
+   *
+   * @generated from rpc parley.v1.UserService.EndSession
+   */
+  endSession: {
+    methodKind: "unary";
+    input: typeof EndSessionRequestSchema;
+    output: typeof EndSessionResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_parley_v1_users, 0);
