@@ -440,11 +440,10 @@ func (s *soaking) collect(ctx context.Context) {
 	}
 	back.Wait()
 	began := now()
-	defer func() { s.drain = now() - began }()
 	for range 600 {
 		waiting := s.so.settle > 0 && s.underWay.Load() > 0
-		for _, t := range s.talks {
-			waiting = waiting || t.waits()
+		if slices.ContainsFunc(s.talks, (*talk).waits) {
+			waiting, s.drain = true, now()-began
 		}
 		if !waiting || !pause(ctx, 100*time.Millisecond) {
 			return
@@ -516,7 +515,7 @@ type outcome struct {
 	Counts    map[string]int `json:"counts"`
 	Problems  map[string]int `json:"problems"`
 	Findings  []soak.Finding `json:"findings"`
-	Drain     float64        `json:"drain_s"` // from when everyone was back until all had arrived, 60 at most
+	Drain     float64        `json:"drain_s"` // from when everyone was back until all was answered and had arrived, 60 at most
 	Before    soak.Sample    `json:"before"`
 	After     soak.Sample    `json:"after"` // everyone has left
 	Wrong     []string       `json:"wrong"`
