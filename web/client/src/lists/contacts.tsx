@@ -1,4 +1,5 @@
 import type { Contact } from "@parley-im/sdk";
+import { signal } from "@preact/signals";
 import { useState } from "preact/hooks";
 import { t } from "../i18n";
 import { AddPeople } from "../pages/add-people";
@@ -127,44 +128,57 @@ export function ContactList() {
   );
 }
 
+/** What is folded stays so while the page is open. */
+const folded = signal<ReadonlySet<string>>(new Set());
+
+function fold(key: string): void {
+  const next = new Set(folded.peek());
+  if (!next.delete(key)) next.add(key);
+  folded.value = next;
+}
+
 function ContactSection({ section, onTask }: { section: Section; onTask: (task: Task) => void }) {
   const group = groups.value.find((one) => one.id === section.group);
+  const open = !folded.value.has(section.key);
   return (
-    <details class="section" open>
-      <summary class="section-head">
-        <Icon name="chevron" size={16} />
-        <h2>{section.title}</h2>
-        <span class="section-count">{section.people.length}</span>
+    <section class="section">
+      <div class="section-head">
+        <h2>
+          <button type="button" class="section-fold" aria-expanded={open} onClick={() => fold(section.key)}>
+            <Icon name="chevron" size={16} />
+            <span class="section-name">{section.title}</span>
+            <span class="section-count">{section.people.length}</span>
+          </button>
+        </h2>
         {group && (
-          // biome-ignore lint/a11y/noStaticElementInteractions: it keeps presses of the menu from folding the section
-          <span onClick={(event) => event.preventDefault()} onKeyDown={(event) => event.stopPropagation()}>
-            <Menu
-              label={t("contacts.group-menu", { name: group.name })}
-              class="icon-button icon-small"
-              items={[
-                {
-                  label: t("action.rename"),
-                  icon: "edit",
-                  onSelect: () => onTask({ kind: "group", task: { kind: "rename", group } }),
-                },
-                {
-                  label: t("contacts.remove-group"),
-                  icon: "trash",
-                  danger: true,
-                  onSelect: () => onTask({ kind: "group", task: { kind: "remove", group } }),
-                },
-              ]}
-            />
-          </span>
+          <Menu
+            label={t("contacts.group-menu", { name: group.name })}
+            class="icon-button icon-small"
+            items={[
+              {
+                label: t("action.rename"),
+                icon: "edit",
+                onSelect: () => onTask({ kind: "group", task: { kind: "rename", group } }),
+              },
+              {
+                label: t("contacts.remove-group"),
+                icon: "trash",
+                danger: true,
+                onSelect: () => onTask({ kind: "group", task: { kind: "remove", group } }),
+              },
+            ]}
+          />
         )}
-      </summary>
-      {section.people.length === 0 && <p class="section-empty">{t("contacts.group-empty")}</p>}
-      <ul class="rows">
-        {section.people.map((contact) => (
-          <ContactRow key={String(contact.id)} contact={contact} onTask={onTask} />
-        ))}
-      </ul>
-    </details>
+      </div>
+      {open && section.people.length === 0 && <p class="section-empty">{t("contacts.group-empty")}</p>}
+      {open && (
+        <ul class="rows">
+          {section.people.map((contact) => (
+            <ContactRow key={String(contact.id)} contact={contact} onTask={onTask} />
+          ))}
+        </ul>
+      )}
+    </section>
   );
 }
 

@@ -226,7 +226,10 @@ export function MessageList({ peer, jump, actions }: Props) {
             );
           })}
           {!complete && <Edge way="after" pages={pages} />}
-          {complete && parcels.map((parcel) => <ParcelRow key={parcel.requestId} parcel={parcel} />)}
+          {complete &&
+            parcels.map((parcel, at) => (
+              <ParcelRow key={parcel.requestId} parcel={parcel} first={at === 0 && items.at(-1)?.from !== own} />
+            ))}
         </div>
       </div>
       {(!atEnd || !complete) && items.length > 0 && (

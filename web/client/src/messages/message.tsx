@@ -71,13 +71,13 @@ function Plain({ message, own, first, last, reached, active, flash, words, actio
               {message.subject}
             </p>
           )}
-          {message.retracted && (
-            <p class="m-text m-retracted">
-              <Icon name="trash" size={16} /> {t("message.retracted")}
-            </p>
-          )}
           {message.file && <Attachment file={message.file} />}
           <div class="m-said">
+            {message.retracted && (
+              <p class="m-text m-retracted">
+                <Icon name="trash" size={16} /> {t("message.retracted")}
+              </p>
+            )}
             {(message.text || message.html) && <Text text={message.text} html={message.html} words={words} />}
             <p class="m-meta">
               {message.edited && !message.retracted && <span title={full(message.edited)}>{t("message.edited")}</span>}

@@ -5,12 +5,12 @@ import { Icon } from "../ui/icon";
 import { discard, type Parcel, tryAgain } from "./outgoing";
 import { Text } from "./text";
 
-export function ParcelRow({ parcel }: { parcel: Parcel }) {
+export function ParcelRow({ parcel, first }: { parcel: Parcel; first: boolean }) {
   const { requestId, state, file, preview, done = 0 } = parcel;
   const failed = state === "failed";
   return (
     <article
-      class={`m-row m-own m-first m-last m-parcel ${failed ? "m-failed" : ""}`}
+      class={`m-row m-own m-last m-parcel ${first ? "m-first" : ""} ${failed ? "m-failed" : ""}`}
       data-row={requestId}
       tabIndex={-1}
     >
@@ -29,7 +29,6 @@ export function ParcelRow({ parcel }: { parcel: Parcel }) {
               </span>
             </span>
           )}
-          {(parcel.text || parcel.html) && <Text text={parcel.text} html={parcel.html} />}
           {state === "uploading" && (
             <div class="m-progress">
               <progress max={1} value={done} aria-label={t("file.uploading", { name: file?.name ?? "" })} />
@@ -43,14 +42,17 @@ export function ParcelRow({ parcel }: { parcel: Parcel }) {
               </button>
             </div>
           )}
-          <p class="m-meta">
-            <time>{clock(new Date(parcel.at))}</time>
-            {!failed && (
-              <span role="img" aria-label={t("message.pending")} title={t("message.pending")}>
-                <Icon name="clock" size={16} />
-              </span>
-            )}
-          </p>
+          <div class="m-said">
+            {(parcel.text || parcel.html) && <Text text={parcel.text} html={parcel.html} />}
+            <p class="m-meta">
+              <time>{clock(new Date(parcel.at))}</time>
+              {!failed && (
+                <span role="img" aria-label={t("message.pending")} title={t("message.pending")}>
+                  <Icon name="clock" size={16} />
+                </span>
+              )}
+            </p>
+          </div>
         </div>
       </div>
       {failed && (

@@ -1,5 +1,5 @@
 import { ParleyError } from "@parley-im/sdk";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { t, tn } from "../i18n";
 import { endedBecause, signIn } from "../state/session";
 import { Avatar } from "../ui/avatar";
@@ -26,20 +26,20 @@ export function SignIn() {
   const [failure, setFailure] = useState("");
   const [busy, setBusy] = useState(false);
   const [demo, setDemo] = useState<Demo>();
-  const error = useRef<HTMLParagraphElement>(null);
+  const secret = useRef<HTMLInputElement>(null);
 
   useEffect(() => {
     askDemo().then(setDemo, () => {}); // then it is no demo
   }, []);
-  useEffect(() => {
-    if (failure) error.current?.focus();
+  useLayoutEffect(() => {
+    if (failure) secret.current?.select();
   }, [failure]);
 
-  const enter = async (who: string, secret: string) => {
+  const enter = async (who: string, word: string) => {
     setBusy(true);
     setFailure("");
     try {
-      await signIn(who.trim(), secret);
+      await signIn(who.trim(), word);
     } catch (reason) {
       setBusy(false);
       setFailure(explain(reason));
@@ -62,7 +62,7 @@ export function SignIn() {
           </p>
         )}
         {failure && (
-          <p class="note note-danger" role="alert" tabIndex={-1} ref={error}>
+          <p class="note note-danger" role="alert">
             <Icon name="warning" size={18} />
             <span>{failure}</span>
           </p>
@@ -98,6 +98,7 @@ export function SignIn() {
                 {...ids}
                 class="input"
                 type="password"
+                ref={secret}
                 name="password"
                 autocomplete="current-password"
                 required

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Icon } from "./icon";
 import type { IconName } from "./icons";
 
@@ -39,7 +39,8 @@ export function Menu({ label, items, children, class: extra = "icon-button", ali
     if (back) button.current?.focus();
   };
 
-  useEffect(() => {
+  // Before the next key: whoever types fast is not ahead of the menu.
+  useLayoutEffect(() => {
     if (!open) return;
     move(0);
     const outside = (event: Event) => {
