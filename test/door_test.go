@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -578,6 +579,42 @@ func TestOwnProfile(t *testing.T) {
 	long := strings.Repeat("x", 10_000)
 	if _, err := alice.Sessions.SetOwnProfile(t.Context(), connect.NewRequest(&v1.SetOwnProfileRequest{Phone: &long})); connect.CodeOf(err) != connect.CodeInvalidArgument {
 		t.Errorf("a long number: %v", err)
+	}
+}
+
+// The examples of the reference work as they are printed.
+func TestReference(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("the examples of docs/api.md are not tried: there is no curl")
+	}
+	text, err := os.ReadFile("../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var blocks []string
+	for _, b := range strings.Split(string(text), "```sh\n")[1:] {
+		block, _, _ := strings.Cut(b, "```")
+		blocks = append(blocks, block)
+	}
+	if len(blocks) != 2 {
+		t.Fatalf("%d examples", len(blocks))
+	}
+	s := Start(t)
+	edit := strings.NewReplacer("http://localhost:8443", s.web(), "parley.test", Domain, "PASSWORD", Password("alice"))
+	sh := func(script string) string {
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", edit.Replace(script)).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return string(out)
+	}
+	var in struct{ Token string }
+	if out := sh(blocks[0]); json.Unmarshal([]byte(out), &in) != nil || in.Token == "" {
+		t.Fatal(out)
+	}
+	if out := sh("PARLEY=" + s.web() + "\nTOKEN=" + in.Token + "\n" + blocks[1]); !strings.Contains(out, `"text":"Hello from curl"`) {
+		t.Error(out)
 	}
 }
 

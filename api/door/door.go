@@ -33,12 +33,14 @@ type Options struct {
 	// Demo is the JSON that /demo.json tells to everybody; nil, or nothing: there is no such page.
 	Demo func() []byte
 	Log  *slog.Logger
+
+	slow time.Duration // tests: instead of bodyWithin
 }
 
 // apiPrefix begins the paths of the API's procedures.
 const apiPrefix = "/parley."
 
-// SignIn is the procedure that people without a session call.
+// signIn is the procedure that people without a session call.
 const signIn = "/parley.v1.SessionService/SignIn"
 
 // bodyWithin bounds how long the body of a call may take, and how long an upload may send nothing.
@@ -52,13 +54,16 @@ type door struct {
 
 // New makes the handler of a door.
 func New(o Options) http.Handler {
+	if o.slow == 0 {
+		o.slow = bodyWithin
+	}
 	d := &door{Options: o, addresses: newAddresses(), errors: connect.NewErrorWriter()}
 	mux := http.NewServeMux()
 	if o.SIP != nil {
 		mux.Handle("/sip", d.guarded(o.SIP))
 	}
 	if o.Files != nil {
-		mux.Handle("/files/", d.guarded(d.known(slow(o.Files, true))))
+		mux.Handle("/files/", d.guarded(d.known(d.unhurried(o.Files, true))))
 	}
 	if o.Demo != nil {
 		mux.HandleFunc("GET /demo.json", d.demo)
@@ -66,7 +71,7 @@ func New(o Options) http.Handler {
 	if o.Web != nil {
 		mux.Handle("/", o.Web)
 	}
-	calls := d.guarded(d.known(d.mustBeKnown(slow(o.API, false))))
+	calls := d.guarded(d.known(d.mustBeKnown(d.unhurried(o.API, false))))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d.headers(w.Header())
 		if strings.HasPrefix(r.URL.Path, apiPrefix) {

@@ -50,11 +50,11 @@ func simple(contentType string) bool {
 	return err != nil || t == "text/plain" || t == "multipart/form-data" || t == "application/x-www-form-urlencoded"
 }
 
-// slow cuts off who takes too long to send a body: all of it, or each part of an upload.
-func slow(next http.Handler, parts bool) http.Handler {
+// unhurried cuts off who takes too long to send a body: all of it, or each part of an upload.
+func (d *door) unhurried(next http.Handler, parts bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != nil && r.Body != http.NoBody {
-			b := &body{ReadCloser: r.Body, c: http.NewResponseController(w), parts: parts}
+			b := &body{ReadCloser: r.Body, c: http.NewResponseController(w), within: d.slow, parts: parts}
 			b.extend()
 			defer b.free()
 			r.Body = b
@@ -66,12 +66,13 @@ func slow(next http.Handler, parts bool) http.Handler {
 // body is a request's body that must come in time. When it has ended there is no deadline any more: the answer may be a stream.
 type body struct {
 	io.ReadCloser
-	c     *http.ResponseController
-	parts bool
-	over  bool
+	c      *http.ResponseController
+	within time.Duration
+	parts  bool
+	over   bool
 }
 
-func (b *body) extend() { _ = b.c.SetReadDeadline(time.Now().Add(bodyWithin)) } // a connection that cannot has its own limits
+func (b *body) extend() { _ = b.c.SetReadDeadline(time.Now().Add(b.within)) } // a connection that cannot has its own limits
 
 func (b *body) free() {
 	if !b.over {
