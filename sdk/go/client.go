@@ -168,12 +168,13 @@ func Reason(err error) string {
 	return err.Error()
 }
 
-// passing tells whether it is worth trying again: the server could not be reached, or said that it cannot now.
+// passing tells whether it is worth trying again: the server could not be reached, or said that it cannot now. Whoever asks has seen
+// that his own context has not ended.
 func passing(err error) bool {
 	switch connect.CodeOf(err) {
 	case connect.CodeUnavailable, connect.CodeResourceExhausted, connect.CodeAborted:
 		return true
-	case connect.CodeUnknown, connect.CodeInternal, connect.CodeDeadlineExceeded, connect.CodeDataLoss:
+	case connect.CodeUnknown, connect.CodeInternal, connect.CodeDeadlineExceeded, connect.CodeDataLoss, connect.CodeCanceled:
 		var wire *connect.Error
 		return !errors.As(err, &wire) || !connect.IsWireError(err) // a cut connection, not an answer
 	}
