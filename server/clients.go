@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"strings"
 
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/policy"
@@ -14,11 +15,16 @@ type clients struct {
 	web string // where the web client is, "" for nowhere
 }
 
-// Agent is the User-Agent of the latest registration of a device.
+// Agent is the User-Agent of the latest registration of a device. Whatever an app with liblinphone calls itself, it may say what it is
+// in its Contact.
 func (c clients) Agent(aor, device string) string {
 	agent := ""
 	for _, b := range c.s.registrar.Bindings(aor) {
-		if b.Device == device && b.UserAgent != "" {
+		switch {
+		case b.Device != device:
+		case strings.Contains(b.Params, ";+org.linphone.specs"):
+			agent = "linphone " + b.UserAgent
+		case b.UserAgent != "":
 			agent = b.UserAgent
 		}
 	}

@@ -61,7 +61,7 @@ func (d *outbox) start(r *store.Record) {
 		return
 	}
 	d.quiet = d.box.w.s.o.Quiet(r.To, r.From)
-	a := &attempt{d: d, rec: r, unwrapped: d.noCPIM, quiet: d.quiet, known: targets, began: time.Now()}
+	a := &attempt{d: d, rec: r, unwrapped: d.program.noCPIM, quiet: d.quiet, known: targets, began: time.Now()}
 	a.typ, a.body = d.render(r)
 	d.current = a
 	a.legs = makeLegs(a, d.answering(targets))
@@ -145,7 +145,7 @@ func (l *leg) answered(status int, reason string) {
 		return
 	case (status == 415 || status == 406 || status == 488) && !a.unwrapped && a.canUnwrap():
 		// The device cannot read CPIM: it gets what is inside.
-		a.unwrapped, a.d.noCPIM = true, true
+		a.unwrapped, a.d.program.noCPIM = true, true
 		l.send()
 		return
 	case status == 0:

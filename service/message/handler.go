@@ -6,6 +6,8 @@ import (
 
 	"github.com/parley-im/parley/route"
 	"github.com/parley-im/parley/wire/cpim"
+	"github.com/parley-im/parley/wire/imdn"
+	"github.com/parley-im/parley/wire/rcsft"
 	"github.com/parley-im/parley/wire/sip"
 )
 
@@ -22,24 +24,26 @@ func (s *Service) ServeSIP(r *route.Request) {
 	}
 	o := outgoing(r)
 	o.To, o.ToDevice = to, device
-	if mediaType(o.ContentType) == cpim.ContentType {
-		s.wraps(r)
+	switch media := mediaType(o.ContentType); media {
+	case cpim.ContentType, imdn.ContentType, rcsft.ContentType:
+		s.learn(r, program{wrapped: media != rcsft.ContentType, rcs: media != cpim.ContentType})
 	}
 	s.Send(o, func(res Result) { reply(r, res) })
 }
 
-// wraps notes that the device behind a flow knows CPIM.
-func (s *Service) wraps(r *route.Request) {
+// learn notes what the device behind a request's flow has shown to know.
+func (s *Service) learn(r *route.Request, knows program) {
 	aor, flow := r.Identity.AOR, r.Flow
 	w := s.shardOf(aor)
 	w.post(func() {
 		box := w.boxes[aor]
-		if box == nil || !box.loaded {
+		if box == nil || !box.loaded || flow.ID() == 0 {
 			return
 		}
 		for _, t := range s.o.Devices.Devices(aor) {
-			if d := box.outboxes[t.Device]; d != nil && t.Hop.Flow == flow && flow.ID() != 0 {
-				d.wrapped = true
+			if d := box.outboxes[t.Device]; d != nil && t.Hop.Flow == flow {
+				d.program.wrapped = d.program.wrapped || knows.wrapped
+				d.program.rcs = d.program.rcs || knows.rcs
 			}
 		}
 	})

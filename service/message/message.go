@@ -316,7 +316,7 @@ func (s *Service) admit(o *Outgoing) (opened, *Result) {
 func (s *Service) record(o *Outgoing, c opened, done func(Result)) {
 	p := &pending{service: s, rec: s.newRecord(o, c), done: done}
 	switch {
-	case c.receipt != nil && c.receipt.Status == store.OutcomeDisplayed:
+	case c.receipt != nil && (c.receipt.Status == store.OutcomeDisplayed || p.rec.Ref.IsZero()):
 		s.readers.do(func(ctx context.Context) {
 			s.refer(ctx, p.rec)
 			s.appendAndDeliver(p)

@@ -28,6 +28,13 @@ const (
 	retryMax   = 10 * time.Minute
 )
 
+// program is what a device has shown to know, or not to know.
+type program struct {
+	noCPIM  bool // it refused CPIM wrappers since it registered
+	wrapped bool // it has sent CPIM wrappers, or bare receipts as liblinphone does
+	rcs     bool // it has sent a document of the file transfer of RCS, or bare receipts
+}
+
 // item is a message in the queue of a device. p is nil when its sender needs no answer any more.
 type item struct {
 	rec *store.Record
@@ -50,8 +57,7 @@ type outbox struct {
 	gone     bool             // dropped from its mailbox
 	down     bool             // not there, or does not answer
 	fresh    bool             // has registered and was not sent anything since
-	noCPIM   bool             // refused CPIM wrappers since it registered
-	wrapped  bool             // has sent CPIM wrappers itself
+	program  program          // what was learnt of its program
 	silent   map[contact]bool // contacts that did not answer when others did, since it registered
 
 	// Of the message at the cursor.
@@ -129,7 +135,7 @@ func (d *outbox) push(p *pending) (tried, later bool) {
 // wakeUp starts again: the device has registered.
 func (d *outbox) wakeUp() {
 	d.seen, d.dirty = time.Now(), true
-	d.expected, d.down, d.fresh, d.noCPIM, d.backoff, d.silent = false, false, true, false, 0, nil
+	d.expected, d.down, d.fresh, d.program.noCPIM, d.backoff, d.silent = false, false, true, false, 0, nil
 	d.stopRetry()
 	if d.current != nil {
 		d.current.woken(d.box.targets(d.device))

@@ -392,12 +392,20 @@ func TestReceiptsForPages(t *testing.T) {
 		if receipts = r.records(store.KindReceipt); len(receipts) != 2 || receipts[1].Ref != rec.ID || receipts[1].MetaValue(store.MetaSeq) == "" {
 			t.Errorf("late: %+v", receipts)
 		}
+		// Without a wrapper, liblinphone names a message by its Call-ID.
+		byCall := o
+		byCall.CallID = "by call"
+		byCall.Body = imdn.Notification{MessageID: got.CallID(), Kind: imdn.Delivery, Status: "delivered", DateTime: time.Now()}.Bytes()
+		r.send(byCall)
+		if receipts = r.records(store.KindReceipt); len(receipts) != 3 || receipts[2].Ref != rec.ID || receipts[2].MetaValue(store.MetaOutcome) != store.OutcomeDelivered {
+			t.Errorf("by Call-ID: %+v", receipts)
+		}
 		// Nobody reads for others.
 		forged := o
 		forged.From, forged.To, forged.CallID = carol, alice, "forged"
 		r.send(forged)
-		if receipts = r.records(store.KindReceipt); len(receipts) != 3 || !receipts[2].Ref.IsZero() || receipts[2].MetaValue(store.MetaSeq) != "" {
-			t.Errorf("of carol: %+v", receipts[2])
+		if receipts = r.records(store.KindReceipt); len(receipts) != 4 || !receipts[3].Ref.IsZero() || receipts[3].MetaValue(store.MetaSeq) != "" {
+			t.Errorf("of carol: %+v", receipts)
 		}
 	})
 }
@@ -433,7 +441,7 @@ func TestWrappers(t *testing.T) {
 		w := r.service.shardOf(bob)
 		known := make(chan bool)
 		w.post(func() {
-			w.boxes[bob].outboxes["urn:uuid:other"].wrapped = true // as handler.wraps does
+			w.boxes[bob].outboxes["urn:uuid:other"].program.wrapped = true // as Service.learn does
 			close(known)
 		})
 		<-known

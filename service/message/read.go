@@ -1,8 +1,10 @@
 package message
 
 import (
+	"cmp"
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/parley-im/parley/base/errs"
@@ -118,16 +120,28 @@ func wrapper(from, to string, at time.Time) *cpim.Message {
 // refer finds the message that a receipt of a SIP client is about, so that readers of the log know up to where it was read.
 // Without it the receipt is recorded as it came.
 func (s *Service) refer(ctx context.Context, r *store.Record) {
+	name := r.MetaValue(store.MetaMessageID)
 	var m *store.Record
 	var err error
-	if r.Ref.IsZero() {
-		m, err = s.o.Store.Message(ctx, r.To, r.MetaValue(store.MetaMessageID))
+	if about := cmp.Or(r.Ref, ownID(name)); about.IsZero() {
+		m, err = s.o.Store.Message(ctx, r.To, name)
 	} else {
-		m, err = s.o.Store.Find(ctx, r.Ref)
+		m, err = s.o.Store.Find(ctx, about)
 	}
 	if err != nil || m.Kind != store.KindMessage || m.From != r.To || m.To != r.From {
 		return
 	}
 	r.Ref = m.ID
 	r.Meta[store.MetaSeq] = strconv.FormatInt(m.Seq, 10)
+}
+
+// ownID is the id of the message whose Call-ID we made, zero for another name: liblinphone sends receipts also for messages
+// without a wrapper, and names those by their Call-ID.
+func ownID(name string) id.ID {
+	name, _, _ = strings.Cut(name, "@")
+	rid, err := id.Parse(name)
+	if err != nil {
+		return id.ID{}
+	}
+	return rid
 }

@@ -25,7 +25,7 @@ func (d *outbox) render(r *store.Record) (contentType string, body []byte) {
 		return r.ContentType, r.Body
 	}
 	linphone := isLinphone(s.o.Clients.Agent(r.To, d.device))
-	to.RCS = linphone
+	to.RCS = linphone || d.program.rcs
 	if to.Limit > 0 {
 		about := r.ID
 		if !r.Ref.IsZero() {
@@ -41,7 +41,7 @@ func (d *outbox) render(r *store.Record) (contentType string, body []byte) {
 		to.File, _ = s.o.Files.Link(f, name, r.To)
 	}
 	contentType, body = content.ForSIP(r, to)
-	if api && (linphone || d.wrapped) && !d.noCPIM {
+	if api && (linphone || d.program.wrapped) && !d.program.noCPIM {
 		return cpim.ContentType, wrap(r, contentType, body)
 	}
 	return contentType, body
