@@ -29,10 +29,10 @@ func main() {
 	list := flag.Bool("list", false, "say what is needed and what of it is missing, and do nothing")
 	flag.StringVar(&o.against, "against", "", "drive the clients against a running server: udp=HOST:PORT,tcp=…,tls=…,ws=URL,wss=URL,password=…[,ca=FILE]")
 	flag.BoolVar(&o.keep, "keep", false, "keep the run's folder with all logs, even if all rows pass")
-	flag.StringVar(&o.only, "only", "", "after sign-in, run this part alone: presence")
+	flag.StringVar(&o.only, "only", "", "after sign-in, run this part alone: presence or files")
 	flag.Parse()
-	if o.only != "" && o.only != "presence" {
-		fmt.Fprintf(os.Stderr, "clients: -only %q: presence is the only part that runs alone\n", o.only)
+	if o.only != "" && o.only != "presence" && o.only != "files" {
+		fmt.Fprintf(os.Stderr, "clients: -only %q: presence and files are the parts that run alone\n", o.only)
 		os.Exit(2)
 	}
 

@@ -101,13 +101,18 @@ func (m *matrix) clients() []client {
 // run takes all steps in order. An error means that going on makes no sense; a failed row is no error.
 func (m *matrix) run(ctx context.Context, only string) error {
 	m.signIn(ctx, m.clients()...)
-	if only == "presence" {
+	switch only {
+	case "presence":
 		m.presence(ctx)
+		return nil
+	case "files":
+		m.files(ctx)
 		return nil
 	}
 	m.exchange(ctx)
 	m.receipts(ctx)
 	m.typing(ctx)
+	m.files(ctx)
 	m.callWithTones(ctx, "baresip/udp calls linphone/tcp", m.baresips[0], m.linphones[1], true)
 	m.callWithTones(ctx, "linphone/tls calls baresip/tcp", m.baresips[1], m.linphones[2], false)
 	m.callBetweenPages(ctx)

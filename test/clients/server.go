@@ -86,13 +86,24 @@ listen = %q
 tls = %q
 origins = [%q]
 
+[files]
+url = %q
+
 [metrics]
 listen = %q
-`, p.data, domain, p.udp, p.tcp, p.tls, p.http, web, p.origin, p.metrics)
+`, p.data, domain, p.udp, p.tcp, p.tls, p.http, web, p.origin, p.door(web), p.metrics)
 	if err := os.WriteFile(p.config, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("clients: %w", err)
 	}
 	return nil
+}
+
+// door is the URL of the web listener, in which nothing can be said by name.
+func (p *parley) door(web string) string {
+	if web == "off" {
+		return "http://" + p.http
+	}
+	return "https://" + p.http
 }
 
 // addUser makes an account, while the server runs or not.

@@ -5,8 +5,8 @@
  *
  * Commands (fields separated by tabs, see events.h):
  *   message URI TEXT    read URI    typing URI    cpim on|off    audio PLAY-WAV RECORD-WAV    call URI    hangup
- *   watch LIST-URI "URI URI …"    presence online|busy    quit
- * Events: registration, message, sent (the state of a message of ours), composing, call, presence.
+ *   watch LIST-URI "URI URI …"    presence online|busy    fileserver URL    file URI PATH    quit
+ * Events: registration, message, sent (the state of a message of ours), composing, call, presence, file (one that came, and where it is).
  * Incoming calls are answered. "read" marks what came from a user as read, and so sends "displayed" receipts.
  */
 #include <fcntl.h>
@@ -19,6 +19,7 @@
 
 static LinphoneCore *core;
 static LinphoneAccount *account;
+static const char *folder;
 
 static void on_registration(LinphoneCore *c, LinphoneAccount *a, LinphoneRegistrationState state, const char *text) {
 	(void)c;
@@ -44,6 +45,34 @@ static void on_call(LinphoneCore *c, LinphoneCall *call, LinphoneCallState state
 	}
 }
 
+static void on_fetched(LinphoneChatMessage *message, LinphoneChatMessageState state) {
+	if (state != LinphoneChatMessageStateFileTransferDone) {
+		return;
+	}
+	char *from = linphone_address_as_string_uri_only(linphone_chat_message_get_from_address(message));
+	const bctbx_list_t *item = linphone_chat_message_get_contents(message);
+	for (; item; item = bctbx_list_next(item)) {
+		event_open("file");
+		event_text("from", from);
+		event_text("text", linphone_content_get_file_path(bctbx_list_get_data(item)));
+		event_close();
+	}
+	bctbx_free(from);
+}
+
+/* fetch gets a file that a message tells of. */
+static void fetch(LinphoneChatMessage *message, LinphoneContent *content) {
+	static int count;
+	char path[1024];
+	snprintf(path, sizeof path, "%s/fetched-%d", folder, ++count);
+	linphone_content_set_file_path(content, path);
+	LinphoneChatMessageCbs *cbs = linphone_factory_create_chat_message_cbs(linphone_factory_get());
+	linphone_chat_message_cbs_set_msg_state_changed(cbs, on_fetched);
+	linphone_chat_message_add_callbacks(message, cbs);
+	linphone_chat_message_cbs_unref(cbs);
+	linphone_chat_message_download_content(message, content);
+}
+
 static void on_message(LinphoneCore *c, LinphoneChatRoom *room, LinphoneChatMessage *message) {
 	(void)c;
 	(void)room;
@@ -51,6 +80,10 @@ static void on_message(LinphoneCore *c, LinphoneChatRoom *room, LinphoneChatMess
 	const bctbx_list_t *item = linphone_chat_message_get_contents(message);
 	for (; item; item = bctbx_list_next(item)) {
 		LinphoneContent *content = bctbx_list_get_data(item);
+		if (linphone_content_is_file_transfer(content)) {
+			fetch(message, content);
+			continue;
+		}
 		event_open("message");
 		event_text("from", from);
 		event_text("text", linphone_content_get_utf8_text(content));
@@ -153,13 +186,26 @@ static LinphoneChatRoom *one_to_one(const char *peer) {
 	return room;
 }
 
-static void send_message(const char *peer, const char *text) {
-	LinphoneChatMessage *message = linphone_chat_room_create_message_from_utf8(one_to_one(peer), text);
+static void send_watched(LinphoneChatMessage *message) {
 	LinphoneChatMessageCbs *cbs = linphone_factory_create_chat_message_cbs(linphone_factory_get());
 	linphone_chat_message_cbs_set_msg_state_changed(cbs, on_sent);
 	linphone_chat_message_add_callbacks(message, cbs);
 	linphone_chat_message_cbs_unref(cbs);
 	linphone_chat_message_send(message);
+}
+
+static void send_message(const char *peer, const char *text) {
+	send_watched(linphone_chat_room_create_message_from_utf8(one_to_one(peer), text));
+}
+
+static void send_file(const char *peer, const char *path) {
+	LinphoneContent *content = linphone_core_create_content(core);
+	linphone_content_set_type(content, "application");
+	linphone_content_set_subtype(content, "octet-stream");
+	linphone_content_set_file_path(content, path);
+	linphone_content_set_name(content, strrchr(path, '/') + 1);
+	send_watched(linphone_chat_room_create_file_transfer_message(one_to_one(peer), content));
+	linphone_content_unref(content);
 }
 
 static void set_cpim(bool_t on) {
@@ -185,6 +231,10 @@ static int obey(char *line) {
 	}
 	if (!strcmp(f[0], "message")) {
 		send_message(f[1], f[2]);
+	} else if (!strcmp(f[0], "fileserver")) {
+		linphone_core_set_file_transfer_server(core, f[1]);
+	} else if (!strcmp(f[0], "file")) {
+		send_file(f[1], f[2]);
 	} else if (!strcmp(f[0], "typing")) {
 		linphone_chat_room_compose(one_to_one(f[1]));
 	} else if (!strcmp(f[0], "read")) {
@@ -283,6 +333,7 @@ int main(int argc, char **argv) {
 		fprintf(stderr, "usage: linphone DIR IDENTITY SERVER PASSWORD RTP-PORT [CA-FILE]\n");
 		return 2;
 	}
+	folder = argv[1];
 	create_core(argv[1], atoi(argv[5]), argv[6]);
 	create_account(argv[2], argv[3], argv[4]);
 
