@@ -17,7 +17,9 @@ import (
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/service/archive"
 	"github.com/parley-im/parley/service/contact"
+	"github.com/parley-im/parley/service/conversation"
 	"github.com/parley-im/parley/service/directory"
+	"github.com/parley-im/parley/service/feed"
 	"github.com/parley-im/parley/service/file"
 	"github.com/parley-im/parley/service/message"
 	"github.com/parley-im/parley/service/session"
@@ -45,7 +47,11 @@ type Options struct {
 	Settings  *setting.Service
 	Messages  *message.Service
 	Talks     store.Talks
-	Files     *file.Service // nil: none are kept
+	Events    *feed.Hub
+	// Conversations are what was said, and Label what the devices are called on which it was read.
+	Conversations *conversation.Service
+	Label         DeviceLabel
+	Files         *file.Service // nil: none are kept
 	// Idle is told since when nobody has used the device of a session; zero: somebody does.
 	Idle func(session string, since time.Time)
 	// Info is what clients should know of the server.
@@ -72,6 +78,15 @@ func Handler(o Options) http.Handler {
 	}
 	if o.Messages != nil {
 		mux.Handle(parleyv1connect.NewMessageServiceHandler(&sayings{o.Messages, o.Talks, o.Settings}, opts(door(members))...))
+	}
+	if o.Conversations != nil {
+		mux.Handle(parleyv1connect.NewConversationServiceHandler(&conversations{o.Conversations, o.Label}, limited(maxSetting, door(members))...))
+	}
+	if o.Events != nil {
+		// Never compressed: that takes a megabyte for each event of a few hundred bytes.
+		path, h := parleyv1connect.NewEventServiceHandler(&events{o.Events, o.Conversations, o.Presence},
+			append(limited(maxSmall, door(members)), connect.WithCompression("gzip", nil, nil))...)
+		mux.Handle(path, withLine(h))
 	}
 	mux.Handle(parleyv1connect.NewUserServiceHandler(&users{o.Directory, o.Devices, o.Sessions, o.Reach}, opts(door(administrators))...))
 	mux.Handle(parleyv1connect.NewArchiveServiceHandler(&records{o.Archive}, opts(door(administrators))...))

@@ -31,6 +31,7 @@ type browsers struct {
 	pushKey  string        // what browsers ask for to get notifications; "" for none
 	demo     []byte        // what /demo.json tells; nil outside of demonstrations
 	streams  streams
+	telling
 }
 
 // streams is what is told to the event streams of people, and asked of them. What is nil is nobody's business.
@@ -99,10 +100,10 @@ var sessionReasons = map[directory.Change]string{
 
 // apiOptions is all that the API speaks for, on the door and on the socket of the command line.
 func (s *Server) apiOptions() api.Options {
-	return api.Options{
+	return s.tellingOptions(api.Options{
 		Directory: s.directory, Contacts: s.contacts, Presence: s.presence, Archive: s.archive, Devices: devices{s.registrar}, Server: s,
 		Sessions: s.sessions, Reach: reach{s}, Settings: s.settings, Files: s.file, Messages: s.message, Talks: s.store.talks, Idle: s.setIdle, Info: s.info, Log: s.log,
-	}
+	})
 }
 
 // setIdle notes since when nobody has used the device of a session.

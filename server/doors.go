@@ -66,7 +66,9 @@ func (s *Server) openHTTP() error {
 		c.NextProtos = []string{"h2", "http/1.1"}
 		l = tls.NewListener(transport.Listener(l), c)
 	}
-	s.doors = append(s.doors, newDoor("http", l, s.openDoor(secure), s.log))
+	d := newDoor("http", l, s.openDoor(secure), s.log)
+	d.server.RegisterOnShutdown(s.feed.Stop) // streams do not end by themselves
+	s.doors = append(s.doors, d)
 	return nil
 }
 
@@ -114,7 +116,8 @@ func listen(key, address string) (net.Listener, error) {
 	if a, err := netip.ParseAddrPort(address); err == nil && a.Addr().Is4() {
 		network = "tcp4" // Go would take 0.0.0.0 for all of IPv6 as well
 	}
-	l, err := net.Listen(network, address)
+	lc := net.ListenConfig{Control: giveUpUnheard}
+	l, err := lc.Listen(context.Background(), network, address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, errs.New(errs.Conflict, "server: %s = %q: another program uses this port; stop it, or choose another port", key, address)

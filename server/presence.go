@@ -255,8 +255,8 @@ func calm(d, was *compose.Device) {
 	}
 }
 
-// devicesOf are the devices of an account that are there, ordered by their names. Of several bindings of one device the latest
-// one counts whose connection is there.
+// devicesOf are the devices of an account that are there, ordered by their names: registrations, then sessions over HTTP. Of several
+// bindings of one device the latest one counts whose connection is there.
 func (s *Server) devicesOf(aor string) []compose.Device {
 	bindings := s.registrar.Bindings(aor)
 	if len(bindings) > 1 {
@@ -282,7 +282,7 @@ func (s *Server) devicesOf(aor string) []compose.Device {
 	for i, k := range known {
 		list[i] = k.device
 	}
-	return list
+	return append(list, s.sessionDevices(aor)...)
 }
 
 // describe says what a registration tells of its device.

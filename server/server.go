@@ -154,6 +154,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	g.Add("contacts", s.contacts.Serve)
 	g.Add("presence", s.servePresence)
 	g.Add("push", s.servePush)
+	g.Add("feed", s.feed.Serve)
 	g.Add("sip", s.serveSIP)
 	for _, d := range s.doors {
 		g.Add(d.name, d.serve)

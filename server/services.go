@@ -120,6 +120,9 @@ func (s *Server) buildServices(context.Context) error {
 	if err := s.buildPresence(); err != nil {
 		return err
 	}
+	if err := s.buildFeed(); err != nil {
+		return err
+	}
 	s.transactions.SetHandler(route.NewCore(route.CoreOptions{
 		Chain: s.chain(),
 		Closed: []func(transport.Flow, error){

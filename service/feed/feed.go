@@ -129,8 +129,8 @@ func New(o Options) *Hub {
 // Stop ends all streams, and lets none begin any more: the server stops.
 func (h *Hub) Stop() { h.stopped.Do(func() { close(h.stop) }) }
 
-// errStopping is what streams end with when the server stops.
-var errStopping = errs.Say(errs.New(errs.Unavailable, "feed: the server is stopping"), "the server is stopping; come back in a moment")
+// ErrStopping (Unavailable) is what streams end with when the server stops.
+var ErrStopping = errs.Say(errs.New(errs.Unavailable, "feed: the server is stopping"), "the server is stopping; come back in a moment")
 
 // look makes Serve look.
 func (h *Hub) look() {

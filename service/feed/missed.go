@@ -97,7 +97,7 @@ func (s *Stream) waitForIndex(ctx context.Context) (Event, bool, error) {
 				return e, true, nil
 			}
 		case <-s.hub.stop:
-			return Event{}, false, errStopping
+			return Event{}, false, ErrStopping
 		case <-ctx.Done():
 			return Event{}, false, ctx.Err()
 		}

@@ -197,7 +197,7 @@ func (h *Hub) indexed(ctx context.Context, to int64) error {
 	case <-done:
 		return nil
 	case <-h.stop:
-		return errStopping
+		return ErrStopping
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -101,7 +101,7 @@ func (h *Hub) enter(s *Stream, c Caller, o Start, since, taken int64) (online bo
 	defer h.mu.Unlock()
 	select {
 	case <-h.stop:
-		return false, errStopping
+		return false, ErrStopping
 	default:
 	}
 	x := h.sessions[c.Session]
@@ -290,7 +290,7 @@ func (s *Stream) next(ctx context.Context) (Event, error) {
 		case <-s.timer.C:
 			return Event{Kind: Ping, Position: s.reached()}, nil
 		case <-s.hub.stop:
-			return Event{}, errStopping
+			return Event{}, ErrStopping
 		case <-ctx.Done():
 			return Event{}, ctx.Err()
 		}
