@@ -713,7 +713,9 @@ func TestFiles(t *testing.T) {
 		if got := desk.text(); got != "look\n📎 cat.png (1.2 MB)\n"+link {
 			t.Errorf("the desk phone got %q", got)
 		}
-		phone.next()
+		if w, err := cpim.Parse(phone.next().Body()); err != nil || !strings.HasPrefix(w.ContentType(), "multipart/mixed") || !strings.Contains(string(w.Content), "\r\n\r\nlook\r\n") || !strings.Contains(string(w.Content), link) {
+			t.Errorf("%v %+v", err, w)
+		}
 		if _, _, err := r.service.Post(ctx, Post{From: bob, To: alice, File: &content.File{ID: "f1"}}); errs.KindOf(err) != errs.NotFound {
 			t.Errorf("somebody else's file: %v", err)
 		}

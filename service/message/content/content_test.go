@@ -8,6 +8,7 @@ import (
 
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/wire/mime"
 	"github.com/parley-im/parley/wire/rcsft"
 )
 
@@ -107,7 +108,6 @@ func TestForSIP(t *testing.T) {
 		"file":         {message("application/vnd.gsma.rcs-ft-http+xml", aFile), false, 0, PlainType, "📎 cat.png (1.2 MB)\nhttps://files.example.com/1"},
 		"file, rcs":    {message("application/vnd.gsma.rcs-ft-http+xml", aFile), true, 0, "application/vnd.gsma.rcs-ft-http+xml", aFile},
 		"caption":      {message("application/vnd.gsma.rcs-ft-http+xml", aFile, "caption", "look"), false, 0, PlainType, "look\n📎 cat.png (1.2 MB)\nhttps://files.example.com/1"},
-		"caption, rcs": {message("application/vnd.gsma.rcs-ft-http+xml", aFile, "caption", "look"), true, 0, PlainType, "look\n📎 cat.png (1.2 MB)\nhttps://files.example.com/1"},
 		"cpim":         {message("message/cpim", cpimOf("text/plain", "hello")), false, 0, "message/cpim", cpimOf("text/plain", "hello")},
 		"cpim, file, rcs": {message("message/cpim", cpimOf("application/vnd.gsma.rcs-ft-http+xml", aFile)), true, 0, "message/cpim",
 			cpimOf("application/vnd.gsma.rcs-ft-http+xml", aFile)},
@@ -152,6 +152,20 @@ func TestOwnFile(t *testing.T) {
 	_, out := ForSIP(r, Device{RCS: true, File: fresh})
 	if d, err := rcsft.Parse(out); err != nil || d.Files[0].URL != fresh || !strings.Contains(string(out), "<file-key>AAAA</file-key>") {
 		t.Errorf("as a document: %v %q", err, out)
+	}
+}
+
+// The words to a file are a part of their own, where a client knows documents.
+func TestCaption(t *testing.T) {
+	r := message("application/vnd.gsma.rcs-ft-http+xml", aFile, "caption", "look\n--parley-")
+	r.ID = id.New()
+	typ, out := ForSIP(r, Device{RCS: true})
+	parts, err := mime.Multipart(typ, out, mime.DefaultLimits)
+	if err != nil || len(parts) != 2 || string(parts[0].Body) != "look\n--parley-" || parts[0].ContentType != PlainType || parts[1].ContentType != r.ContentType || string(parts[1].Body) != aFile {
+		t.Errorf("%v %s\n%s", err, typ, out)
+	}
+	if c := Read(message(typ, string(out))); c.Text != "look\n--parley-" || c.File == nil { // as a page would read it
+		t.Errorf("%+v", c)
 	}
 }
 

@@ -46,18 +46,13 @@ func ForSIP(r *store.Record, d Device) (contentType string, body []byte) {
 		return r.ContentType, r.Body
 	}
 	c := Read(r)
-	if r.MetaValue(store.MetaCaption) != "" {
-		d.RCS = false // its document has no place for words
+	if d.RCS && HasFile(r) {
+		return document(r, &c, d)
 	}
 	if c.File != nil && c.File.ID != "" && d.File != "" {
-		if d.RCS { // whatever else is in the document stays: the key of an encrypted file
-			return r.ContentType, bytes.ReplaceAll(r.Body, []byte(c.File.URL), escaped(d.File))
-		}
 		c.File.URL = d.File
 	}
 	switch {
-	case d.RCS && HasFile(r):
-		return r.ContentType, r.Body
 	case isMedia(r.ContentType, cpim.ContentType):
 		return forCPIM(r, &c, d)
 	case c.File != nil:
@@ -68,6 +63,31 @@ func ForSIP(r *store.Record, d Device) (contentType string, body []byte) {
 		s = "> " + c.Quote + "\n\n" + s
 	}
 	return PlainType, d.shorten(s)
+}
+
+// document is a message with a file for a client that knows what RCS tells of one. Whatever else is in it stays: the key of an encrypted
+// file. The words to it, for which RCS has no place, are another part, which liblinphone shows above it.
+func document(r *store.Record, c *Content, d Device) (string, []byte) {
+	body := r.Body
+	if c.File != nil && c.File.ID != "" && d.File != "" {
+		body = bytes.ReplaceAll(body, []byte(c.File.URL), escaped(d.File))
+	}
+	caption := r.MetaValue(store.MetaCaption)
+	if caption == "" {
+		return r.ContentType, body
+	}
+	boundary := "parley-" + r.ID.String() // nobody knew it when the words were written
+	var b bytes.Buffer
+	for _, part := range [...]struct {
+		typ  string
+		body []byte
+	}{{PlainType, []byte(caption)}, {r.ContentType, body}} {
+		b.WriteString("--" + boundary + "\r\nContent-Type: " + part.typ + "\r\n\r\n")
+		b.Write(part.body)
+		b.WriteString("\r\n")
+	}
+	b.WriteString("--" + boundary + "--\r\n")
+	return "multipart/mixed;boundary=" + boundary, b.Bytes()
 }
 
 // escaped is a URL as it stands in XML.
