@@ -127,21 +127,30 @@ export function MessageList({ peer, jump, actions }: Props) {
   }, [jump, pages]);
 
   // What comes while nobody looks begins below a line.
-  const before = useRef(0n);
+  const before = useRef({ newest: 0n, complete: false });
   useEffect(() => {
     const last = items.at(-1);
-    const fresh = before.current > 0n && last && last.position > before.current;
+    // Not what was there before and has only now been loaded.
+    const fresh =
+      before.current.complete && before.current.newest > 0n && last && last.position > before.current.newest;
     if (fresh && last.from === own) {
       setNewAt(undefined);
       scroll.toEnd();
     } else if (fresh && newAt === undefined && (document.hidden || !document.hasFocus())) {
-      setNewAt(items.find((m) => m.position > before.current)?.position);
+      setNewAt(items.find((m) => m.position > before.current.newest)?.position);
     }
-    if (last) before.current = last.position;
+    before.current = { newest: last?.position ?? 0n, complete };
     readSeen();
-  }, [newest]);
+  }, [newest, complete]);
+  const toEnd = async () => {
+    if (pages.moreAfter.peek()) await attempt(() => pages.newest());
+    requestAnimationFrame(() => scroll.toEnd());
+  };
+  // Who sends wants to see it, wherever the view was.
+  const waiting = useRef(0);
   useEffect(() => {
-    if (parcels.length > 0) scroll.toEnd();
+    if (parcels.length > waiting.current) void toEnd();
+    waiting.current = parcels.length;
   }, [parcels.length]);
   useEffect(() => {
     addEventListener("focus", readSeen);
@@ -157,10 +166,6 @@ export function MessageList({ peer, jump, actions }: Props) {
     [actions, pages],
   );
   const below = items.filter((m) => m.position > seen && m.from !== own).length;
-  const toEnd = async () => {
-    if (!complete) await attempt(() => pages.newest());
-    requestAnimationFrame(() => scroll.toEnd());
-  };
 
   if (pages.state.value === "failed") return <Failed onRetry={() => void begin(pages, own).then(setNewAt, () => {})} />;
   return (

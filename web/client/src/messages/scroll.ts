@@ -26,9 +26,10 @@ export interface Scroll {
   lowest(): HTMLElement | undefined;
 }
 
-const rowsIn = (box: HTMLElement) => box.querySelectorAll<HTMLElement>("[data-row]");
+/** Only messages: a day sticks to the top, wherever its place is. */
+const rowsIn = (box: HTMLElement) => box.querySelectorAll<HTMLElement>("article[data-row]");
 
-/** The first row that reaches below a line, found by halving: rows stand in order. */
+/** The first message that reaches below a line, found by halving: they stand in order. */
 function rowAt(box: HTMLElement, line: number): HTMLElement | undefined {
   const rows = rowsIn(box);
   let low = 0;
