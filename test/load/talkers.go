@@ -46,9 +46,9 @@ func (o *options) checkAPI() error {
 // httpConfig is the private server's section http for a transport. Sessions may call as often as the tool likes.
 func httpConfig(transport string) string {
 	if transport == overHTTP {
-		return "tls = \"off\"\nrate = 0\n"
+		return "tls = \"off\"\nrate = 0\nsign_in_rate = 0\n"
 	}
-	return "rate = 0\n"
+	return "rate = 0\nsign_in_rate = 0\n"
 }
 
 // addTalkers makes the talker of every user.
