@@ -28,7 +28,7 @@ const (
 	maxDepth = 8
 	maxInfos = 32      // file-info elements
 	maxName  = 255     // bytes of a file's name
-	maxType  = 127     // bytes of a media type, as RFC 6838 §4.2 allows for each half of it
+	maxType  = 127     // bytes of a media type
 	maxURL   = 4 << 10 // bytes of a URL
 )
 
