@@ -34,6 +34,10 @@ const (
 	maxSetting = 512 << 10
 )
 
+// minCompressed is the smallest answer in bytes that is worth compressing: an event or the answer to a message costs more time
+// than it saves.
+const minCompressed = 4 << 10
+
 // Options are what the API speaks for. Presence, Devices, Server and what people who have signed in need are nil when no server runs.
 type Options struct {
 	Directory *directory.Service
@@ -63,7 +67,7 @@ type Options struct {
 // anything.
 func Handler(o Options) http.Handler {
 	limited := func(limit int, door ...connect.Interceptor) []connect.HandlerOption {
-		return []connect.HandlerOption{connect.WithReadMaxBytes(limit), connect.WithInterceptors(append([]connect.Interceptor{kinds{o.Log}}, door...)...)}
+		return []connect.HandlerOption{connect.WithReadMaxBytes(limit), connect.WithCompressMinBytes(minCompressed), connect.WithInterceptors(append([]connect.Interceptor{kinds{o.Log}}, door...)...)}
 	}
 	opts := func(door ...connect.Interceptor) []connect.HandlerOption { return limited(maxRequest, door...) }
 	mux := http.NewServeMux()
