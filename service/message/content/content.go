@@ -93,7 +93,7 @@ func (c *Content) read(contentType string, body []byte, depth int) {
 		c.add(decode(body, params), "")
 	case media == "text/html", media == "application/xhtml+xml":
 		formatted := Sanitise(decode(body, params))
-		c.add(Plain(formatted), Formatting(formatted))
+		c.add(plainOf(formatted), Formatting(formatted))
 	case media == cpim.ContentType && depth < maxNested:
 		c.readCPIM(body, depth)
 	case mime.IsMultipart(media) && depth < maxNested:

@@ -354,9 +354,12 @@ func Escape(text string) string {
 
 // Plain is the text of HTML as it is read where there is no formatting: paragraphs have an empty line between them, breaks are
 // kept, and quotes begin with "> ".
-func Plain(s string) string {
+func Plain(s string) string { return plainOf(Sanitise(s)) }
+
+// plainOf is Plain of what is sanitised.
+func plainOf(sanitised string) string {
 	var p plain
-	z := html.NewTokenizer(strings.NewReader(Sanitise(s)))
+	z := html.NewTokenizer(strings.NewReader(sanitised))
 	for {
 		kind := z.Next()
 		if kind == html.ErrorToken {
