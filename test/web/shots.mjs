@@ -82,6 +82,13 @@ try {
   await enter(guest.page, "Alice");
   await talkAbout(guest.page, bob.page);
   const people = [bob, guest];
+  const german = await visit(browser, server.url, { ...desktop, locale: "de-DE", storageState: await guest.context.storageState() });
+  for (const path of ["c/bob@parley.test", "contacts", "settings/profile", "settings/privacy", "settings/notifications"]) {
+    await german.page.goto(`${server.url}/${path}`);
+    await german.page.locator("main h1").first().waitFor();
+    await shot(german.page, `german-${path.replace(/.*\//, "")}`);
+  }
+  people.push(german);
   for (const [size, options] of Object.entries(sizes)) {
     for (const colorScheme of ["light", "dark"]) {
       const state = await guest.context.storageState();

@@ -23,7 +23,8 @@ export function Shell() {
   const view = useRef<HTMLElement>(null);
   // On a narrow screen the list is a page of its own.
   const listOnly = now.page === "list" || (now.page === "settings" && !now.section);
-  const details = now.page === "talk" && wide.value && setting("details") === "on";
+  const peer = shownPeer(now);
+  const details = peer !== undefined && wide.value && setting("details") === "on";
   useShortcuts();
   useFocus(now);
   return (
@@ -37,9 +38,9 @@ export function Shell() {
         <OfflineBanner />
         <Main now={now} />
       </main>
-      {details && now.page === "talk" && (
+      {details && (
         <aside class="details" aria-label={t("details.title")}>
-          <Details key={now.peer} peer={now.peer} />
+          <Details key={peer} peer={peer} />
         </aside>
       )}
       {switcherOpen.value && <Switcher />}
@@ -49,15 +50,21 @@ export function Shell() {
   );
 }
 
+/** Who the conversation in the main view is with: it stays beside the list in which it is searched. */
+function shownPeer(now: Route): string | undefined {
+  if (now.page === "talk") return now.peer;
+  return now.page === "list" && now.within && medium.value ? now.within : undefined;
+}
+
 function Main({ now }: { now: Route }) {
+  const peer = shownPeer(now);
+  if (peer) return <TalkPage key={peer} peer={peer} jump={now.page === "talk" ? now.jump : undefined} />;
   switch (now.page) {
-    case "talk":
-      return <TalkPage key={now.peer} peer={now.peer} jump={now.jump} />;
     case "settings":
       return <SettingsPage section={now.section ?? "profile"} />;
     case "message":
       return <MessageLink key={now.id} id={now.id} />;
-    case "list":
+    default:
       return <Welcome />;
   }
 }

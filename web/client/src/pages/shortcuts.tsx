@@ -36,6 +36,19 @@ const list: readonly { title: Key; keys: readonly (readonly [string, Key])[] }[]
       ["↑", "shortcuts.edit-last"],
       ["Ctrl B", "shortcuts.strong"],
       ["Ctrl I", "shortcuts.em"],
+      ["Ctrl E", "shortcuts.code"],
+    ],
+  },
+  {
+    title: "shortcuts.message",
+    keys: [
+      ["R", "shortcuts.reply"],
+      ["E", "shortcuts.edit"],
+      ["+", "shortcuts.react"],
+      ["C", "shortcuts.copy"],
+      ["I", "shortcuts.details"],
+      ["Del", "shortcuts.delete"],
+      ["Enter", "shortcuts.actions"],
     ],
   },
 ];
@@ -74,6 +87,7 @@ const mac = /Mac|iP/.test(navigator.platform);
 function keyName(key: string): string {
   if (key === "Ctrl") return mac ? "⌘" : t("key.ctrl");
   if (key === "Alt") return mac ? "⌥" : "Alt";
+  if (key === "Del") return t("key.del");
   if (key === "Shift") return mac ? "⇧" : t("key.shift");
   return key;
 }
