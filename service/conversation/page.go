@@ -97,7 +97,7 @@ func (r reader) page(q PageQuery, n int) (p Page, list []store.Record, err error
 		if list, p.MoreBefore, err = r.before(q.Around, n/2); err != nil {
 			return p, nil, err
 		}
-		later, p.MoreAfter, err = r.after(q.Around-1, n-n/2)
+		later, p.MoreAfter, err = r.after(q.Around-1, n-len(list))
 		list = append(list, later...)
 	default:
 		list, p.MoreBefore, err = r.before(q.Before, n)
