@@ -106,6 +106,9 @@ func (s *Server) linesOf(_ context.Context, from, aor string) []file.Line {
 			list = append(list, file.Line{Slow: d.Slow(), Rate: rates[d.Line.Throughput]})
 		}
 	}
+	for range s.sessionDevices(aor) {
+		list = append(list, file.Line{}) // of pages nothing is known, so they are not slow
+	}
 	return list
 }
 

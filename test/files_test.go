@@ -209,3 +209,32 @@ func TestFileFromSIP(t *testing.T) {
 		t.Fatal("carol has sent alice's file")
 	}
 }
+
+// Whoever sends a large file hears before that the line of the other side is slow, as its device says; a page beside it is not.
+func TestSlowLine(t *testing.T) {
+	t.Parallel()
+	s := Start(t)
+	alice, bob := s.signedInOver(t, "alice"), s.UA("bob", transport.TCP).Instance("phone")
+	bob.Register()
+	check := func() *v1.CheckLineResponse {
+		t.Helper()
+		resp, err := alice.Files.CheckLine(t.Context(), connect.NewRequest(&v1.CheckLineRequest{Conversation: AOR("bob"), Size: 1_600_000}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.Msg
+	}
+	if c := check(); c.Slow {
+		t.Fatalf("nobody has said so: %v", c)
+	}
+	const doc = `<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:bob@example.com"><tuple id="t1"><status><basic>open</basic></status>` +
+		`<p:line xmlns:p="urn:parley:presence" throughput="slow"/></tuple></presence>`
+	if m := bob.Publish("", 600, doc); m.Status() != 200 {
+		t.Fatal(Line(m))
+	}
+	s.Eventually("a slow line", func() bool { c := check(); return c.Slow && c.Seconds == 100 })
+	listening(t, s.signedInOver(t, "bob"), parley.Handlers{})
+	if c := check(); c.Slow || c.Seconds != 0 {
+		t.Fatalf("with a page beside it: %v", c)
+	}
+}
