@@ -1,6 +1,6 @@
 # The verbs of this repository; `make` lists them. Go is enough for build and test.
 .POSIX:
-.PHONY: help build test check fuzz clients bench bench-quick microbench crash crash-quick soak
+.PHONY: help build test check fuzz clients web web-check web-test web-shots bench bench-quick microbench crash crash-quick soak
 
 # How long each fuzz target runs.
 FUZZTIME = 10s
@@ -38,6 +38,20 @@ fuzz: ## run each fuzz target for FUZZTIME (make fuzz FUZZTIME=1m)
 clients: ## drive real SIP clients against the server and print the matrix
 	@if [ ! -d test/clients/node_modules/playwright-core ]; then npm ci --no-audit --no-fund --prefix test/clients; fi
 	go run ./test/clients
+
+web: ## build the web client into web/client/dist, which is committed (needs Node 20, as the next three do)
+	web/check -build
+
+web-check: ## the web client and sdk/ts: format, types, tests, size, and that what is committed is what they build
+	web/check
+
+web-test: build ## the web client in Chromium, with axe on every page
+	@if [ ! -d test/web/node_modules/playwright-core ]; then npm ci --no-audit --no-fund --prefix test/web; fi
+	node test/web/run.mjs bin/parley
+
+web-shots: build ## pictures of every page into test/web/out
+	@if [ ! -d test/web/node_modules/playwright-core ]; then npm ci --no-audit --no-fund --prefix test/web; fi
+	cd test/web && node shots.mjs ../../bin/parley out
 
 microbench: ## run the benchmarks of the packages
 	go test -run '^$$' -bench . -benchmem ./...
