@@ -1,6 +1,6 @@
 // Connections that break, at random and at the worst moments: no event may be lost or told twice.
 import { randomInt } from "node:crypto";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { alice, bob, carol, Ear, password, signedIn } from "./people.js";
 import { FaultyProxy } from "./proxy.js";
 import { TestServer } from "./server.js";
@@ -106,6 +106,21 @@ test("a connection that dies without a word is noticed", async () => {
 	await a.send({ conversation: bob, text: "into the void" });
 	await ear.until(() => ear.texts.includes("into the void"), "what was said meanwhile");
 	expect(ear.texts).toEqual(["into the void"]);
+	await ear.stream.close();
+});
+
+test("a laptop that slept asks at once, and does not wait for the connection of before", async () => {
+	const [a, b] = await Promise.all([signedIn(server.url, alice), signedIn(proxy.url, bob)]);
+	const ear = new Ear(b.events({ pause, silence: 3_600_000 }));
+	await ear.open();
+	proxy.freezeAll();
+	await a.send({ conversation: bob, text: "while asleep" });
+	vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 600_000 });
+	try {
+		await ear.until(() => ear.texts.includes("while asleep"), "what was said during sleep");
+	} finally {
+		vi.useRealTimers();
+	}
 	await ear.stream.close();
 });
 
