@@ -1,4 +1,5 @@
 // The shell of the web client in Chromium, against a real server: node run.mjs PROGRAM [part of a name]
+import { notices } from "./notices.mjs";
 import { enter, launch, look, openTalk, patience, phone, say, visit } from "./people.mjs";
 import { demo } from "./server.mjs";
 
@@ -326,6 +327,8 @@ const tests = {
     await context.close();
   },
 };
+
+Object.assign(tests, notices({ server, people, until, must, row }));
 
 for (const [name, run] of Object.entries(tests)) {
   if (!name.includes(only)) continue;

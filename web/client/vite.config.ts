@@ -1,9 +1,17 @@
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+
+/** One text in all languages, for the service worker, which has no page to ask. */
+function inAll(key: string): Record<string, string> {
+  const read = (language: string) =>
+    JSON.parse(readFileSync(here(`src/i18n/${language}.json`), "utf8")) as Record<string, string>;
+  return Object.fromEntries(["en", "de"].map((language) => [language, read(language)[key] ?? ""]));
+}
 
 /** Tells the service worker which files make up the app, and gives each build a name that depends on nothing but them. */
 function shell(): Plugin {
@@ -19,7 +27,8 @@ function shell(): Plugin {
       const version = createHash("sha256").update(files.join("\n")).digest("hex").slice(0, 12);
       worker.code = worker.code
         .replace(/["'`]__SHELL_FILES__["'`]/, JSON.stringify(files.map((name) => `/${name}`)))
-        .replace(/["'`]__SHELL_VERSION__["'`]/, JSON.stringify(version));
+        .replace(/["'`]__SHELL_VERSION__["'`]/, JSON.stringify(version))
+        .replace(/["'`]__NEW_MESSAGE__["'`]/, JSON.stringify(inAll("notification.no-preview")));
     },
   };
 }

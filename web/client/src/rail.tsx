@@ -37,7 +37,7 @@ export function Rail() {
       />
       <RailLink path="/search" icon="search" label={t("nav.search")} current={!inSettings && pane.value === "search"} />
       <span class="rail-space" />
-      <RailLink path="/settings" icon="settings" label={t("nav.settings")} current={inSettings} />
+      <RailLink path="/settings" icon="settings" label={t("nav.settings-short")} current={inSettings} />
       {own && (
         <button
           type="button"

@@ -1,9 +1,11 @@
+import { effect } from "@preact/signals";
 import { render } from "preact";
 import { afterEach, expect, test, vi } from "vitest";
 import { useLanguage } from "../src/i18n";
 import { around, marked } from "../src/lists/marked";
 import { endOf } from "../src/pages/presence-dialog";
 import { fits } from "../src/pages/switcher";
+import { Keyed } from "../src/state/keyed";
 import { comboOf, onKey, press } from "../src/state/keys";
 import { thisDevice } from "../src/state/session";
 import { hue, initials } from "../src/ui/avatar";
@@ -104,4 +106,19 @@ test("what the list of devices shows", () => {
     kind: "phone",
   });
   expect(thisDevice("")).toEqual({ device: "Browser", kind: "desktop" });
+});
+
+test("whoever reads one key hears of that key only", () => {
+  const map = new Keyed<number>();
+  const heard: (number | undefined)[] = [];
+  const stop = effect(() => {
+    heard.push(map.get("a"));
+  });
+  map.set("b", 1);
+  map.set("a", 2);
+  map.set("a", 2);
+  map.clear();
+  expect(heard).toEqual([undefined, 2, undefined]);
+  expect(map.peek("c")).toBeUndefined();
+  stop();
 });

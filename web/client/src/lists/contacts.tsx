@@ -1,7 +1,7 @@
 import type { Contact } from "@parley-im/sdk";
 import { signal } from "@preact/signals";
 import { useState } from "preact/hooks";
-import { t } from "../i18n";
+import { locale, t } from "../i18n";
 import { AddPeople } from "../pages/add-people";
 import { EditContact } from "../pages/edit-contact";
 import {
@@ -40,7 +40,12 @@ function sections(words: string): Section[] {
   const wanted = words.trim().toLocaleLowerCase();
   const fits = (one: Contact) =>
     !wanted || `${nameOf(one.address)} ${one.address}`.toLocaleLowerCase().includes(wanted);
-  const all = contacts.value.filter(fits).sort((a, b) => nameOf(a.address).localeCompare(nameOf(b.address)));
+  const { compare } = new Intl.Collator(locale.value);
+  const all = contacts.value
+    .filter(fits)
+    .map((contact) => ({ contact, name: nameOf(contact.address) }))
+    .sort((a, b) => compare(a.name, b.name))
+    .map(({ contact }) => contact);
   const out: Section[] = [
     { key: "favourites", title: t("contacts.favourites"), people: all.filter((one) => one.favourite) },
     ...groups.value.map((group) => ({

@@ -2,6 +2,7 @@ import { useState } from "preact/hooks";
 import { t } from "../i18n";
 import { presenceOpen } from "../pages/presence-dialog";
 import { signOutEverywhere } from "../state/life";
+import { renewPush } from "../state/push";
 import { me, sdk, setProfile } from "../state/session";
 import { Avatar } from "../ui/avatar";
 import { attempt } from "../ui/failure";
@@ -115,6 +116,7 @@ function PasswordForm() {
     setFresh("");
     setAgain("");
     toast(t("password.done"));
+    renewPush().catch(() => {}); // the settings show that it is off
   };
   return (
     <form class="form" onSubmit={save}>

@@ -1,6 +1,7 @@
 /** The list of conversations: the newest message, what is unread, drafts. The messages themselves are the message view's. */
 import type { Conversation, Message, ParleyEvent } from "@parley-im/sdk";
-import { computed, signal } from "@preact/signals";
+import { batch, computed, signal } from "@preact/signals";
+import { Keyed } from "./keyed";
 import { me, sdk } from "./session";
 
 export interface Talk {
@@ -17,7 +18,9 @@ export interface Talk {
 
 export type Loading = "loading" | "ready" | "failed";
 
+/** All of them, for what is said of all; and each by itself. */
 const talks = signal<ReadonlyMap<string, Talk>>(new Map());
+const each = new Keyed<Talk>();
 export const talksState = signal<Loading>("loading");
 /** before of the next page; undefined: there is none. */
 const next = signal<bigint | undefined>(undefined);
@@ -39,13 +42,21 @@ export const unreadTotal = computed(() => {
 
 /** One conversation; undefined until it is loaded. */
 export function talk(peer: string): Talk | undefined {
-  return talks.value.get(peer);
+  return each.get(peer);
 }
 
 function put(...changed: Talk[]): void {
   const map = new Map(talks.peek());
   for (const one of changed) map.set(one.id, one);
-  talks.value = map;
+  replace(map);
+}
+
+function replace(map: ReadonlyMap<string, Talk>): void {
+  batch(() => {
+    for (const id of talks.peek().keys()) if (!map.has(id)) each.set(id, undefined);
+    for (const [id, one] of map) each.set(id, one);
+    talks.value = map;
+  });
 }
 
 function change(peer: string, fields: (old: Talk) => Partial<Talk>): void {
@@ -72,11 +83,12 @@ export async function loadTalks(): Promise<bigint> {
   if (talks.peek().size === 0) talksState.value = "loading";
   try {
     const page = await sdk().conversations.listConversations({ limit: 50 });
-    const open = [...talks.peek().keys()].filter((id) => !page.conversations.some((c) => c.id === id));
-    talks.value = new Map(page.conversations.map((c) => [c.id, talkOf(c)]));
+    const fresh = new Map(page.conversations.map((c) => [c.id, talkOf(c)]));
+    const open = [...talks.peek().keys()].filter((id) => !fresh.has(id));
+    replace(new Map([...talks.peek(), ...fresh]));
     next.value = page.more ? page.next : undefined;
     talksState.value = "ready";
-    // Those that were opened beside the page are asked for again.
+    // Those that were opened beside the page stay, and are asked for again.
     for (const id of open) void openTalk(id, true).catch(() => {});
     return page.position;
   } catch (error) {
@@ -245,7 +257,7 @@ export function forgetTalks(): void {
   reading.clear();
   typing.clear();
   asked.clear();
-  talks.value = new Map();
+  replace(new Map());
   talksState.value = "loading";
   next.value = undefined;
 }

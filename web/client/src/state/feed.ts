@@ -37,7 +37,8 @@ export async function followPeople(people: string[]): Promise<void> {
 /** Tries at once, instead of when the pause is over. */
 export function reconnect(): void {
   wakeFirst();
-  stream?.wake();
+  if (stream?.state === "ended") void startFeed();
+  else stream?.wake();
 }
 
 let wakeFirst = () => {};

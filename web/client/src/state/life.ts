@@ -7,7 +7,7 @@ import { startFeed, stopFeed } from "./feed";
 import { startNotify } from "./notify";
 import { forgetPeople } from "./people";
 import { forgetPresence } from "./presence";
-import { forgetPush } from "./push";
+import { forgetPush, renewPush } from "./push";
 import { go } from "./router";
 import { leave, phase, resume, signOut } from "./session";
 import { forgetSettings } from "./settings";
@@ -18,6 +18,7 @@ let ends: (() => void)[] = [];
 
 function begin(): void {
   void startFeed();
+  renewPush().catch(() => {}); // the settings show that it is off
   ends = [startActivity(), startNotify()];
 }
 

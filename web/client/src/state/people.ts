@@ -1,20 +1,19 @@
 /** What people are called, and what the directory says of them. */
 import type { Person } from "@parley-im/sdk";
-import { signal } from "@preact/signals";
+import { batch } from "@preact/signals";
 import { contactOf } from "./contacts";
 import { talk } from "./conversations";
+import { Keyed } from "./keyed";
 import { me, sdk } from "./session";
 
-const directory = signal<ReadonlyMap<string, Person | null>>(new Map());
+const directory = new Keyed<Person | null>();
 const asked = new Map<string, Promise<void>>();
 
 /** The name the person gave, else the directory's, else the part before the @. */
 export function nameOf(address: string): string {
   const own = me.value;
   if (own && address === own.address) return own.name || userOf(address);
-  return (
-    contactOf(address)?.name || talk(address)?.name || directory.value.get(address)?.name || userOf(address) || address
-  );
+  return contactOf(address)?.name || talk(address)?.name || directory.get(address)?.name || userOf(address) || address;
 }
 
 export function userOf(address: string): string {
@@ -22,26 +21,26 @@ export function userOf(address: string): string {
 }
 
 function keep(people: readonly Person[]): void {
-  const map = new Map(directory.peek());
-  for (const person of people) map.set(person.address, person);
-  directory.value = map;
+  batch(() => {
+    for (const person of people) directory.set(person.address, person);
+  });
 }
 
 /** What the directory has of an address: null when it has nothing, undefined while it is asked. */
 export function personOf(address: string): Person | null | undefined {
-  return directory.value.get(address);
+  return directory.get(address);
 }
 
 /** Asks the directory for one address, once. */
 export function askFor(address: string): Promise<void> {
-  if (directory.peek().has(address) || !address.includes("@")) return Promise.resolve();
+  if (directory.peek(address) !== undefined || !address.includes("@")) return Promise.resolve();
   const running = asked.get(address);
   if (running) return running;
   const request = sdk()
     .people.findPeople({ words: address, limit: 10 })
     .then((answer) => {
       keep(answer.people);
-      if (!directory.peek().has(address)) directory.value = new Map(directory.peek()).set(address, null);
+      if (directory.peek(address) === undefined) directory.set(address, null);
     })
     .finally(() => asked.delete(address));
   asked.set(address, request);
@@ -56,6 +55,6 @@ export async function findPeople(words: string, limit = 20, signal?: AbortSignal
 }
 
 export function forgetPeople(): void {
-  directory.value = new Map();
+  directory.clear();
   asked.clear();
 }

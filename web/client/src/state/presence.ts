@@ -3,29 +3,30 @@ import type { GetPresenceResponse, ManualPresence, ParleyEvent, PresenceState, S
 import { signal } from "@preact/signals";
 import { timestamp } from "../ui/format";
 import { followPeople } from "./feed";
+import { Keyed } from "./keyed";
 import { me, ownAddress, sdk } from "./session";
 
 /** The states, as people may choose them by hand. */
 export const choices = ["", "available", "busy", "dnd", "brb", "away", "offline"] as const;
 export type Choice = (typeof choices)[number];
 
-const seen = signal<ReadonlyMap<string, SeenPresence>>(new Map());
+const seen = new Keyed<SeenPresence>();
 export const ownState = signal<PresenceState | undefined>(undefined);
 export const ownManual = signal<ManualPresence | undefined>(undefined);
 
 export function presenceOf(address: string): SeenPresence | undefined {
-  return seen.value.get(address);
+  return seen.get(address);
 }
 
 /** "available", … or "" while it is not known. The person's own, too. */
 export function availabilityOf(address: string): string {
   if (address === me.value?.address) return ownState.value?.availability ?? "";
-  return seen.value.get(address)?.availability ?? "";
+  return seen.get(address)?.availability ?? "";
 }
 
 export function noteOf(address: string): string {
   if (address === me.value?.address) return ownState.value?.note ?? "";
-  return seen.value.get(address)?.note ?? "";
+  return seen.get(address)?.note ?? "";
 }
 
 const followed = new Set<string>();
@@ -47,7 +48,7 @@ export function presenceEvent(event: ParleyEvent): void {
   if (event.type === "presence") {
     const one = event.value;
     if (one.owner === me.peek()?.address) return;
-    seen.value = new Map(seen.peek()).set(one.owner, one);
+    seen.set(one.owner, one);
   } else if (event.type === "ownPresence") {
     const before = ownState.peek();
     ownState.value = event.value;
@@ -81,7 +82,7 @@ export async function setOwn(availability: Choice, note: string, until: Date | u
 }
 
 export function forgetPresence(): void {
-  seen.value = new Map();
+  seen.clear();
   ownState.value = undefined;
   ownManual.value = undefined;
   followed.clear();

@@ -41,6 +41,11 @@ export async function turnPush(on: boolean): Promise<void> {
   });
 }
 
+/** The server forgets subscriptions with the session, and when the password changes; the browser keeps its own. */
+export async function renewPush(): Promise<void> {
+  if (pushPossible() && (await pushOn())) await turnPush(true);
+}
+
 /** A session that ends takes its subscription along. */
 export async function forgetPush(): Promise<void> {
   const worker = await registration();

@@ -1,17 +1,17 @@
 /** Who is writing. Nothing of this is recorded, and all of it is forgotten soon. */
 import type { ParleyEvent } from "@parley-im/sdk";
-import { signal } from "@preact/signals";
+import { Keyed } from "./keyed";
 import { sdk } from "./session";
 
 const forget = 15_000;
 const repeat = 10_000;
 const pause = 5_000;
 
-const writing = signal<ReadonlySet<string>>(new Set());
+const writing = new Keyed<boolean>();
 const ends = new Map<string, ReturnType<typeof setTimeout>>();
 
 export function isTyping(peer: string): boolean {
-  return writing.value.has(peer);
+  return writing.get(peer) ?? false;
 }
 
 function set(peer: string, active: boolean): void {
@@ -22,11 +22,7 @@ function set(peer: string, active: boolean): void {
       peer,
       setTimeout(() => set(peer, false), forget),
     );
-  if (writing.peek().has(peer) === active) return;
-  const next = new Set(writing.peek());
-  if (active) next.add(peer);
-  else next.delete(peer);
-  writing.value = next;
+  writing.set(peer, active);
 }
 
 export function typingEvent(event: ParleyEvent): void {
@@ -70,5 +66,5 @@ export function forgetTyping(): void {
   ends.clear();
   if (current) clearTimeout(current.end);
   current = undefined;
-  writing.value = new Set();
+  writing.clear();
 }

@@ -4,9 +4,10 @@ export {};
 
 declare const self: ServiceWorkerGlobalScope;
 
-// Both are put in by the build.
+// These are put in by the build.
 const files: readonly string[] = "__SHELL_FILES__" as unknown as readonly string[];
 const version: string = "__SHELL_VERSION__";
+const newMessage = "__NEW_MESSAGE__" as unknown as Readonly<Record<string, string>>;
 
 const cacheName = `parley-${version}`;
 const others = ["/icon.svg", "/icon-192.png", "/manifest.webmanifest"];
@@ -55,7 +56,7 @@ async function kept(request: Request): Promise<Response> {
   return (await caches.match(request, { cacheName, ignoreSearch: true })) ?? fetch(request);
 }
 
-/** What the server pushes: everything is optional. */
+/** What the server pushes: title and text only for those who want to see them. */
 interface Pushed {
   title?: string;
   body?: string;
@@ -72,7 +73,8 @@ function pushed(data: PushMessageData | null): Pushed {
 }
 
 self.addEventListener("push", (event) => {
-  const { title = "Parley", body = "", conversation = "" } = pushed(event.data);
+  const words = newMessage[navigator.language.split("-")[0] ?? ""] ?? newMessage.en;
+  const { title = "Parley", body = words ?? "", conversation = "" } = pushed(event.data);
   event.waitUntil(
     self.registration.showNotification(title, {
       body,
