@@ -125,7 +125,8 @@ func (l *listener) take(e *v1.Event) error {
 		return nil
 	}
 	switch x := e.Event.(type) {
-	case *v1.Event_Ping:
+	case *v1.Event_Ping: // nothing else came up to its position
+		l.moved(e.Position)
 		return nil
 	case *v1.Event_SessionEnded:
 		return fmt.Errorf("%w: %s", ErrSessionEnded, x.SessionEnded.Reason)
