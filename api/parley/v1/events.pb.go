@@ -678,7 +678,7 @@ func (x *Reset) GetPosition() int64 {
 	return 0
 }
 
-// Ping comes every 20 s when nothing else does.
+// Ping comes every 20 s when nothing else does. Its event has the position up to which everything was sent.
 type Ping struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Now           *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=now,proto3" json:"now,omitempty"`
@@ -1023,7 +1023,7 @@ func (x *ReadChanged) GetAt() *timestamppb.Timestamp {
 // DeliveryChanged tells what became of one of the caller's messages at a device of the other side.
 type DeliveryChanged struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // of the message
+	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // of the message; empty after a long absence: it is about all of the conversation up to message_position
 	Conversation    string                 `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
 	MessagePosition int64                  `protobuf:"varint,3,opt,name=message_position,json=messagePosition,proto3" json:"message_position,omitempty"` // 0 when not known
 	What            string                 `protobuf:"bytes,4,opt,name=what,proto3" json:"what,omitempty"`                                               // delivered, refused or expired

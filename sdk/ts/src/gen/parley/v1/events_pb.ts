@@ -296,7 +296,7 @@ export const ResetSchema: GenMessage<Reset> = /*@__PURE__*/
   messageDesc(file_parley_v1_events, 7);
 
 /**
- * Ping comes every 20 s when nothing else does.
+ * Ping comes every 20 s when nothing else does. Its event has the position up to which everything was sent.
  *
  * @generated from message parley.v1.Ping
  */
@@ -474,7 +474,7 @@ export const ReadChangedSchema: GenMessage<ReadChanged> = /*@__PURE__*/
  */
 export type DeliveryChanged = Message<"parley.v1.DeliveryChanged"> & {
   /**
-   * of the message
+   * of the message; empty after a long absence: it is about all of the conversation up to message_position
    *
    * @generated from field: string id = 1;
    */
