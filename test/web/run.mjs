@@ -1,6 +1,7 @@
 // The shell of the web client in Chromium, against a real server: node run.mjs PROGRAM [part of a name]
 import { notices } from "./notices.mjs";
 import { enter, launch, look, openTalk, patience, phone, say, visit } from "./people.mjs";
+import { restarts } from "./restart.mjs";
 import { demo } from "./server.mjs";
 
 const [program, only = ""] = process.argv.slice(2);
@@ -328,6 +329,7 @@ const tests = {
   },
 };
 
+Object.assign(tests, restarts({ program, browser, until, must }));
 Object.assign(tests, notices({ server, people, until, must, row }));
 
 for (const [name, run] of Object.entries(tests)) {
