@@ -102,21 +102,36 @@ func (e *element) status() string {
 	return ""
 }
 
-// Bytes writes the notification.
+// written is a notification as it is sent. Its elements have no names of their own: the encoder would take such an element out of the
+// namespace of the one around it, and no client would know the receipt.
+type written struct {
+	XMLName    xml.Name `xml:"urn:ietf:params:xml:ns:imdn imdn"`
+	MessageID  string   `xml:"message-id"`
+	DateTime   string   `xml:"datetime"`
+	Recipient  string   `xml:"recipient-uri,omitempty"`
+	Delivery   *outcome `xml:"delivery-notification"`
+	Display    *outcome `xml:"display-notification"`
+	Processing *outcome `xml:"processing-notification"`
+}
+
+type outcome struct {
+	Status struct {
+		Name string `xml:",innerxml"` // an empty element
+	} `xml:"status"`
+}
+
+// Bytes writes the notification. Its status must be one of those above.
 func (n Notification) Bytes() []byte {
-	e := &element{Inner: []element{{
-		XMLName: xml.Name{Local: "status"},
-		Inner:   []element{{XMLName: xml.Name{Local: n.Status}}},
-	}}}
-	d := document{MessageID: n.MessageID, DateTime: n.DateTime.Format(time.RFC3339), Recipient: n.Recipient}
-	d.XMLName = xml.Name{Space: xmlNS, Local: "imdn"}
+	o := &outcome{}
+	o.Status.Name = "<" + n.Status + "/>"
+	d := written{MessageID: n.MessageID, DateTime: n.DateTime.Format(time.RFC3339), Recipient: n.Recipient}
 	switch n.Kind {
 	case Delivery:
-		e.XMLName.Local, d.Delivery = "delivery-notification", e
+		d.Delivery = o
 	case Display:
-		e.XMLName.Local, d.Display = "display-notification", e
+		d.Display = o
 	case Processing:
-		e.XMLName.Local, d.Processing = "processing-notification", e
+		d.Processing = o
 	}
 	out, err := xml.Marshal(d)
 	if err != nil { // only strings inside: cannot fail

@@ -47,6 +47,17 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// All elements are in the namespace of RFC 5438 §11.1.6, without prefixes: clients compare nothing else.
+func TestWritten(t *testing.T) {
+	n := Notification{MessageID: "a<b", Recipient: "sip:a@example.com", Kind: Display, Status: "displayed", DateTime: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	want := `<?xml version="1.0" encoding="UTF-8"?>
+<imdn xmlns="urn:ietf:params:xml:ns:imdn"><message-id>a&lt;b</message-id><datetime>2026-01-02T03:04:05Z</datetime>` +
+		`<recipient-uri>sip:a@example.com</recipient-uri><display-notification><status><displayed/></status></display-notification></imdn>`
+	if got := string(n.Bytes()); got != want {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestMalformed(t *testing.T) {
 	for name, doc := range map[string]string{
 		"not XML":   "hello",
