@@ -24,6 +24,11 @@ const maxReactions = 20
 // cannot see, Forbidden for one of somebody else, Conflict for one that was taken back. The record of it comes with the
 // same promises as that of Post.
 func (s *Service) Edit(ctx context.Context, c Change, text, html string) (*store.Record, error) {
+	leave, err := s.turns.enter(ctx, c.Message)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	r, m, err := s.own(ctx, store.KindEdit, c)
 	if err != nil {
 		return nil, err
@@ -38,6 +43,11 @@ func (s *Service) Edit(ctx context.Context, c Change, text, html string) (*store
 
 // Retract takes an own message back. Errors as of Edit.
 func (s *Service) Retract(ctx context.Context, c Change) (*store.Record, error) {
+	leave, err := s.turns.enter(ctx, c.Message)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	r, m, err := s.own(ctx, store.KindRetract, c)
 	if err != nil {
 		return nil, err
@@ -77,6 +87,11 @@ func (s *Service) React(ctx context.Context, c Change, emoji string, remove bool
 	if !content.IsEmoji(emoji) {
 		return nil, refuse(errs.Invalid, "a reaction is one emoji")
 	}
+	leave, err := s.turns.enter(ctx, c.Message)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	r, m, about, err := s.change(ctx, store.KindReaction, c)
 	if err != nil {
 		return nil, err

@@ -148,6 +148,7 @@ type Service struct {
 	metrics  *metrics
 	rate     *rate
 	typings  *typings
+	turns    turns
 	loaded   chan struct{} // closed by Load
 	fresh    chan struct{} // a device was never seen before: its cursor is saved soon
 	position int64         // that the saved cursors cover; belongs to keepCursors

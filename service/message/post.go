@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"strconv"
@@ -308,10 +309,20 @@ func (s *Service) repeated(ctx context.Context, r *store.Record, res Result) (*s
 	if err != nil {
 		return nil, false, errs.Wrap(errs.KindOf(err), err, "message: looking for what was recorded before")
 	}
-	if old.Kind != r.Kind || old.Ref != r.Ref {
+	if old.Kind != r.Kind || old.Ref != r.Ref || !saysTheSame(old, r) {
 		return nil, false, refuse(errs.Conflict, "this request id was used for something else")
 	}
 	return old, res.Status == 200, nil
+}
+
+// saysTheSame tells whether two records have the same content: who says something else under an id that was used must hear that it
+// is not recorded. A file that is passed on is another one each time.
+func saysTheSame(a, b *store.Record) bool {
+	if a.MetaValue(store.MetaFile) != "" && b.MetaValue(store.MetaFile) != "" {
+		return a.MetaValue(store.MetaCaption) == b.MetaValue(store.MetaCaption)
+	}
+	return a.ContentType == b.ContentType && bytes.Equal(a.Body, b.Body) && a.MetaValue(store.MetaReplyTo) == b.MetaValue(store.MetaReplyTo) &&
+		a.MetaValue(store.MetaRemoved) == b.MetaValue(store.MetaRemoved)
 }
 
 // refuse is an error with words for people.
