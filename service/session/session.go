@@ -143,6 +143,9 @@ func (s *Service) SignIn(ctx context.Context, in SignIn) (token string, _ *Sessi
 		Created: now, Seen: now, Expires: now.Add(s.o.Lifetime)}}
 	token = base64.RawURLEncoding.EncodeToString(secret)
 	v.Token = sha256.Sum256([]byte(token))
+	s.mu.Lock()
+	gen := s.gen
+	s.mu.Unlock()
 	ended, err := s.o.Store.AddSession(ctx, v.Session, u, MaxSessions)
 	if errors.Is(err, errs.NotFound) { // changed meanwhile
 		return "", nil, errs.Say(errs.Wrap(errs.Unauthorized, err, "session: signing in"), "the address or the password is not right")
@@ -150,6 +153,12 @@ func (s *Service) SignIn(ctx context.Context, in SignIn) (token string, _ *Sessi
 	if err != nil {
 		return "", nil, errs.Wrap(errs.KindOf(err), err, "session: signing in")
 	}
+	// Its first call is not one of those that guess, however many of them come from the same address.
+	s.mu.Lock()
+	if s.gen == gen {
+		s.remember(&v, s.o.Now())
+	}
+	s.mu.Unlock()
 	for _, id := range ended {
 		s.Gone(u.AOR, id)
 		s.o.Ended(u.AOR, id, "", "too many other devices have signed in since")

@@ -111,6 +111,7 @@ func (r *rig) find(token string) bool {
 func TestExpiry(t *testing.T) {
 	r := start(t)
 	used, v := r.in("Alice")
+	r.pass(time.Millisecond) // the list is in the order in which they came
 	idle, other := r.in(alice)
 	if v.AOR != alice || v.Class != "desktop" || v.Name != "Name of "+alice || v.Device() != "web:"+v.ID[:12] || v.ID == other.ID || used == idle {
 		t.Fatalf("%+v", v)
@@ -281,5 +282,17 @@ func TestRate(t *testing.T) {
 	r.pass(2 * time.Second)
 	if n := calls(); n != 6 {
 		t.Errorf("%d calls after two seconds", n)
+	}
+}
+
+// Who has just signed in is known at once, so that the first call does not count among guesses from the same address.
+func TestKnownAtOnce(t *testing.T) {
+	r := start(t)
+	token, v := r.in(alice)
+	if !r.Known(token) || !r.find(token) {
+		t.Error("a new session is not known")
+	}
+	if err := r.End(t.Context(), alice, v.ID, "test"); err != nil || r.Known(token) || r.find(token) {
+		t.Errorf("a session that has ended is known: %v", err)
 	}
 }
