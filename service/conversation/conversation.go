@@ -374,6 +374,9 @@ func (s *Service) changes(ctx context.Context, records []store.Record) ([]Said, 
 	return list, nil
 }
 
+// maxAddress is the longest address that anybody can have, in bytes: what people write is kept under it.
+const maxAddress = 255
+
 // canonical is the address of whom people mean: "bob@example.com", "sip:bob@example.com".
 func canonical(address string) (string, error) {
 	text := address
@@ -381,8 +384,8 @@ func canonical(address string) (string, error) {
 		text = "sip:" + text
 	}
 	u, err := sip.ParseURI(text)
-	if err != nil || u.AOR() == "" {
-		return "", errs.Say(errs.New(errs.Invalid, "conversation: %q is no address", address), "an address looks like alice@example.com")
+	if err != nil || u.AOR() == "" || len(u.AOR()) > maxAddress {
+		return "", errs.Say(errs.New(errs.Invalid, "conversation: %.80q is no address", address), "an address looks like alice@example.com")
 	}
 	return u.AOR(), nil
 }

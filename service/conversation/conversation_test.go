@@ -243,6 +243,7 @@ func TestList(t *testing.T) {
 			func() error { _, err := r.Get(ctx, alice, "no address"); return err },
 			func() error { return r.SetDraft(ctx, alice, "", bob, strings.Repeat("x", MaxDraft+1)) },
 			func() error { return r.SetDraft(ctx, alice, "", "", "x") },
+			func() error { return r.SetDraft(ctx, alice, "", strings.Repeat("x", 300)+"@example.com", "x") },
 		} {
 			if err := bad(); errs.KindOf(err) != errs.Invalid {
 				t.Errorf("got %v", err)
