@@ -214,7 +214,7 @@ func decode(body []byte, params string) string {
 
 func text(body []byte) string {
 	if len(body) > MaxText {
-		return clean(cut(string(body[:MaxText+utf8.UTFMax]), MaxText)) + "…"
+		return clean(cut(string(body[:min(len(body), MaxText+utf8.UTFMax)]), MaxText)) + "…"
 	}
 	return clean(string(body))
 }

@@ -80,6 +80,16 @@ func TestNested(t *testing.T) {
 	if c := Read(r); strings.Contains(c.Text, "deep") || !strings.HasPrefix(c.Text, "[message/cpim") {
 		t.Errorf("%q", c.Text)
 	}
+	for n := MaxText - 1; n <= MaxText+utf8.UTFMax; n++ {
+		body := make([]byte, n) // there is nothing behind it
+		for i := range body {
+			body[i] = 'x'
+		}
+		r := message("text/plain", "")
+		if r.Body = body[:n:n]; len(Read(r).Text) > MaxText+len("…") {
+			t.Errorf("%d bytes: %d are read", n, len(Read(r).Text))
+		}
+	}
 	if c := Read(message("text/plain", strings.Repeat("é", MaxText))); len(c.Text) > MaxText+3 || !utf8.ValidString(c.Text) {
 		t.Errorf("%d bytes", len(c.Text))
 	}
