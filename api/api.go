@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -29,10 +30,17 @@ import (
 
 // The largest request bodies in bytes, also after decompression. A list of 10,000 users is about 1 MB.
 const (
-	maxRequest = 16 << 20
+	maxRequest = 16 << 20 // for administrators alone: whoever may sign in could make the server hold many of them at once
 	maxSmall   = 64 << 10 // what has no text of people in it
 	maxSetting = 512 << 10
+	maxList    = 4 << 20 // 2,000 contacts with long notes; a few at a time
 )
+
+// maxLists is how many large lists are read at a time; more wait.
+const maxLists = 8
+
+// maxReason is the longest sentence of an error, in bytes.
+const maxReason = 1000
 
 // minCompressed is the smallest answer in bytes that is worth compressing: an event or the answer to a message costs more time
 // than it saves.
@@ -69,8 +77,9 @@ func Handler(o Options) http.Handler {
 	limited := func(limit int, door ...connect.Interceptor) []connect.HandlerOption {
 		return []connect.HandlerOption{connect.WithReadMaxBytes(limit), connect.WithCompressMinBytes(minCompressed), connect.WithInterceptors(append([]connect.Interceptor{kinds{o.Log}}, door...)...)}
 	}
-	opts := func(door ...connect.Interceptor) []connect.HandlerOption { return limited(maxRequest, door...) }
 	mux := http.NewServeMux()
+	admin := func(path string, h http.Handler) { mux.Handle(path, first(administrators, h)) }
+	large := limited(maxRequest, door(administrators))
 	if o.Sessions != nil {
 		// The one service that a caller without a session may call: it asks for itself.
 		mux.Handle(parleyv1connect.NewSessionServiceHandler(&sessions{o.Sessions, o.Directory, o.Info, o.Idle}, limited(maxSmall)...))
@@ -81,7 +90,7 @@ func Handler(o Options) http.Handler {
 		mux.Handle(parleyv1connect.NewFileServiceHandler(&files{o.Files}, limited(maxSmall, door(members))...))
 	}
 	if o.Messages != nil {
-		mux.Handle(parleyv1connect.NewMessageServiceHandler(&sayings{o.Messages, o.Talks, o.Settings}, opts(door(members))...))
+		mux.Handle(parleyv1connect.NewMessageServiceHandler(&sayings{o.Messages, o.Talks, o.Settings}, limited(o.Messages.MaxRequest(), door(members))...))
 	}
 	if o.Conversations != nil {
 		mux.Handle(parleyv1connect.NewConversationServiceHandler(&conversations{o.Conversations, o.Label}, limited(maxSetting, door(members))...))
@@ -92,13 +101,14 @@ func Handler(o Options) http.Handler {
 			append(limited(maxSmall, door(members)), connect.WithCompression("gzip", nil, nil))...)
 		mux.Handle(path, withLine(h))
 	}
-	mux.Handle(parleyv1connect.NewUserServiceHandler(&users{o.Directory, o.Devices, o.Sessions, o.Reach}, opts(door(administrators))...))
-	mux.Handle(parleyv1connect.NewArchiveServiceHandler(&records{o.Archive}, opts(door(administrators))...))
-	mux.Handle(parleyv1connect.NewStatusServiceHandler(&status{o.Server}, opts(door(administrators))...))
+	admin(parleyv1connect.NewUserServiceHandler(&users{o.Directory, o.Devices, o.Sessions, o.Reach}, large...))
+	admin(parleyv1connect.NewArchiveServiceHandler(&records{o.Archive}, large...))
+	admin(parleyv1connect.NewStatusServiceHandler(&status{o.Server}, large...))
 	// Everybody may find people. The others ask for themselves who may do what.
-	mux.Handle(parleyv1connect.NewPeopleServiceHandler(&people{o.Directory}, opts(door(somebody))...))
-	mux.Handle(parleyv1connect.NewContactServiceHandler(&contacts{o.Contacts}, opts(door(somebody))...))
-	mux.Handle(parleyv1connect.NewPresenceServiceHandler(&presences{o.Presence}, opts(door(somebody))...))
+	mux.Handle(parleyv1connect.NewPeopleServiceHandler(&people{o.Directory}, limited(maxSetting, door(somebody))...))
+	path, lists := parleyv1connect.NewContactServiceHandler(&contacts{o.Contacts}, limited(maxList, door(somebody))...)
+	mux.Handle(path, few(maxLists, lists))
+	mux.Handle(parleyv1connect.NewPresenceServiceHandler(&presences{o.Presence}, limited(maxSetting, door(somebody))...))
 	return mux
 }
 
@@ -161,6 +171,9 @@ func Public(err error) *connect.Error {
 		default:
 			text = Plain(err.Error())
 		}
+	}
+	if len(text) > maxReason { // it repeats what the caller has said
+		text = strings.ToValidUTF8(text[:maxReason], "") + "…"
 	}
 	public := connect.NewError(codes[kind], errors.New(text))
 	retryAfter(public.Meta(), err)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net/http"
 
 	"connectrpc.com/connect"
 
@@ -108,6 +109,34 @@ func somebody(ctx context.Context) error {
 		return ErrNobody
 	}
 	return nil
+}
+
+// first asks before anything of a request is read, so that nobody makes the server hold what it then refuses.
+func first(d door, next http.Handler) http.Handler {
+	refusals := connect.NewErrorWriter()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := d(r.Context()); err != nil {
+			_ = refusals.Write(w, r, Public(err)) // the client is gone
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// few lets only so many requests at a time be read that are large, or may be.
+func few(n int, next http.Handler) http.Handler {
+	room := make(chan struct{}, n)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength < 0 || r.ContentLength > maxSetting || r.Header.Get("Content-Encoding") != "" {
+			select {
+			case room <- struct{}{}:
+				defer func() { <-room }()
+			case <-r.Context().Done():
+				return // the client is gone
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (d door) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {

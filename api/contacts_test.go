@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
@@ -160,5 +162,52 @@ func TestPeopleAsJSON(t *testing.T) {
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), `"address":"alice@example.com"`) {
 		t.Errorf("%d %s %v", resp.StatusCode, body, err)
+	}
+}
+
+// Who is no administrator cannot make the server hold large requests: what is refused anyway is refused before it is read, and
+// the rest has smaller limits. What somebody wrote is not repeated at length.
+func TestLargeRequestsOfUsers(t *testing.T) {
+	r := start(t)
+	r.add("alice@example.com")
+	r.user.Store("alice@example.com")
+	hc := r.http()
+	post := func(path, field string, n int) (int, string) {
+		t.Helper()
+		var body bytes.Buffer // packed, so that all of it is sent before the answer comes
+		z := gzip.NewWriter(&body)
+		fmt.Fprintf(z, `{%q:"%s"}`, field, strings.Repeat("x", n))
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		q, err := http.NewRequestWithContext(r.ctx, http.MethodPost, "http://parley/parley.v1."+path, &body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Header.Set("Content-Type", "application/json")
+		q.Header.Set("Content-Encoding", "gzip")
+		resp, err := hc.Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(text)
+	}
+	for _, path := range []string{"UserService/AddUsers", "UserService/ListUsers", "ArchiveService/Search", "StatusService/Status"} {
+		if code, text := post(path, "x", 17<<20); code != http.StatusForbidden || !strings.Contains(text, "only administrators") {
+			t.Errorf("%s: %d %s", path, code, text)
+		}
+	}
+	for _, path := range []string{"ContactService/AddContacts", "PeopleService/FindPeople", "PresenceService/GetPresence"} {
+		if code, text := post(path, "x", 5<<20); code != http.StatusTooManyRequests || !strings.Contains(text, "larger") {
+			t.Errorf("%s: %d %.200s", path, code, text)
+		}
+	}
+	if code, text := post("ContactService/RemoveContact", "address", 1<<20); code < 400 || len(text) > 1200 {
+		t.Errorf("%d, %d bytes: %.100s", code, len(text), text)
 	}
 }

@@ -119,6 +119,10 @@ func (s *Service) write(r *store.Record, text, html string) error {
 	return nil
 }
 
+// MaxRequest is how large a request to say something may be in bytes: JSON writes a byte with up to six, and half of HTML may be
+// what is taken out.
+func (s *Service) MaxRequest() int { return 12*s.o.MaxBody + 64<<10 }
+
 func (s *Service) tooLong() error {
 	return refuse(errs.Invalid, "the message is larger than "+strconv.Itoa(s.o.MaxBody>>10)+" kB; send it as a file")
 }
