@@ -68,19 +68,47 @@ async function own(program) {
 }
 
 export function restarts({ program, browser, until, must }) {
+  const enter = async (server, name, password = server.password) => {
+    const { page, context } = await visit(browser, server.url);
+    await page.getByLabel("Address").fill(name);
+    await page.getByLabel("Password").fill(password);
+    await page.keyboard.press("Enter");
+    await page.getByRole("navigation", { name: "Main" }).waitFor();
+    return { page, context };
+  };
   return {
+    async "a password is changed: this session goes on, the others end, and the new one enters"() {
+      const server = await own(program);
+      try {
+        const [first, second] = [await enter(server, "alice"), await enter(server, "alice")];
+        await first.page.goto(`${server.url}/settings/profile`);
+        await first.page.getByLabel("Office").fill("4.01");
+        await first.page.getByRole("button", { name: "Save" }).click();
+        await first.page.getByText("Saved").waitFor();
+        const fresh = "quite another password";
+        await first.page.getByLabel("Password until now").fill("not the one");
+        await first.page.getByLabel("New password", { exact: true }).fill(fresh);
+        await first.page.getByLabel("New password again").fill(fresh);
+        await first.page.getByRole("button", { name: "Change password" }).click();
+        await first.page.locator(".toast-failed").waitFor();
+        await first.page.getByLabel("Password until now").fill(server.password);
+        await first.page.getByRole("button", { name: "Change password" }).click();
+        await first.page.getByText("Your password is changed").waitFor();
+        await second.page.getByText("You were signed out").waitFor();
+        await first.page.reload();
+        await first.page.getByLabel("Office").waitFor();
+        must((await first.page.getByLabel("Office").inputValue()) === "4.01", "the office is kept");
+        const third = await enter(server, "alice", fresh);
+        await Promise.all([first, second, third].map((one) => one.context.close()));
+      } finally {
+        await server.stop();
+      }
+    },
+
     async "a server that is killed: a banner, what was written waits, and nothing is lost or doubled"() {
       const server = await own(program);
       try {
-        const enter = async (name) => {
-          const { page, context } = await visit(browser, server.url);
-          await page.getByLabel("Address").fill(name);
-          await page.getByLabel("Password").fill(server.password);
-          await page.keyboard.press("Enter");
-          await page.getByRole("navigation", { name: "Main" }).waitFor();
-          return { page, context };
-        };
-        const [alice, bob] = [await enter("alice"), await enter("bob@parley.test")];
+        const [alice, bob] = [await enter(server, "alice"), await enter(server, "bob@parley.test")];
         await openTalk(alice.page, "bob");
         await openTalk(bob.page, "alice");
         const main = (one) => one.page.getByRole("main");

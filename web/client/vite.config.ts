@@ -55,6 +55,10 @@ export default defineConfig({
       },
     },
   },
-  server: { proxy: { "^/(parley\\.v1\\.|files/|demo\\.json)": { target: process.env.PARLEY, secure: false } } },
+  // Tests read what the server says.
+  server: {
+    fs: { allow: [here("../..")] },
+    proxy: { "^/(parley\\.v1\\.|files/|demo\\.json)": { target: process.env.PARLEY, secure: false } },
+  },
   test: { environment: "happy-dom", include: ["test/**/*.test.ts", "test/**/*.test.tsx"] },
 });

@@ -13,6 +13,7 @@ import { Welcome } from "./pages/welcome";
 import { Rail } from "./rail";
 import { SettingsPage } from "./settings/page";
 import { talkList } from "./state/conversations";
+import { link } from "./state/feed";
 import { onKey } from "./state/keys";
 import { back, go, type Route, route, talkPath } from "./state/router";
 import { setting } from "./state/settings";
@@ -28,7 +29,9 @@ export function Shell() {
   useShortcuts();
   useFocus(now);
   return (
-    <div class={`shell ${listOnly ? "shell-list" : "shell-main"} ${details ? "shell-details" : ""}`}>
+    <div
+      class={`shell ${link.value === "offline" ? "shell-offline" : ""} ${listOnly ? "shell-list" : "shell-main"} ${details ? "shell-details" : ""}`}
+    >
       <a class="skip" href="#main">
         {t("nav.skip")}
       </a>

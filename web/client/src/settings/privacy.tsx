@@ -9,7 +9,7 @@ import { Icon } from "../ui/icon";
 import { Field } from "../ui/parts";
 
 /** What each level sees, as the server decides it (docs/presence.md). */
-const table: readonly { level: Level; cells: readonly [Key, Key, Key, Key, Key] }[] = [
+export const table: readonly { level: Level; cells: readonly [Key, Key, Key, Key, Key] }[] = [
   { level: "close", cells: ["sight.full", "sight.yes", "sight.yes", "sight.full", "sight.yes"] },
   { level: "team", cells: ["sight.full", "sight.yes", "sight.yes", "sight.full", "sight.no"] },
   { level: "colleague", cells: ["sight.full", "sight.yes", "sight.yes", "sight.basic", "sight.no"] },
