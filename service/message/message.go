@@ -17,6 +17,7 @@ import (
 	"github.com/parley-im/parley/policy"
 	"github.com/parley-im/parley/route"
 	"github.com/parley-im/parley/service/message/content"
+	"github.com/parley-im/parley/service/message/said"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/transaction"
 	"github.com/parley-im/parley/wire/sip"
@@ -371,8 +372,8 @@ func (s *Service) append(p *pending, then func()) {
 }
 
 // repeated is the answer to what was said and answered before.
-func repeated(old said) Result {
-	r := Result{Status: int(old.status), ID: old.id}
+func repeated(old said.Said) Result {
+	r := Result{Status: int(old.Status), ID: old.ID}
 	switch {
 	case r.Status == 0: // not known any more: it is in the log
 		r.Status = 202

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parley-im/parley/base/id"
+	"github.com/parley-im/parley/service/message/said"
 	"github.com/parley-im/parley/store"
 )
 
@@ -17,22 +18,16 @@ type repeats struct {
 	window time.Duration
 
 	mu     sync.Mutex
-	now    *said64 // keys of this window
-	before *said64 // and of the one before
+	now    *said.Table // keys of this window
+	before *said.Table // and of the one before
 	turned time.Time
 	flying map[uint64]*pending // not answered yet
-}
-
-// said is a message that was recorded, and the answer its sender got; 0 when that is not known any more.
-type said struct {
-	id     id.ID
-	status uint16
 }
 
 func newRepeats(window time.Duration) *repeats {
 	return &repeats{
 		seed: maphash.MakeSeed(), window: window, turned: time.Now(),
-		now: &said64{}, before: &said64{}, flying: map[uint64]*pending{},
+		now: &said.Table{}, before: &said.Table{}, flying: map[uint64]*pending{},
 	}
 }
 
@@ -68,30 +63,30 @@ func key(seed maphash.Seed, parts ...string) uint64 {
 
 // begin notes p. known means that it was said before: first is that message while it is not answered yet,
 // else nil, and old is the record there is.
-func (w *repeats) begin(p *pending) (first *pending, old said, known bool) {
+func (w *repeats) begin(p *pending) (first *pending, old said.Said, known bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.turn(time.Now())
 	for _, k := range p.keys {
 		if first := w.flying[k]; first != nil {
-			return first, said{}, true
+			return first, said.Said{}, true
 		}
 		if old, ok := w.lookup(k); ok {
 			return nil, old, true
 		}
 	}
 	for _, k := range p.keys {
-		w.now.set(k, said{id: p.rec.ID})
+		w.now.Set(k, said.Said{ID: p.rec.ID})
 		w.flying[k] = p
 	}
-	return nil, said{}, false
+	return nil, said.Said{}, false
 }
 
-func (w *repeats) lookup(k uint64) (said, bool) {
-	if old, ok := w.now.get(k); ok {
+func (w *repeats) lookup(k uint64) (said.Said, bool) {
+	if old, ok := w.now.Get(k); ok {
 		return old, true
 	}
-	return w.before.get(k)
+	return w.before.Get(k)
 }
 
 // find returns the record with that key; zero when it is not in the window.
@@ -99,7 +94,7 @@ func (w *repeats) find(k uint64) id.ID {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	old, _ := w.lookup(k)
-	return old.id
+	return old.ID
 }
 
 // landed ends the time in which repeats of p wait for its answer; later ones get the same.
@@ -110,10 +105,10 @@ func (w *repeats) landed(p *pending, status int) {
 		if w.flying[k] == p {
 			delete(w.flying, k)
 		}
-		for _, window := range [...]*said64{w.now, w.before} {
-			if old, ok := window.get(k); ok && old.id == p.rec.ID {
-				old.status = uint16(status)
-				window.set(k, old)
+		for _, window := range [...]*said.Table{w.now, w.before} {
+			if old, ok := window.Get(k); ok && old.ID == p.rec.ID {
+				old.Status = uint16(status)
+				window.Set(k, old)
 			}
 		}
 	}
@@ -124,15 +119,15 @@ func (w *repeats) forget(p *pending) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, k := range p.keys {
-		w.now.remove(k)
-		w.before.remove(k)
+		w.now.Remove(k)
+		w.before.Remove(k)
 	}
 }
 
 // turn begins a new window. The caller holds mu.
 func (w *repeats) turn(now time.Time) {
 	if now.Sub(w.turned) >= w.window {
-		w.before, w.now, w.turned = w.now, &said64{}, now
+		w.before, w.now, w.turned = w.now, &said.Table{}, now
 	}
 }
 
@@ -140,7 +135,7 @@ func (w *repeats) turn(now time.Time) {
 func (w *repeats) size() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.now.len() + w.before.len()
+	return w.now.Len() + w.before.Len()
 }
 
 // refill reads the window from the end of the log.
@@ -151,7 +146,7 @@ func (s *Service) refill(ctx context.Context) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		for _, k := range keys {
-			w.now.set(k, said{id: r.ID})
+			w.now.Set(k, said.Said{ID: r.ID})
 		}
 		return nil
 	})

@@ -1,4 +1,5 @@
-package message
+// Package said is the memory of what was said: a table from hashes to messages and the answers their senders got.
+package said
 
 import (
 	"math/bits"
@@ -6,15 +7,21 @@ import (
 	"github.com/parley-im/parley/base/id"
 )
 
-// said64 keeps what was said under 64-bit hashes. A Go map takes twice the memory: 26 bytes are needed for each key, and
-// this takes 29 to 33. The zero value is empty.
-type said64 struct {
-	parts [256]saidPart // by the first byte of the hash, so that growing copies little at a time
+// Said is a message that was recorded, and the answer its sender got; Status is 0 when that is not known any more.
+type Said struct {
+	ID     id.ID
+	Status uint16
 }
 
-// saidPart is a table with open addressing: a key is at the place that its hash names, or at the next free one behind it. Its
+// Table keeps what was said under 64-bit hashes. A Go map takes twice the memory: 26 bytes are needed for each key, and
+// this takes 29 to 33. The zero value is empty.
+type Table struct {
+	parts [256]part // by the first byte of the hash, so that growing copies little at a time
+}
+
+// part is a table with open addressing: a key is at the place that its hash names, or at the next free one behind it. Its
 // places are in the order of hashes, for any number of places, so it need not double when it grows.
-type saidPart struct {
+type part struct {
 	keys     []uint64 // 0: free
 	ids      []id.ID
 	statuses []uint16
@@ -25,26 +32,28 @@ type saidPart struct {
 // removedStatus marks a key that was taken back. It keeps its place, or those behind it would not be found any more.
 const removedStatus = 1<<16 - 1
 
-// saidLeast is the number of places of the smallest table.
-const saidLeast = 16
+// least is the number of places of the smallest table.
+const least = 16
 
-func (t *said64) part(k uint64) (*saidPart, uint64) {
+func (t *Table) part(k uint64) (*part, uint64) {
 	if k == 0 {
 		k = 1 // 0 is free
 	}
 	return &t.parts[k>>56], k
 }
 
-func (t *said64) get(k uint64) (said, bool) {
+// Get returns what was said under a hash.
+func (t *Table) Get(k uint64) (Said, bool) {
 	p, k := t.part(k)
 	i, ok := p.find(k)
 	if !ok || p.statuses[i] == removedStatus {
-		return said{}, false
+		return Said{}, false
 	}
-	return said{p.ids[i], p.statuses[i]}, true
+	return Said{p.ids[i], p.statuses[i]}, true
 }
 
-func (t *said64) set(k uint64, v said) {
+// Set keeps v, in place of what was there.
+func (t *Table) Set(k uint64, v Said) {
 	p, k := t.part(k)
 	i, ok := p.find(k)
 	switch {
@@ -58,10 +67,11 @@ func (t *said64) set(k uint64, v said) {
 		}
 		p.used++
 	}
-	p.keys[i], p.ids[i], p.statuses[i] = k, v.id, v.status
+	p.keys[i], p.ids[i], p.statuses[i] = k, v.ID, v.Status
 }
 
-func (t *said64) remove(k uint64) {
+// Remove forgets what was said under a hash.
+func (t *Table) Remove(k uint64) {
 	p, k := t.part(k)
 	if i, ok := p.find(k); ok && p.statuses[i] != removedStatus {
 		p.statuses[i] = removedStatus
@@ -69,8 +79,8 @@ func (t *said64) remove(k uint64) {
 	}
 }
 
-// len is the number of keys.
-func (t *said64) len() int {
+// Len is the number of keys.
+func (t *Table) Len() int {
 	n := 0
 	for i := range t.parts {
 		n += t.parts[i].used - t.parts[i].removed
@@ -79,7 +89,7 @@ func (t *said64) len() int {
 }
 
 // find returns the place of k, or the free one where it would be; with no place at all it returns 0 and false.
-func (p *saidPart) find(k uint64) (int, bool) {
+func (p *part) find(k uint64) (int, bool) {
 	if len(p.keys) == 0 {
 		return 0, false
 	}
@@ -98,10 +108,10 @@ func (p *saidPart) find(k uint64) (int, bool) {
 }
 
 // grow makes room for a tenth more, and drops what was removed.
-func (p *saidPart) grow() {
-	n := max(saidLeast, len(p.keys)+len(p.keys)/10)
+func (p *part) grow() {
+	n := max(least, len(p.keys)+len(p.keys)/10)
 	old := *p
-	*p = saidPart{keys: make([]uint64, n), ids: make([]id.ID, n), statuses: make([]uint16, n)}
+	*p = part{keys: make([]uint64, n), ids: make([]id.ID, n), statuses: make([]uint16, n)}
 	for j, k := range old.keys {
 		if k == 0 || old.statuses[j] == removedStatus {
 			continue
