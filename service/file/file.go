@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/parley-im/parley/auth"
 	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/wire/rcsft"
 	"github.com/parley-im/parley/wire/sip"
@@ -45,12 +47,14 @@ type Users interface {
 	User(ctx context.Context, aor string) (*store.User, error)
 }
 
-// Options are what a Service is made of. All but the last block are required.
+// Options are what a Service is made of. All but About and the last block are required.
 type Options struct {
 	Files store.Files
 	Blobs store.Blobs
 	Users Users
 	Log   Log
+	// About finds what was done to messages; nil: nothing is. A file whose message was taken back cannot be fetched any more.
+	About func(ctx context.Context, ids ...id.ID) ([]store.Record, error)
 	Key   []byte // under which addresses without a session are made; 32 bytes that outlive a restart
 
 	// SignIn asks a SIP client over HTTP for the password of its account; nil: such clients cannot upload. It must not keep r.
@@ -237,7 +241,61 @@ func (s *Service) may(ctx context.Context, aor string, f *store.File) error {
 	case f.Recorded <= u.Since: // said to somebody who had this address before
 		return unknown(f.ID)
 	}
-	return nil
+	stands, err := s.stands(ctx, f)
+	if err == nil && !stands {
+		err = unknown(f.ID)
+	}
+	return err
+}
+
+// stands tells whether a message that names a recorded file was not taken back.
+func (s *Service) stands(ctx context.Context, f *store.File) (bool, error) {
+	if s.o.About == nil {
+		return true, nil
+	}
+	q := s.naming(f)
+	q.After, q.Limit = f.Recorded-1, 1
+	for range 2 { // the first that names it, then those soon after
+		list, err := s.o.Log.Search(ctx, q)
+		if err != nil {
+			return false, fmt.Errorf("file: looking for the message with a file: %w", err)
+		}
+		list = slices.DeleteFunc(list, func(r store.Record) bool { return !names(&r, f) })
+		ids := make([]id.ID, len(list))
+		for i := range list {
+			ids[i] = list[i].ID
+		}
+		if len(ids) > 0 {
+			about, err := s.o.About(ctx, ids...)
+			if err != nil {
+				return false, fmt.Errorf("file: looking for what was done to a message: %w", err)
+			}
+			for _, a := range about {
+				if a.Kind == store.KindRetract && a.From == f.Owner {
+					ids = slices.DeleteFunc(ids, func(m id.ID) bool { return m == a.Ref })
+				}
+			}
+		}
+		if len(ids) > 0 {
+			return true, nil
+		}
+		q.After, q.Limit = f.Recorded, logPage
+	}
+	return false, nil
+}
+
+// naming finds messages that may name a claimed file.
+func (s *Service) naming(f *store.File) store.Query {
+	q := store.Query{Person: f.Owner, With: f.Conversation, Since: f.Created.Add(-clockSlack), Kinds: []string{store.KindMessage}, Limit: logPage}
+	if f.Owner == f.Conversation {
+		q.With = ""
+	}
+	return q
+}
+
+// names tells whether a message names a file.
+func names(r *store.Record, f *store.File) bool {
+	return r.From == f.Owner && r.To == f.Conversation && r.MetaValue(store.MetaFile) == f.ID
 }
 
 // Recorded is told by the message service that a message that names a file is in the log. It does not block. Whoever may, fetches it
@@ -293,17 +351,14 @@ func (s *Service) findRecord(ctx context.Context, f *store.File) (int64, error) 
 	if ok {
 		return seq, nil
 	}
-	q := store.Query{Person: f.Owner, With: f.Conversation, Since: f.Created.Add(-clockSlack), Kinds: []string{store.KindMessage}, Limit: logPage}
-	if f.Owner == f.Conversation {
-		q.With = ""
-	}
+	q := s.naming(f)
 	for range logPages {
 		list, err := s.o.Log.Search(ctx, q)
 		if err != nil {
 			return 0, fmt.Errorf("file: looking for the message with a file: %w", err)
 		}
 		for i := range list {
-			if r := &list[i]; r.From == f.Owner && r.To == f.Conversation && r.MetaValue(store.MetaFile) == f.ID {
+			if r := &list[i]; names(r, f) {
 				s.Recorded(f.ID, r.Seq)
 				return r.Seq, nil
 			}

@@ -289,6 +289,44 @@ func TestForward(t *testing.T) {
 	}
 }
 
+// TestRetracted: the file of a message that was taken back is gone for both sides, for who passes it on and for who has an
+// address without a session; the file of another message that names it as well is not.
+func TestRetracted(t *testing.T) {
+	r := newRig(t, nil)
+	f := r.send("a.txt", "", []byte("not for long"))
+	link, _ := r.Link(f.ID, f.Name, bob)
+	link = strings.TrimPrefix(link, "https://chat.example.com")
+	retract := func(by string, seq int64) {
+		t.Helper()
+		list, err := r.store.Log().Read(t.Context(), seq-1, 1)
+		if err != nil || len(list) != 1 {
+			t.Fatal(list, err)
+		}
+		r.append(&store.Record{Kind: store.KindRetract, From: by, To: bob, Ref: list[0].ID})
+	}
+	got, err := r.File(t.Context(), bob, f.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.wantStatus(r.ask("", "GET", link, nil), 200)
+	retract(carol, got.Recorded) // a record that lies
+	r.wantStatus(r.ask(bob, "GET", Path(f.ID, f.Name), nil), 200)
+	retract(alice, got.Recorded)
+	for _, who := range []string{alice, bob} {
+		r.wantStatus(r.ask(who, "GET", Path(f.ID, f.Name), nil), 404)
+	}
+	r.wantStatus(r.ask("", "GET", link, nil), 404)
+	_, err = r.Claim(t.Context(), bob, carol, f.ID)
+	wantKind(t, "passing it on", err, errs.NotFound)
+	// Sent once more.
+	again, err := r.Claim(t.Context(), alice, bob, f.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.record(again)
+	r.wantStatus(r.ask(bob, "GET", Path(f.ID, f.Name), nil), 200)
+}
+
 // TestCrash: the process ended after the message was recorded and before anybody noted it; the log is asked.
 func TestCrash(t *testing.T) {
 	r := newRig(t, nil)

@@ -65,7 +65,7 @@ func (r *rig) start(change func(*Options)) {
 	if r.blobs, err = blobs.Open(filepath.Join(r.dir, "files")); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Files: r.store.Files(), Blobs: r.blobs, Users: r.store.Users(), Log: r.store.Index(), Key: bytes.Repeat([]byte("k"), 32),
+	o := Options{Files: r.store.Files(), Blobs: r.blobs, Users: r.store.Users(), Log: r.store.Index(), About: r.store.Talks().About, Key: bytes.Repeat([]byte("k"), 32),
 		Address: "https://chat.example.com", Logger: log}
 	if change != nil {
 		change(&o)
@@ -139,6 +139,12 @@ func (r *rig) upload(name, kind string, data []byte) *store.File {
 func (r *rig) record(f *store.File) int64 {
 	r.t.Helper()
 	rec := &store.Record{Kind: store.KindMessage, From: f.Owner, To: f.Conversation, ContentType: "text/plain", Meta: map[string]string{store.MetaFile: f.ID}}
+	return r.append(rec)
+}
+
+// append puts a record into the log and waits until the index has it.
+func (r *rig) append(rec *store.Record) int64 {
+	r.t.Helper()
 	done := make(chan error, 1)
 	r.store.Log().Append(rec, func(err error) { done <- err })
 	if err := <-done; err != nil {
