@@ -29,8 +29,8 @@ type Handlers struct {
 	Reset func(*v1.Reset)
 	// Other gets every event that has no handler above.
 	Other func(*v1.Event)
-	// Position is called after the handler of each event that has one. A program that keeps it, and gives it to From when it
-	// starts again, misses nothing.
+	// Position is called after the handler of each event that has one, and after Reset, when it may be a lower one than before. A
+	// program that keeps it, and gives it to From when it starts again, misses nothing.
 	Position func(int64)
 }
 
@@ -132,8 +132,13 @@ func (l *listener) take(e *v1.Event) error {
 		return fmt.Errorf("%w: %s", ErrSessionEnded, x.SessionEnded.Reason)
 	case *v1.Event_Ready:
 		l.moved(x.Ready.Position)
-	case *v1.Event_Reset_:
+	case *v1.Event_Reset_: // also backwards: the server was restored from a backup
 		l.told.Store(x.Reset_.Position)
+		l.h.tell(e)
+		if l.h.Position != nil {
+			l.h.Position(x.Reset_.Position)
+		}
+		return nil
 	}
 	l.h.tell(e)
 	if e.Position != 0 {
@@ -165,7 +170,7 @@ func (l *listener) acknowledge(ctx context.Context) {
 			return
 		case <-l.acks:
 		}
-		if p := l.told.Load(); p > said {
+		if p := l.told.Load(); p != said {
 			if _, err := l.c.Events.Acknowledge(ctx, connect.NewRequest(&v1.AcknowledgeRequest{Position: p})); err == nil {
 				said = p
 			} else {
