@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -250,6 +251,52 @@ func TestAcknowledge(t *testing.T) {
 	if err := r.Acknowledge(ctx, x.Session, -1); errs.KindOf(err) != errs.Invalid {
 		t.Errorf("a negative position: %v", err)
 	}
+}
+
+// What one stream of a session has yet to tell is acknowledged although another one began after it.
+func TestAcknowledgeBesideAnother(t *testing.T) {
+	r := newRig(t, Limits{})
+	x := caller(alice, 1)
+	s, b := r.openFrom(x, 0), r.openFrom(caller(bob, 1), 0)
+	r.want(s, Event{Kind: Ready})
+	r.want(b, Event{Kind: Ready})
+	one, _ := r.say(bob, alice, "one")
+	r.want(b, Event{Kind: Recorded, Position: one}) // so that it waits in s as well
+	r.want(r.openFrom(x, 0), Event{Kind: Ready, Position: one})
+	r.want(s, Event{Kind: Recorded, Position: one})
+	if err := r.Acknowledge(t.Context(), x.Session, one); err != nil {
+		t.Fatal(err)
+	}
+	r.tookBy(x.Device, one)
+}
+
+// What waits to be acknowledged is bounded in bytes, and acknowledged all the same.
+func TestAcknowledgeLarge(t *testing.T) {
+	r := newRig(t, Limits{})
+	x := caller(alice, 1)
+	s := r.openFrom(x, 0)
+	r.want(s, Event{Kind: Ready})
+	var want []int64
+	for range 10 {
+		seq, _ := r.say(bob, alice, strings.Repeat("x", mostBytes/4))
+		want = append(want, seq)
+		r.want(s, Event{Kind: Recorded, Position: seq})
+		s.session.mu.Lock()
+		held := 0
+		for _, rec := range s.session.pending {
+			held += recordSize(rec)
+		}
+		if held > mostBytes || held != s.session.bytes {
+			t.Errorf("%d bytes wait, %d are counted", held, s.session.bytes)
+		}
+		s.session.mu.Unlock()
+	}
+	for _, position := range []int64{want[4], want[9]} {
+		if err := r.Acknowledge(t.Context(), x.Session, position); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.tookBy(x.Device, want...)
 }
 
 // A reader that gives up leaves nothing behind.

@@ -12,7 +12,7 @@ import (
 
 // Bounds of what is remembered until it is acknowledged.
 const (
-	mostPending  = 256 // records of a session; beyond that they are read from the log again
+	mostPending  = 256 // records of a session, and mostBytes together; beyond that they are read from the log again
 	pageOfClaims = 500
 	mostClaims   = 10_000 // records that are acknowledged at once; what is older is not asked about any more
 )
@@ -44,6 +44,7 @@ type session struct {
 	acked   int64           // everything up to here is acknowledged, or is not this session's to acknowledge
 	reached int64           // the highest position that was sent
 	pending []*store.Record // sent, to the owner, not acknowledged
+	bytes   int             // that they hold
 	dropped bool            // there are others
 }
 
@@ -83,17 +84,32 @@ func (x *session) sent(e *Event) {
 	}
 	x.reached = max(x.reached, e.Position)
 	if e.Kind == Reset {
-		x.pending, x.dropped = nil, true // what is loaded anew is not sent
+		x.drop() // what is loaded anew is not sent
 		return
 	}
 	if e.Kind != Recorded || e.Record.To != x.aor || x.dropped || e.Position <= x.acked {
 		return
 	}
-	if len(x.pending) == mostPending {
-		x.pending, x.dropped = nil, true
+	n := recordSize(e.Record)
+	if len(x.pending) == mostPending || x.bytes+n > mostBytes {
+		x.drop()
 		return
 	}
 	x.pending = append(x.pending, e.Record)
+	x.bytes += n
+}
+
+// drop forgets what is not acknowledged: it will be read from the log. x.mu is held.
+func (x *session) drop() { x.pending, x.bytes, x.dropped = nil, 0, true }
+
+// skip is told that a stream begins at a position while the session has others open, which have yet to tell what is before it.
+func (x *session) skip(position int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if position > x.reached {
+		x.reached = position
+		x.drop()
+	}
 }
 
 // Acknowledge says that a session has everything up to a position. Of what was not sent to it nothing is acknowledged.
@@ -130,12 +146,13 @@ func (x *session) advance(position int64, claimed bool) (a ack) {
 	}
 	x.acked = to
 	if x.dropped {
+		x.drop()
 		x.dropped = to < x.reached
-		x.pending = nil
 		return ack{from: from, to: to}
 	}
 	n := 0
 	for n < len(x.pending) && x.pending[n].Seq <= to {
+		x.bytes -= recordSize(x.pending[n])
 		n++
 	}
 	a.recs = slices.Clone(x.pending[:n])
@@ -155,7 +172,8 @@ func (h *Hub) finish(ctx context.Context, x *session, a ack) error {
 	}
 	if err := h.takeRange(ctx, x, a.from, a.to); err != nil {
 		x.mu.Lock()
-		x.acked, x.dropped, x.pending = min(x.acked, a.from), true, nil // to be said again
+		x.acked = min(x.acked, a.from) // to be said again
+		x.drop()
 		x.mu.Unlock()
 		return err
 	}

@@ -129,6 +129,8 @@ func (h *Hub) enter(s *Stream, c Caller, o Start, since, taken int64) (online bo
 			x.acked = max(x.acked, from)
 		}
 		h.sessions[c.Session] = x
+	} else if o.Position == 0 && x.streams > 0 {
+		x.skip(from)
 	}
 	online = x.enter(h)
 	if o.Position > 0 && !reset {
