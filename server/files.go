@@ -29,7 +29,8 @@ func (s *Server) buildFiles() error {
 		return err
 	}
 	s.file, err = file.New(file.Options{
-		Files: s.store.sql.Files(), Blobs: folder, Users: s.store, Log: s.store.Index, About: s.store.sql.Talks().About, Key: s.keys.Derive("files"),
+		Files: s.store.sql.Files(), Blobs: folder, Users: s.store, Log: s.store.Index, About: s.store.sql.Talks().About, Head: s.store.Head,
+		Key:    s.keys.Derive("files"),
 		SignIn: s.signInOverHTTP, Lines: s.linesOf, Address: fileAddress(s.cfg),
 		MaxSize: int64(s.cfg.Files.MaxSize), Keep: s.cfg.Files.Keep, Types: s.cfg.Files.Types, Logger: s.log, Registerer: s.registry,
 	})

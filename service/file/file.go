@@ -40,6 +40,7 @@ const (
 // Log finds records; store.Index fills it.
 type Log interface {
 	Search(ctx context.Context, q store.Query) ([]store.Record, error)
+	WaitFor(seq int64, done func())
 }
 
 // Users knows who exists; store.Users fills it.
@@ -55,7 +56,8 @@ type Options struct {
 	Log   Log
 	// About finds what was done to messages; nil: nothing is. A file whose message was taken back cannot be fetched any more.
 	About func(ctx context.Context, ids ...id.ID) ([]store.Record, error)
-	Key   []byte // under which addresses without a session are made; 32 bytes that outlive a restart
+	Head  func() int64 // of the log; required with About
+	Key   []byte       // under which addresses without a session are made; 32 bytes that outlive a restart
 
 	// SignIn asks a SIP client over HTTP for the password of its account; nil: such clients cannot upload. It must not keep r.
 	SignIn func(r *http.Request) auth.Result
@@ -252,6 +254,13 @@ func (s *Service) may(ctx context.Context, aor string, f *store.File) error {
 func (s *Service) stands(ctx context.Context, f *store.File) (bool, error) {
 	if s.o.About == nil {
 		return true, nil
+	}
+	indexed := make(chan struct{})
+	s.o.Log.WaitFor(s.o.Head(), func() { close(indexed) })
+	select {
+	case <-indexed:
+	case <-ctx.Done():
+		return false, errs.Wrap(errs.Unavailable, ctx.Err(), "file: waiting for the index")
 	}
 	q := s.naming(f)
 	q.After, q.Limit = f.Recorded-1, 1

@@ -65,7 +65,7 @@ func (r *rig) start(change func(*Options)) {
 	if r.blobs, err = blobs.Open(filepath.Join(r.dir, "files")); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Files: r.store.Files(), Blobs: r.blobs, Users: r.store.Users(), Log: r.store.Index(), About: r.store.Talks().About, Key: bytes.Repeat([]byte("k"), 32),
+	o := Options{Files: r.store.Files(), Blobs: r.blobs, Users: r.store.Users(), Log: r.store.Index(), About: r.store.Talks().About, Head: r.store.Log().Head, Key: bytes.Repeat([]byte("k"), 32),
 		Address: "https://chat.example.com", Logger: log}
 	if change != nil {
 		change(&o)
@@ -139,10 +139,14 @@ func (r *rig) upload(name, kind string, data []byte) *store.File {
 func (r *rig) record(f *store.File) int64 {
 	r.t.Helper()
 	rec := &store.Record{Kind: store.KindMessage, From: f.Owner, To: f.Conversation, ContentType: "text/plain", Meta: map[string]string{store.MetaFile: f.ID}}
-	return r.append(rec)
+	seq := r.append(rec)
+	indexed := make(chan struct{})
+	r.store.Index().WaitFor(seq, func() { close(indexed) })
+	<-indexed
+	return seq
 }
 
-// append puts a record into the log and waits until the index has it.
+// append puts a record into the log.
 func (r *rig) append(rec *store.Record) int64 {
 	r.t.Helper()
 	done := make(chan error, 1)
@@ -150,9 +154,6 @@ func (r *rig) append(rec *store.Record) int64 {
 	if err := <-done; err != nil {
 		r.t.Fatal(err)
 	}
-	indexed := make(chan struct{})
-	r.store.Index().WaitFor(rec.Seq, func() { close(indexed) })
-	<-indexed
 	return rec.Seq
 }
 
