@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -141,6 +142,39 @@ func TestTakeOver(t *testing.T) {
 	}
 	if f, err := r.CompleteUpload(t.Context(), alice, id, hexSum(data)); err != nil || f.Size != 10_000 {
 		t.Fatal(f, err)
+	}
+}
+
+// TestStopped: who was stopped reads no more, also when it was about to wait for the line just then.
+func TestStopped(t *testing.T) {
+	p := &patient{Reader: strings.NewReader("more"), c: http.NewResponseController(httptest.NewRecorder())}
+	p.stop()
+	if n, err := p.Read(make([]byte, 4)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(n, err)
+	}
+}
+
+// TestNobodyElseStops: whoever guesses the id of somebody's upload does not disturb it.
+func TestNobodyElseStops(t *testing.T) {
+	r := newRig(t, nil)
+	id := r.begin("a", "", 4)
+	body, w := io.Pipe()
+	written := make(chan error, 1)
+	go func() {
+		_, err := r.Write(t.Context(), alice, id, 0, body, func() { t.Error("the upload was stopped"); body.Close() })
+		written <- err
+	}()
+	if _, err := w.Write([]byte("ab")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.CompleteUpload(t.Context(), carol, id, "")
+	wantKind(t, "somebody else's upload", err, errs.NotFound)
+	if _, err := w.Write([]byte("cd")); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if err := <-written; err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -6,8 +6,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-im/parley/base/errs"
@@ -70,15 +72,25 @@ func (d *door) signedIn(w http.ResponseWriter, r *http.Request) string {
 	return aor
 }
 
-// patient is a body whose line may stand still for a while only.
+// patient is a body whose line may stand still for a while only, and that can be stopped.
 type patient struct {
 	io.Reader
-	c *http.ResponseController
+	c       *http.ResponseController
+	stopped atomic.Bool
 }
 
-func (p patient) Read(b []byte) (int, error) {
+func (p *patient) Read(b []byte) (int, error) {
 	_ = p.c.SetReadDeadline(time.Now().Add(stillWithin)) // a connection without deadlines is not cut
+	if p.stopped.Load() {                                // a moment ago: the deadline that stop has set is gone
+		return 0, os.ErrDeadlineExceeded
+	}
 	return p.Reader.Read(b)
+}
+
+// stop ends a Read that waits, and all that follow.
+func (p *patient) stop() {
+	p.stopped.Store(true)
+	_ = p.c.SetReadDeadline(time.Unix(1, 0)) // as in Read
 }
 
 // put takes bytes of an upload.
@@ -95,9 +107,8 @@ func (d *door) put(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	c := http.NewResponseController(w)
-	stop := func() { _ = c.SetReadDeadline(time.Unix(1, 0)) } // ends a Read that waits
-	n, err := d.Write(r.Context(), aor, r.PathValue("id"), offset, patient{r.Body, c}, stop)
+	body := &patient{Reader: r.Body, c: http.NewResponseController(w)}
+	n, err := d.Write(r.Context(), aor, r.PathValue("id"), offset, body, body.stop)
 	if err == nil || errs.KindOf(err) == errs.Conflict {
 		w.Header().Set(offsetHeader, strconv.FormatInt(n, 10))
 	}

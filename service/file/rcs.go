@@ -50,7 +50,7 @@ func (d *door) rcs(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	f, err := d.take(r, who.Identity.AOR, patient{r.Body, http.NewResponseController(w)})
+	f, err := d.take(r, who.Identity.AOR, &patient{Reader: r.Body, c: http.NewResponseController(w)})
 	if err != nil {
 		d.fail(w, r, err)
 		return

@@ -234,12 +234,15 @@ func (s *Service) CompleteUpload(ctx context.Context, owner, id, sum string) (*s
 	if sum != "" && !ok {
 		return nil, errs.Say(errs.New(errs.Invalid, "file: %q is no SHA-256", shorten(sum)), "A SHA-256 has 64 hexadecimal digits")
 	}
+	if _, err := s.own(ctx, owner, id); err != nil {
+		return nil, err // nobody else stops who writes it
+	}
 	w, err := s.takeOver(ctx, id, func() {}) // who says it twice at once, hears the same twice
 	if err != nil {
 		return nil, err
 	}
 	defer s.leave(id, w)
-	f, err := s.own(ctx, owner, id)
+	f, err := s.own(ctx, owner, id) // as it is now
 	if err != nil {
 		return nil, err
 	}
