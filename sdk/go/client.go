@@ -172,8 +172,11 @@ func Reason(err error) string {
 // that his own context has not ended.
 func passing(err error) bool {
 	switch connect.CodeOf(err) {
-	case connect.CodeUnavailable, connect.CodeResourceExhausted, connect.CodeAborted:
+	case connect.CodeUnavailable, connect.CodeAborted:
 		return true
+	case connect.CodeResourceExhausted: // too often is over in a moment, a request that is too large stays so
+		var e *connect.Error
+		return errors.As(err, &e) && e.Meta().Get("Retry-After") != ""
 	case connect.CodeUnknown, connect.CodeInternal, connect.CodeDeadlineExceeded, connect.CodeDataLoss, connect.CodeCanceled:
 		var wire *connect.Error
 		return !errors.As(err, &wire) || !connect.IsWireError(err) // a cut connection, not an answer

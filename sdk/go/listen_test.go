@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +40,37 @@ func (s restored) Stream(ctx context.Context, req *connect.Request[v1.StreamRequ
 func (s restored) Acknowledge(_ context.Context, req *connect.Request[v1.AcknowledgeRequest]) (*connect.Response[v1.AcknowledgeResponse], error) {
 	s.acknowledged <- req.Msg.Position
 	return connect.NewResponse(&v1.AcknowledgeResponse{}), nil
+}
+
+// narrow takes no message, and says why.
+type narrow struct {
+	parleyv1connect.UnimplementedMessageServiceHandler
+	asked atomic.Int64
+}
+
+func (s *narrow) Send(context.Context, *connect.Request[v1.SendRequest]) (*connect.Response[v1.SendResponse], error) {
+	if s.asked.Add(1) > 1 {
+		return connect.NewResponse(&v1.SendResponse{Message: &v1.Message{Text: "said"}}), nil
+	}
+	err := connect.NewError(connect.CodeResourceExhausted, errors.New("too many requests"))
+	err.Meta().Set("Retry-After", "0")
+	return nil, err
+}
+
+// Too many messages are said again in a moment; one that is too large never.
+func TestSendAgain(t *testing.T) {
+	service := &narrow{}
+	mux := http.NewServeMux()
+	mux.Handle(parleyv1connect.NewMessageServiceHandler(service, connect.WithReadMaxBytes(1000)))
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	c := Dial(server.URL)
+	if m, err := c.Say(t.Context(), "bob@example.com", "hello"); err != nil || m.Text != "said" || service.asked.Load() != 2 {
+		t.Errorf("%v, %v after %d calls", m, err, service.asked.Load())
+	}
+	if _, err := c.Say(t.Context(), "bob@example.com", strings.Repeat("x", 2000)); connect.CodeOf(err) != connect.CodeResourceExhausted {
+		t.Error(err)
+	}
 }
 
 // A log that begins anew at a lower position is followed from there: what comes is told, kept and acknowledged.
