@@ -64,10 +64,13 @@ type Options struct {
 }
 
 // Service reads what was said.
-type Service struct{ o Options }
+type Service struct {
+	o      Options
+	within time.Duration // indexWithin; longer in tests
+}
 
 // New makes a Service.
-func New(o Options) *Service { return &Service{o} }
+func New(o Options) *Service { return &Service{o, indexWithin} }
 
 // Said is a message or a call as it stands now.
 type Said struct {
@@ -120,7 +123,7 @@ func (s *Service) settle(ctx context.Context) (int64, error) {
 	}
 	done := make(chan struct{})
 	s.o.Index.WaitFor(head, func() { close(done) })
-	late := time.NewTimer(indexWithin)
+	late := time.NewTimer(s.within)
 	defer late.Stop()
 	select {
 	case <-done:
