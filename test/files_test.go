@@ -45,17 +45,6 @@ func fetch(t *testing.T, url string) []byte {
 	return []byte(body)
 }
 
-// sentFile sends a file to bob.
-func sentFile(t *testing.T, c *parley.Client, req *v1.SendRequest) *v1.Message {
-	t.Helper()
-	req.Conversation = AOR("bob")
-	resp, err := c.Messages.Send(t.Context(), connect.NewRequest(req))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.Msg.Message
-}
-
 var urlIn = regexp.MustCompile(`http://[^\s"<]+`)
 
 // A file from page to page, with the server killed between its steps: nobody fetches it before the message is recorded, its two sides do
@@ -97,7 +86,7 @@ func TestFileOverCrashes(t *testing.T) {
 			t.Errorf("%s before the message: %v", who, code)
 		}
 	}
-	if m := sentFile(t, alice, &v1.SendRequest{File: f.Id, Text: "here it is", RequestId: "once"}); m.File.GetId() != f.Id || m.File.GetUrl() != f.Url || m.Text != "here it is" {
+	if m := sent(t, alice, &v1.SendRequest{File: f.Id, Text: "here it is", RequestId: "once"}); m.File.GetId() != f.Id || m.File.GetUrl() != f.Url || m.Text != "here it is" {
 		t.Fatalf("%+v", m)
 	}
 	s.Kill()
@@ -130,7 +119,7 @@ func TestFileToSIP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sentFile(t, alice, &v1.SendRequest{File: f.Id})
+	sent(t, alice, &v1.SendRequest{File: f.Id})
 	toPhone, toDesk := string(phone.Expect(sip.MESSAGE).Body()), string(desk.Expect(sip.MESSAGE).Body())
 	if !strings.Contains(toPhone, "urn:gsma:params:xml:ns:rcs:rcs:fthttp") || !strings.Contains(toPhone, "notes.txt") {
 		t.Errorf("the phone got\n%s", toPhone)
