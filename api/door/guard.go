@@ -106,8 +106,8 @@ var guesses = bucketOf{5, 50}
 
 // addresses counts what comes from where; a /64 of IPv6 is one.
 type addresses struct {
-	mu  sync.Mutex
 	now func() time.Time
+	mu  sync.Mutex // guards m
 	m   map[key]*level
 }
 
@@ -135,11 +135,7 @@ func (a *addresses) level(from netip.Addr, of bucketOf) *level {
 	l := a.m[k]
 	if l == nil {
 		if len(a.m) >= maxAddresses {
-			for k, old := range a.m {
-				if now.Sub(old.at) > forgetAfter || len(a.m) >= maxAddresses {
-					delete(a.m, k)
-				}
-			}
+			a.makeRoom(now)
 		}
 		l = &level{of.most, now}
 		a.m[k] = l
@@ -147,6 +143,21 @@ func (a *addresses) level(from netip.Addr, of bucketOf) *level {
 	l.left = min(of.most, l.left+of.rate*now.Sub(l.at).Seconds())
 	l.at = now
 	return l
+}
+
+// makeRoom forgets one at least, and who has not come for long, among some that the map gives: to look at all for each that
+// comes would help whoever has many addresses. mu is held.
+func (a *addresses) makeRoom(now time.Time) {
+	const some = 100
+	n := 0
+	for k, old := range a.m {
+		if now.Sub(old.at) > forgetAfter || len(a.m) >= maxAddresses {
+			delete(a.m, k)
+		}
+		if n++; n == some {
+			return
+		}
+	}
 }
 
 // may tells whether there is something left.
