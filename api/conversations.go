@@ -20,6 +20,7 @@ type DeviceLabel func(ctx context.Context, viewer, owner, device string) string
 type conversations struct {
 	service *conversation.Service
 	label   DeviceLabel
+	hidden  Hidden
 }
 
 func (s *conversations) ListConversations(ctx context.Context, req *connect.Request[v1.ListConversationsRequest]) (*connect.Response[v1.ListConversationsResponse], error) {
@@ -33,7 +34,7 @@ func (s *conversations) ListConversations(ctx context.Context, req *connect.Requ
 	}
 	resp := &v1.ListConversationsResponse{More: list.More, Position: list.Position, Next: list.Next}
 	for i := range list.Conversations {
-		resp.Conversations = append(resp.Conversations, conversationOf(by.AOR, &list.Conversations[i]))
+		resp.Conversations = append(resp.Conversations, s.conversationOf(ctx, by.AOR, &list.Conversations[i]))
 	}
 	return connect.NewResponse(resp), nil
 }
@@ -47,7 +48,7 @@ func (s *conversations) GetConversation(ctx context.Context, req *connect.Reques
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&v1.GetConversationResponse{Conversation: conversationOf(by.AOR, &c)}), nil
+	return connect.NewResponse(&v1.GetConversationResponse{Conversation: s.conversationOf(ctx, by.AOR, &c)}), nil
 }
 
 func (s *conversations) ListMessages(ctx context.Context, req *connect.Request[v1.ListMessagesRequest]) (*connect.Response[v1.ListMessagesResponse], error) {
@@ -75,6 +76,9 @@ func (s *conversations) GetMessage(ctx context.Context, req *connect.Request[v1.
 		return nil, err
 	}
 	resp := &v1.GetMessageResponse{Message: messageOf(by.AOR, &d.Record, d.About), Fates: []*v1.Fate{{What: "stored", At: timestamppb.New(d.At)}}}
+	if s.hidden.from(ctx, d.To, by.AOR) {
+		d.Fates = nil
+	}
 	for i := range d.Fates {
 		f := &d.Fates[i]
 		out := &v1.Fate{What: f.MetaValue(store.MetaOutcome), At: timestamppb.New(f.At), Device: f.Device, Reason: f.MetaValue(store.MetaReason)}
@@ -136,8 +140,11 @@ func messagesOf(viewer string, list []conversation.Said) []*v1.Message {
 	return out
 }
 
-func conversationOf(viewer string, c *conversation.Conversation) *v1.Conversation {
+func (s *conversations) conversationOf(ctx context.Context, viewer string, c *conversation.Conversation) *v1.Conversation {
 	out := &v1.Conversation{Id: c.Peer, Name: c.Name, Unread: int32(c.Unread), Read: c.Read, PeerRead: c.PeerRead, PeerDelivered: c.PeerDelivered, Known: c.Known}
+	if s.hidden.from(ctx, c.Peer, viewer) {
+		out.PeerRead, out.PeerDelivered = 0, 0
+	}
 	if c.Last != nil {
 		out.Last = messageOf(viewer, &c.Last.Record, c.Last.About)
 	}

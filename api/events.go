@@ -26,6 +26,7 @@ type events struct {
 	hub           *feed.Hub
 	conversations *conversation.Service
 	presence      Presence
+	hidden        Hidden
 }
 
 // lineKey is the key under which a context holds the http.ResponseController of a stream.
@@ -111,14 +112,19 @@ func (s *events) eventOf(ctx context.Context, by Caller, e *feed.Event) (*v1.Eve
 	case feed.Ping:
 		out.Event = &v1.Event_Ping{Ping: &v1.Ping{Now: timestamppb.Now()}}
 	case feed.Recorded:
-		return recordedEvent(by.AOR, e, out), nil
+		if out = recordedEvent(by.AOR, e, out); !s.hidden.tells(ctx, e, out, by.AOR) {
+			return nil, nil
+		}
+		return out, nil
 	case feed.Fated:
 		f := e.Fate
 		d := &v1.DeliveryChanged{Conversation: f.To, MessagePosition: f.MessageSeq, What: f.Outcome, Device: f.Device, At: stamp(f.At)}
 		if !f.Message.IsZero() {
 			d.Id = f.Message.String()
 		}
-		out.Event = &v1.Event_Delivery{Delivery: d}
+		if out.Event = (&v1.Event_Delivery{Delivery: d}); !s.hidden.tells(ctx, e, out, by.AOR) {
+			return nil, nil
+		}
 	case feed.Typing:
 		out.Event = &v1.Event_Typing{Typing: &v1.TypingChanged{Conversation: e.Name, Active: e.Active}}
 	case feed.Seen:

@@ -180,8 +180,20 @@ func (s *Server) deviceLabel(ctx context.Context, viewer, owner, device string) 
 	return ""
 }
 
+// hides tells whether owner looks offline to viewer.
+func (s *Server) hides(ctx context.Context, owner, viewer string) bool {
+	answer := make(chan bool, 1)
+	s.presence.AskHidden(owner, viewer, func(hidden bool) { answer <- hidden })
+	select {
+	case hidden := <-answer:
+		return hidden
+	case <-ctx.Done():
+		return true
+	}
+}
+
 // tellingOptions adds to what the API speaks for.
 func (s *Server) tellingOptions(o api.Options) api.Options {
-	o.Events, o.Conversations, o.Label = s.feed, s.conversations, s.deviceLabel
+	o.Events, o.Conversations, o.Label, o.Hidden = s.feed, s.conversations, s.deviceLabel, s.hides
 	return o
 }
