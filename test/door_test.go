@@ -254,6 +254,7 @@ func TestForeignPages(t *testing.T) {
 	if token.status != 200 || token.header.Get("Access-Control-Allow-Origin") != friend || token.header.Get("Access-Control-Allow-Credentials") != "" {
 		t.Error("friend:", token)
 	}
+	refused(t, "friend with a cookie", whoami("Origin", friend), 403, "origin")
 	if a := s.ask(t, http.MethodOptions, "/parley.v1.SessionService/GetSession", nil, "Origin", friend, "Access-Control-Request-Method", "POST"); a.status != 204 ||
 		!strings.Contains(a.header.Get("Access-Control-Allow-Headers"), "Authorization") {
 		t.Error("friend asks first:", a)

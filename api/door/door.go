@@ -149,7 +149,7 @@ func (d *door) guarded(next http.Handler) http.Handler {
 				return
 			}
 		}
-		if _, byCookie := d.shown(r); byCookie && !d.fromOwnPage(r, own || foreign) {
+		if _, byCookie := d.shown(r); byCookie && !d.fromOwnPage(r, own) {
 			d.refuse(w, r, http.StatusForbidden, api.ReasonOrigin, "this request does not come from a page of this server")
 			return
 		} else if byCookie && r.Method == http.MethodPost && simple(r.Header.Get("Content-Type")) {
