@@ -81,7 +81,7 @@ export function EmojiPicker({ onPick, onClose, place = "above" }: Props) {
       <div class="m-picker-row">{row(own)}</div>
       {groups.map(({ key, emoji }) => (
         <section key={key} aria-label={t(key)}>
-          <h3 class="m-picker-head">{t(key)}</h3>
+          <h2 class="m-picker-head">{t(key)}</h2>
           <div class="m-picker-row">{row(emoji.split(" "))}</div>
         </section>
       ))}

@@ -97,6 +97,8 @@ export function Tray({ peer, files, onFiles }: Props) {
             onClick={() => {
               release([{ key, file, ...(preview && { preview }) }]);
               onFiles((old) => old.filter((one) => one.key !== key));
+              // This button goes with its file: the focus must not be lost.
+              document.querySelector<HTMLElement>("[data-composer]")?.focus();
             }}
           >
             <Icon name="close" size={16} />
