@@ -1,8 +1,14 @@
 // The shell of the web client in Chromium, against a real server: node run.mjs PROGRAM [part of a name]
+import { files } from "./files.mjs";
+import { history } from "./history.mjs";
 import { notices } from "./notices.mjs";
+import { hostile } from "./hostile.mjs";
+import { messages } from "./messages.mjs";
 import { enter, launch, look, openTalk, patience, phone, say, visit } from "./people.mjs";
 import { restarts } from "./restart.mjs";
 import { demo } from "./server.mjs";
+import { ways } from "./ways.mjs";
+import { world as started } from "./world.mjs";
 
 const [program, only = ""] = process.argv.slice(2);
 const server = await demo(program);
@@ -331,6 +337,8 @@ const tests = {
 
 Object.assign(tests, restarts({ program, browser, until, must }));
 Object.assign(tests, notices({ server, people, until, must, row }));
+const world = await started(program, browser);
+for (const more of [messages, history, files, hostile, ways]) Object.assign(tests, more({ browser, world, until, must }));
 
 for (const [name, run] of Object.entries(tests)) {
   if (!name.includes(only)) continue;
@@ -346,7 +354,7 @@ for (const [name, run] of Object.entries(tests)) {
   }
 }
 await browser.close();
-await server.stop();
+await Promise.all([server.stop(), world.stop()]);
 const failed = results.filter((ok) => !ok).length;
 console.log(`${results.length - failed} of ${results.length}`);
 process.exitCode = failed === 0 && results.length > 0 ? 0 : 1;
