@@ -42,7 +42,7 @@ func resume(t *testing.T, queue int, breaks []int, restarts, writes int, kinds [
 	r := newRig(t, Limits{Queue: queue})
 	begin, _ := r.say("nobody@example.com", "nobody@example.com", "begin")
 	hub := &shared{hub: r.Hub}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience) // for all of it
 	defer cancel()
 
 	var readers, writers sync.WaitGroup
