@@ -79,6 +79,7 @@ type Service struct {
 	types    types
 	metrics  *metrics
 	pictures chan struct{} // room for one picture that is being read
+	queues   queues
 	wake     chan struct{} // something waits in recorded
 
 	mu       sync.Mutex // guards what is below

@@ -11,6 +11,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"sync"
 
 	"github.com/parley-im/parley/store"
 )
@@ -32,11 +33,57 @@ func isPicture(kind string) bool {
 	return kind == "image/jpeg" || kind == "image/png" || kind == "image/gif"
 }
 
+// queues lets each person do one thing at a time.
+type queues struct {
+	mu sync.Mutex
+	m  map[string]*queue // of those who do something
+}
+
+type queue struct {
+	mine chan struct{} // holds something while its person does something
+	want int           // that is done or waits
+}
+
+// enter waits until a person's other things are done; false when ctx ended before. leave must be called then.
+func (q *queues) enter(ctx context.Context, who string) (leave func(), ok bool) {
+	q.mu.Lock()
+	if q.m == nil {
+		q.m = map[string]*queue{}
+	}
+	x := q.m[who]
+	if x == nil {
+		x = &queue{mine: make(chan struct{}, 1)}
+		q.m[who] = x
+	}
+	x.want++
+	q.mu.Unlock()
+	drop := func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if x.want--; x.want == 0 {
+			delete(q.m, who)
+		}
+	}
+	select {
+	case x.mine <- struct{}{}:
+		return func() { <-x.mine; drop() }, true
+	case <-ctx.Done():
+		drop()
+		return nil, false
+	}
+}
+
 // small is the part of the small picture of a file.
 func small(id string) string { return id + "-small" }
 
 // picture finds the size of a picture and makes a small one. That there is none is no error: the file is what people want.
 func (s *Service) picture(ctx context.Context, f *store.File) {
+	// Of one person's pictures one waits, so that somebody else's comes after that one and not after all of them.
+	leave, ok := s.queues.enter(ctx, f.Owner)
+	if !ok {
+		return
+	}
+	defer leave()
 	select {
 	case s.pictures <- struct{}{}: // one at a time: each may take maxDecoded
 	case <-ctx.Done():

@@ -2,6 +2,7 @@ package file
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"hash/crc32"
 	"image"
@@ -9,9 +10,15 @@ import (
 	"image/gif"
 	"image/jpeg"
 	"image/png"
+	"log/slog"
+	"slices"
+	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/parley-im/parley/store"
 )
 
 func encodePNG(m image.Image) []byte {
@@ -219,4 +226,47 @@ func FuzzJPEGHead(f *testing.F) {
 		}
 		kindOf(data, "text/plain", "x")
 	})
+}
+
+// TestPicturesInTurn: somebody who sends many pictures at once does not keep those of others waiting for all of them.
+func TestPicturesInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		parts := &noParts{}
+		s := &Service{pictures: make(chan struct{}, 1), metrics: newMetrics(nil), o: Options{Blobs: parts, Logger: slog.New(slog.DiscardHandler)}}
+		s.pictures <- struct{}{} // one is being read
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		read := func(owner string) {
+			all.Go(func() { s.picture(ctx, &store.File{ID: owner, Owner: owner, Type: "image/png"}) })
+			synctest.Wait()
+		}
+		for range 5 {
+			read(alice)
+		}
+		read(bob)
+		<-s.pictures
+		all.Wait()
+		if want := []string{alice, bob, alice, alice, alice, alice}; !slices.Equal(parts.asked, want) {
+			t.Errorf("in the order %v", parts.asked)
+		}
+		s.pictures <- struct{}{}
+		read(alice)
+		read(alice)
+		cancel()
+		all.Wait()
+		if len(parts.asked) != 6 || len(s.queues.m) != 0 {
+			t.Errorf("%v are read, %d people wait", parts.asked, len(s.queues.m))
+		}
+	})
+}
+
+// noParts has nothing, and notes what it was asked for, by one at a time.
+type noParts struct {
+	store.Blobs
+	asked []string
+}
+
+func (p *noParts) Part(_ context.Context, part string) (store.Blob, error) {
+	p.asked = append(p.asked, part)
+	return nil, store.ErrNotFound
 }
