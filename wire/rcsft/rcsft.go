@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/parley-im/parley/wire/xmlsafe"
@@ -197,11 +198,14 @@ func CleanName(name string) string {
 		}
 		name = strings.TrimSpace(name[:cut]) + ext
 	}
-	if name == "." || name == ".." {
+	if name == "." || name == ".." || strings.TrimFunc(name, unseen) == "" {
 		return ""
 	}
 	return name
 }
+
+// unseen tells whether nobody sees a character: joiners and the like, which names have between others.
+func unseen(r rune) bool { return unicode.In(r, unicode.Cf, unicode.Zs, unicode.Variation_Selector) }
 
 // Bytes writes the document.
 func (d *Document) Bytes() []byte {

@@ -97,7 +97,7 @@ func TestMalformed(t *testing.T) {
 func TestCleanName(t *testing.T) {
 	for in, want := range map[string]string{
 		"a.txt": "a.txt", "/etc/passwd": "passwd", `C:\x\y.doc`: "y.doc", "..": "", "a/..": "", " x ": "x", "a\nb\x00c": "abc",
-		"gpj.\u202eexe": "gpj.exe", "été.txt": "été.txt", "": "", "<b>.png": "<b>.png",
+		"gpj.\u202eexe": "gpj.exe", "été.txt": "été.txt", "": "", "<b>.png": "<b>.png", "\u200b\u200d \u2060\ufe0f": "", "👩\u200d🚀": "👩\u200d🚀",
 		strings.Repeat("x", 300) + ".tar.gz": strings.Repeat("x", 252) + ".gz",
 		strings.Repeat("é", 200) + ".jpg":    strings.Repeat("é", 125) + ".jpg",
 	} {
