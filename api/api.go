@@ -98,7 +98,7 @@ func Handler(o Options) http.Handler {
 	}
 	if o.Events != nil {
 		// Never compressed: that takes a megabyte for each event of a few hundred bytes.
-		path, h := parleyv1connect.NewEventServiceHandler(&events{o.Events, o.Conversations, o.Presence, o.Hidden},
+		path, h := parleyv1connect.NewEventServiceHandler(&events{o.Events, o.Conversations, o.Presence, o.Hidden, o.Sessions},
 			append(limited(maxSmall, door(members)), connect.WithCompression("gzip", nil, nil))...)
 		mux.Handle(path, withLine(h))
 	}

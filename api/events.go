@@ -15,6 +15,7 @@ import (
 	"github.com/parley-im/parley/service/feed"
 	"github.com/parley-im/parley/service/message/content"
 	"github.com/parley-im/parley/service/presence"
+	"github.com/parley-im/parley/service/session"
 	"github.com/parley-im/parley/store"
 )
 
@@ -27,6 +28,7 @@ type events struct {
 	conversations *conversation.Service
 	presence      Presence
 	hidden        Hidden
+	sessions      *session.Service
 }
 
 // lineKey is the key under which a context holds the http.ResponseController of a stream.
@@ -50,6 +52,9 @@ func (s *events) Stream(ctx context.Context, req *connect.Request[v1.StreamReque
 		return err
 	}
 	defer from.Close()
+	if err := s.still(ctx); err != nil {
+		return err
+	}
 	line, _ := ctx.Value(lineKey{}).(*http.ResponseController)
 	if line != nil {
 		_ = line.SetReadDeadline(time.Time{}) // the request is read; a connection that has no deadlines is a test's
@@ -79,6 +84,16 @@ func (s *events) Stream(ctx context.Context, req *connect.Request[v1.StreamReque
 			return err // of the connection: there is nobody to tell
 		}
 	}
+}
+
+// still says that the session has not ended since the door has let it in: whoever ended it before Open found no stream to end.
+func (s *events) still(ctx context.Context) error {
+	visit := visitOf(ctx)
+	if s.sessions == nil || visit.Token == "" { // who calls was said in another way
+		return nil
+	}
+	_, err := s.sessions.Find(ctx, visit.Token, visit.From)
+	return err
 }
 
 func (s *events) Follow(ctx context.Context, req *connect.Request[v1.FollowRequest]) (*connect.Response[v1.FollowResponse], error) {
