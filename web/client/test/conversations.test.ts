@@ -101,6 +101,8 @@ test("edits and retractions change the last message only if it is the one", () =
   expect(talk(bob)?.last?.text).toBe("other");
   talkEvent(event("retracted", { id: "m10", conversation: bob }));
   expect(talk(bob)?.last).toMatchObject({ retracted: true, text: "" });
+  talkEvent(event("edited", { id: "m10", conversation: bob, text: "back again", html: "", at: new Date() }));
+  expect(talk(bob)?.last).toMatchObject({ retracted: true, text: "" });
 });
 
 test("receipts only go forward", () => {

@@ -156,7 +156,8 @@ export function changed(items: readonly Message[], event: ParleyEvent): readonly
   switch (event.type) {
     case "edited": {
       const { id, text, html, at } = event.value;
-      return one(items, id, (m) => ({ ...m, text, html, edited: at }));
+      // An edit on another node may come behind the retraction: it does not bring the text back.
+      return one(items, id, (m) => (m.retracted ? m : { ...m, text, html, edited: at }));
     }
     case "retracted":
       return one(items, event.value.id, (m) => ({

@@ -138,7 +138,9 @@ export function talkEvent(event: ParleyEvent): void {
     }
     case "edited": {
       const { id, conversation, text, html, at } = event.value;
-      change(conversation, (old) => (old.last?.id === id ? { last: { ...old.last, text, html, edited: at } } : {}));
+      change(conversation, ({ last }) =>
+        last?.id === id && !last.retracted ? { last: { ...last, text, html, edited: at } } : {},
+      );
       return;
     }
     case "retracted": {
