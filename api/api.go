@@ -60,6 +60,7 @@ type Options struct {
 	Messages  *message.Service
 	Talks     store.Talks
 	Events    *feed.Hub
+	Lines     *Lines // takes event streams over HTTP/1.1 from net/http; nil: they stay there
 	// Conversations are what was said, and Label what the devices are called on which it was read.
 	Conversations *conversation.Service
 	Label         DeviceLabel
@@ -100,7 +101,7 @@ func Handler(o Options) http.Handler {
 		// Never compressed: that takes a megabyte for each event of a few hundred bytes.
 		path, h := parleyv1connect.NewEventServiceHandler(&events{o.Events, o.Conversations, o.Presence, o.Hidden, o.Sessions},
 			append(limited(maxSmall, door(members)), connect.WithCompression("gzip", nil, nil))...)
-		mux.Handle(path, withLine(h))
+		mux.Handle(path, o.Lines.over(withPipe(h)))
 	}
 	admin(parleyv1connect.NewUserServiceHandler(&users{o.Directory, o.Devices, o.Sessions, o.Reach}, large...))
 	admin(parleyv1connect.NewArchiveServiceHandler(&records{o.Archive}, large...))

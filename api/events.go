@@ -31,13 +31,35 @@ type events struct {
 	sessions      *session.Service
 }
 
-// lineKey is the key under which a context holds the http.ResponseController of a stream.
+// pipe is the way of a stream to its client. A context holds it under lineKey.
+type pipe interface {
+	heard()        // the request was read
+	more(yes bool) // said before each event: whether another one comes at once
+	flush()        // sends what has waited for more
+}
+
 type lineKey struct{}
 
-// withLine lets a stream bound how long its client may not read.
-func withLine(next http.Handler) http.Handler {
+// httpPipe is the way through net/http: each event goes out by itself.
+type httpPipe struct{ *http.ResponseController }
+
+// heard takes the deadline away by which the request had to be there.
+func (p httpPipe) heard() { _ = p.SetReadDeadline(time.Time{}) } // a connection that has no deadlines is a test's
+
+// more bounds how long the client may not read.
+func (p httpPipe) more(bool) { _ = p.SetWriteDeadline(time.Now().Add(writeWithin)) }
+
+func (httpPipe) flush() {}
+
+// withPipe serves streams through net/http.
+func withPipe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), lineKey{}, http.NewResponseController(w))))
+		if _, taken := w.(*line); taken {
+			next.ServeHTTP(w, r)
+			return
+		}
+		c := http.NewResponseController(w)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), lineKey{}, pipe(httpPipe{c}))))
 	})
 }
 
@@ -55,10 +77,12 @@ func (s *events) Stream(ctx context.Context, req *connect.Request[v1.StreamReque
 	if err := s.still(ctx); err != nil {
 		return err
 	}
-	line, _ := ctx.Value(lineKey{}).(*http.ResponseController)
-	if line != nil {
-		_ = line.SetReadDeadline(time.Time{}) // the request is read; a connection that has no deadlines is a test's
+	line, _ := ctx.Value(lineKey{}).(pipe)
+	if line == nil {
+		return connect.NewError(connect.CodeInternal, errors.New("no way to the client"))
 	}
+	line.heard()
+	defer line.more(false)
 	for {
 		e, err := from.Next(ctx)
 		switch {
@@ -70,20 +94,26 @@ func (s *events) Stream(ctx context.Context, req *connect.Request[v1.StreamReque
 		if err != nil {
 			return err
 		}
-		out, err := s.eventOf(ctx, by, &e)
-		if err != nil {
+		if err := s.tell(ctx, by, &e, to, line, from.More()); err != nil {
 			return err
 		}
-		if out == nil {
-			continue
-		}
-		if line != nil {
-			_ = line.SetWriteDeadline(time.Now().Add(writeWithin))
-		}
-		if err := to.Send(out); err != nil {
-			return err // of the connection: there is nobody to tell
-		}
 	}
+}
+
+// tell sends an event. More says that another one comes at once.
+func (s *events) tell(ctx context.Context, by Caller, e *feed.Event, to *connect.ServerStream[v1.Event], line pipe, more bool) error {
+	out, err := s.eventOf(ctx, by, e)
+	if err != nil {
+		return err
+	}
+	line.more(more)
+	if out != nil {
+		return to.Send(out) // an error is of the connection: there is nobody to tell
+	}
+	if !more {
+		line.flush()
+	}
+	return nil
 }
 
 // still says that the session has not ended since the door has let it in: whoever ended it before Open found no stream to end.

@@ -151,10 +151,12 @@ func (r reach) Proxy() string {
 	return ""
 }
 
-// openDoor makes the handler of the door for browsers.
-func (s *Server) openDoor(secure bool) http.Handler {
+// openDoor makes the handler of the door for browsers. Lines take its event streams.
+func (s *Server) openDoor(secure bool, lines *api.Lines) http.Handler {
+	o := s.apiOptions()
+	o.Lines = lines
 	return webdoor.New(webdoor.Options{
-		API: api.Handler(s.apiOptions()), Files: s.files, SIP: s.transport.WebSocketHandler(secure, s.cfg.HTTP.Origins), Web: web.Handler(),
+		API: api.Handler(o), Files: s.files, SIP: s.transport.WebSocketHandler(secure, s.cfg.HTTP.Origins), Web: web.Handler(),
 		Sessions: s.sessions, Secure: secure, Strict: secure && s.cfg.HTTP.TLS != "auto", Origins: s.cfg.HTTP.Origins,
 		SignIns: s.cfg.HTTP.SignInRate, Demo: func() []byte { return s.demo }, Log: s.log,
 	})

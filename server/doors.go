@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/parley-im/parley/api"
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/transport"
 )
@@ -66,7 +67,9 @@ func (s *Server) openHTTP() error {
 		c.NextProtos = []string{"h2", "http/1.1"}
 		l = tls.NewListener(transport.Listener(l), c)
 	}
-	d := newDoor("http", l, s.openDoor(secure), s.log)
+	lines := &api.Lines{Log: s.log}
+	d := newDoor("http", l, s.openDoor(secure, lines), s.log)
+	d.lines = lines
 	d.server.RegisterOnShutdown(s.feed.Stop) // streams do not end by themselves
 	s.doors = append(s.doors, d)
 	return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/parley-im/parley/api"
 	"github.com/parley-im/parley/auth"
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/base/id"
@@ -266,6 +267,7 @@ type door struct {
 	name     string
 	listener net.Listener
 	server   *http.Server
+	lines    *api.Lines // event streams that are not the server's any more; nil: there are none
 }
 
 func (d *door) serve(ctx context.Context) error {
@@ -280,6 +282,9 @@ func (d *door) serve(ctx context.Context) error {
 	defer cancel()
 	if err := d.server.Shutdown(stop); err != nil {
 		_ = d.server.Close() // whoever is still there has had a second
+	}
+	if d.lines != nil {
+		d.lines.Shutdown(stop)
 	}
 	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
 		return err

@@ -99,6 +99,27 @@ func TestLongAbsence(t *testing.T) {
 	}
 }
 
+// More tells of what was missed, and of what waits.
+func TestMore(t *testing.T) {
+	r := newRig(t, Limits{})
+	first, _ := r.say(alice, bob, "before")
+	r.say(bob, alice, "one")
+	r.say(bob, alice, "two")
+	s := r.openFrom(caller(alice, 1), first)
+	for i, more := range []bool{true, false, false} {
+		if r.next(s); s.More() != more {
+			t.Errorf("after %d more is %v", i+1, !more)
+		}
+	}
+	s.put(Event{Kind: Fated, Position: first + 100, Fate: &Fate{}})
+	if !s.More() {
+		t.Error("nothing waits")
+	}
+	if r.next(s); s.More() {
+		t.Error("something waits")
+	}
+}
+
 // A position that the log has not reached, and too much that was missed, begin anew.
 func TestReset(t *testing.T) {
 	r := newRig(t, Limits{Missed: 3})

@@ -26,7 +26,7 @@ type Start struct {
 	Follow   []string // presence of these people
 }
 
-// Stream is one event stream. Next is for one goroutine, the other methods for any.
+// Stream is one event stream. Next and More are for one goroutine, the other methods for any.
 type Stream struct {
 	hub      *Hub
 	session  *session
@@ -241,6 +241,16 @@ func (s *Stream) signal() {
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// More tells whether Next would return at once, with an event that has waited.
+func (s *Stream) More() bool {
+	if m := s.missed; m != nil {
+		return m.at < len(m.page)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queue) > 0 && !s.ending
 }
 
 // Next waits for the next event. Errors: ErrEnded after the event Ended, Unavailable when the server stops or the log cannot be
