@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
@@ -111,4 +112,31 @@ func TestRequestIDForSomethingElse(t *testing.T) {
 			t.Error("said again, and recorded again")
 		}
 	})
+}
+
+// Devices are told of who begins and stops to write all the time now and then, and never that somebody stopped who had not begun.
+func TestTypingFlood(t *testing.T) {
+	now, ts := time.Now(), newTypings()
+	told, active := 0, false
+	for range 1000 {
+		now = now.Add(10 * time.Millisecond)
+		for _, on := range []bool{true, false} {
+			if ts.news(alice, bob, on, now) {
+				if on == active {
+					t.Fatal("told twice")
+				}
+				told, active = told+1, on
+			}
+		}
+	}
+	if told < 8 || told > 12 || active {
+		t.Errorf("in ten seconds devices were told %d times, and at the end that somebody writes: %v", told, active)
+	}
+	if !ts.news(carol, bob, true, now) || ts.news(carol, bob, true, now.Add(time.Second)) {
+		t.Error("somebody else")
+	}
+	ts.forget(carol, bob)
+	if !ts.news(carol, bob, true, now.Add(time.Second)) {
+		t.Error("after a message it begins anew")
+	}
 }

@@ -93,34 +93,49 @@ func (s *Service) receiver(ctx context.Context, o *Outgoing) (*store.User, error
 }
 
 // typings remembers what SIP devices were told of those who write on pages, who say it every few seconds: devices are told
-// once in a while (RFC 3994 §3.2: one message in a refresh interval).
+// once in a while (RFC 3994 §3.2: one message in a refresh interval), and of who begins and stops all the time not each time.
 type typings struct {
 	mu   sync.Mutex // guards told
-	told map[string]time.Time
+	told map[string]typed
+}
+
+// typed is what devices were told last.
+type typed struct {
+	active bool
+	at     time.Time // when they were told of writing
 }
 
 // maxTypings bounds it: with more people who write at once, devices are told more often.
 const maxTypings = 10_000
 
-func newTypings() *typings { return &typings{told: map[string]time.Time{}} }
+// typingPause is the least time from one beginning to the next that devices are told of.
+const typingPause = 2 * time.Second
+
+func newTypings() *typings { return &typings{told: map[string]typed{}} }
 
 // news tells whether devices have to be told, and takes it that they are.
 func (t *typings) news(from, to string, active bool, now time.Time) bool {
 	key := from + "\x00" + to
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at, told := t.told[key]
+	last, told := t.told[key]
 	if !active {
-		delete(t.told, key)
-		return told
+		if last.active {
+			t.told[key] = typed{at: last.at}
+		}
+		return last.active
 	}
-	if told && now.Sub(at) < typingRefresh*3/4 {
+	least := typingPause
+	if last.active {
+		least = typingRefresh * 3 / 4
+	}
+	if told && now.Sub(last.at) < least {
 		return false
 	}
 	if len(t.told) >= maxTypings {
 		clear(t.told)
 	}
-	t.told[key] = now
+	t.told[key] = typed{true, now}
 	return true
 }
 
