@@ -160,6 +160,11 @@ export function files({ world, until, must }) {
       must((await composer(a.page).inputValue()) === "", "nothing of it is in the field");
       await handOver(composer(a.page), { how: "drop", name: "film.bin", type: "", size: largestFile + 1 });
       await a.page.getByText(/film\.bin is larger than/).waitFor();
+      const covered = await composer(a.page).evaluate((field) => {
+        const own = field.getBoundingClientRect();
+        return document.elementFromPoint(own.left + own.width / 2, own.top + own.height / 2) !== field;
+      });
+      must(!covered, "what is told lies over the text field");
       await write(a.page, "still here");
       await said(b.page, "still here").waitFor();
       await handOver(composer(a.page), { how: "paste", text: true, size: 5 << 20 });

@@ -148,7 +148,11 @@ export function ways({ browser, world, until, must }) {
               Promise.allSettled(
                 document.getAnimations().filter((one) => one.effect?.getComputedTiming().endTime !== Number.POSITIVE_INFINITY).map((one) => one.finished),
               ));
-            for (const line of await look(page)) found.push(`${colorScheme} ${size} ${what}: ${line}`);
+            for (const line of await look(page)) {
+              // The letters of a face are a picture, hidden from screen readers; axe takes them for the button's text.
+              if (/^label-content-name-mismatch: [^:]*: \.rail-me$/.test(line)) continue;
+              found.push(`${colorScheme} ${size} ${what}: ${line}`);
+            }
           };
           await said(page, "the last word").waitFor();
           await page.getByRole("button", { name: "Show picture lake.png" }).waitFor();
