@@ -9,12 +9,13 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// runLimit ends a run that hangs. A run takes two minutes.
+// runLimit ends a run that hangs. A run takes three minutes.
 const runLimit = 15 * time.Minute
 
 // options are the command line.
@@ -29,10 +30,10 @@ func main() {
 	list := flag.Bool("list", false, "say what is needed and what of it is missing, and do nothing")
 	flag.StringVar(&o.against, "against", "", "drive the clients against a running server: udp=HOST:PORT,tcp=…,tls=…,ws=URL,wss=URL,password=…[,ca=FILE]")
 	flag.BoolVar(&o.keep, "keep", false, "keep the run's folder with all logs, even if all rows pass")
-	flag.StringVar(&o.only, "only", "", "after sign-in, run this part alone: presence or files")
+	flag.StringVar(&o.only, "only", "", "after sign-in, run this part alone: presence, files or page")
 	flag.Parse()
-	if o.only != "" && o.only != "presence" && o.only != "files" {
-		fmt.Fprintf(os.Stderr, "clients: -only %q: presence and files are the parts that run alone\n", o.only)
+	if !slices.Contains([]string{"", "presence", "files", "page"}, o.only) {
+		fmt.Fprintf(os.Stderr, "clients: -only %q: presence, files and page are the parts that run alone\n", o.only)
 		os.Exit(2)
 	}
 

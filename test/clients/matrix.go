@@ -23,11 +23,14 @@ type matrix struct {
 	sipps     []*sipp
 	pages     []*page // two users over WS; the first of them comes back over WSS
 	secure    *page
+	webs      []*web // Parley's own pages of two people over HTTP; the first of them comes back over HTTPS
+	secureWeb *web
 	browser   *browser
 
 	id       string          // in every text of the run, so that no other run's text is taken for ours
 	signedIn map[client]bool // written only between steps
 	messages []sent
+	words    int
 }
 
 // sent is a message of the run.
@@ -66,6 +69,14 @@ func newMatrix(l *lab, server *target, own *parley, bin string, b *browser) (*ma
 		m.pages = append(m.pages, &page{account: named(person + "/ws"), person: person, instance: uuid(), browser: b})
 	}
 	m.secure = &page{account: named("jssip/wss"), person: "jssip", instance: m.pages[0].instance, browser: b}
+	if own != nil {
+		onWeb := func(person, transport string) *web {
+			return &web{account: named(person + "/" + transport), person: person, parley: own, browser: b}
+		}
+		m.webs = []*web{onWeb("page", "http"), onWeb("page2", "http")}
+		m.secureWeb = onWeb("page", "https")
+		m.baresips[0].watches = append(m.baresips[0].watches, address(m.webs[0]))
+	}
 	for _, c := range m.baresips {
 		for _, peer := range m.clients() {
 			c.peers = append(c.peers, address(peer))
@@ -95,6 +106,9 @@ func (m *matrix) clients() []client {
 	for _, c := range m.pages {
 		all = append(all, c)
 	}
+	for _, c := range m.webs {
+		all = append(all, c)
+	}
 	return all
 }
 
@@ -108,10 +122,14 @@ func (m *matrix) run(ctx context.Context, only string) error {
 	case "files":
 		m.files(ctx)
 		return nil
+	case "page":
+		m.said(ctx)
+		return nil
 	}
 	m.exchange(ctx)
 	m.receipts(ctx)
 	m.typing(ctx)
+	m.said(ctx)
 	m.files(ctx)
 	m.callWithTones(ctx, "baresip/udp calls linphone/tcp", m.baresips[0], m.linphones[1], true)
 	m.callWithTones(ctx, "linphone/tls calls baresip/tcp", m.baresips[1], m.linphones[2], false)
@@ -155,9 +173,15 @@ func (m *matrix) ready(clients ...client) error {
 	return nil
 }
 
+// word makes a word that is in no other text.
+func (m *matrix) word() string {
+	m.words++
+	return fmt.Sprintf("w%02d%s", m.words, m.id)
+}
+
 // compose makes the next message: umlauts, other scripts, signs that mean something in HTML, JSON and SIP, three lines.
 func (m *matrix) compose(from, to client) sent {
-	word := fmt.Sprintf("w%02d%s", len(m.messages), m.id)
+	word := m.word()
 	text := word + " Grüße aus Zürich: äöüß, 5 €, 漢字\n" +
 		"zweite Zeile: <b>kein HTML</b> & \"Anführung\"; 100 %\n" +
 		"Ende von " + from.user()
@@ -172,7 +196,7 @@ func (m *matrix) exchange(ctx context.Context) {
 	kinds := map[string][]client{}
 	var order []string
 	for _, c := range m.clients() {
-		if strings.HasPrefix(kind(c), "jssip") && c != client(m.pages[0]) {
+		if kind(c) == "jssip2" || kind(c) == "page2" {
 			continue
 		}
 		if kinds[kind(c)] == nil {
@@ -189,17 +213,7 @@ func (m *matrix) exchange(ctx context.Context) {
 			from, to := kinds[a][sends[a]%len(kinds[a])], kinds[b][receives[b]%len(kinds[b])]
 			sends[a]++
 			receives[b]++
-			m.report.check("message", from.label()+" → "+to.label(), func() (string, error) {
-				if err := m.ready(from, to); err != nil {
-					return "", err
-				}
-				message := m.compose(from, to)
-				if err := from.send(ctx, address(to), message.text); err != nil {
-					return "", err
-				}
-				_, err := to.received(ctx, from.user(), message.text)
-				return "three lines, word for word", err
-			})
+			m.message(ctx, from, to)
 		}
 	}
 }
@@ -264,10 +278,11 @@ func (m *matrix) typing(ctx context.Context) {
 // absence: one of each kind leaves, others write to it, the server is stopped and started again, and each finds its
 // message when it comes back; the server says when it was written.
 func (m *matrix) absence(ctx context.Context) error {
-	returning := []client{m.baresips[1], m.linphones[2], m.purples[0], m.sipps[0], m.pages[0]}
-	writers := []client{m.linphones[0], m.baresips[0], m.sipps[1], m.baresips[2], m.purples[1]}
+	returning := []client{m.baresips[1], m.linphones[2], m.purples[0], m.sipps[0], m.pages[0], m.webs[0]}
+	writers := []client{m.linphones[0], m.baresips[0], m.sipps[1], m.baresips[2], m.purples[1], m.linphones[1]}
+	away := []client{m.webs[1]} // pages do not outlive the change from HTTP to HTTPS, which is another origin
 	var group sync.WaitGroup
-	for _, c := range returning {
+	for _, c := range append(away, returning...) {
 		group.Go(c.signOut)
 		m.signedIn[c] = false
 	}
@@ -302,12 +317,17 @@ func (m *matrix) absence(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	returning[len(returning)-1] = m.secure
+	returning[4], returning[5] = m.secure, m.secureWeb
 	m.signIn(ctx, returning...)
 	for i, c := range returning {
 		m.report.check("absent", c.label()+" finds it when it returns", func() (string, error) {
 			if err := m.ready(c); err != nil {
 				return "", err
+			}
+			if c == client(m.secureWeb) {
+				if _, err := m.secureWeb.do(ctx, "unread", left[i].from+"@"+domain, "1"); err != nil {
+					return "", err
+				}
 			}
 			shown, err := c.received(ctx, left[i].from, left[i].text)
 			if err != nil {
@@ -316,18 +336,8 @@ func (m *matrix) absence(ctx context.Context) error {
 			return originalTime(c, shown, left[i])
 		})
 	}
-	reply := m.baresips[1]
-	m.report.check("message", m.secure.label()+" → "+reply.label(), func() (string, error) {
-		if err := m.ready(m.secure, reply); err != nil {
-			return "", err
-		}
-		message := m.compose(m.secure, reply)
-		if err := m.secure.send(ctx, address(reply), message.text); err != nil {
-			return "", err
-		}
-		_, err := reply.received(ctx, m.secure.user(), message.text)
-		return "three lines, word for word", err
-	})
+	m.message(ctx, m.secure, m.baresips[1])
+	m.message(ctx, m.secureWeb, m.baresips[1])
 	return nil
 }
 
@@ -336,6 +346,8 @@ func originalTime(c client, shown time.Time, message sent) (string, error) {
 	switch kind(c) {
 	case "baresip", "purple":
 		return "this client shows no time", nil
+	case "page":
+		return "with one unread message; this client shows no seconds", nil
 	}
 	if shown.IsZero() {
 		return "", fmt.Errorf("clients: it came without a Date")

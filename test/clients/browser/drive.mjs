@@ -1,14 +1,18 @@
-// Drives JsSIP in Chromium: one browser, a page for each user, served from the given port of 127.0.0.1. Commands come
-// in on standard input, fields separated by tabs in which \\, \n and \t stand for themselves; events leave on standard
-// output as one JSON object a line.
+// Drives JsSIP and Parley's web client in Chromium: one browser, a page for each user. JsSIP's pages are served from the
+// given port of 127.0.0.1. Commands come in on standard input, fields separated by tabs in which \\, \n and \t stand for
+// themselves; events leave on standard output as one JSON object a line.
 //
 //   open NAME SERVER USER@DOMAIN PASSWORD INSTANCE    message NAME URI TEXT    dial NAME URI    watch NAME URI
 //   hangUp NAME    stats NAME    close NAME    quit
+//   web NAME ID open URL USER@DOMAIN PASSWORD    web NAME ID ACTION …    Parley's web client, see web.mjs
+//
+// Each "web" is answered by an event "done" with its ID.
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 import { bundle } from './bundle.mjs';
+import { openWeb } from './web.mjs';
 
 const flags = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
@@ -39,6 +43,7 @@ const address = await serve(Number(process.argv[2]));
 const server = await chromium.launchServer({ executablePath: process.env.CHROMIUM, args: flags });
 const browser = await chromium.connect(server.wsEndpoint());
 const pages = new Map();
+const webs = new Map();
 tell({ event: 'browser', state: 'Ok', code: server.process().pid });
 
 const commands = {
@@ -64,6 +69,16 @@ const commands = {
     await page.waitForTimeout(200);
     await page.context().close();
     tell({ event: 'closed', client: name });
+  },
+  async web(name, id, action, ...args) {
+    const done = (state, text) => tell({ event: 'done', client: name, code: Number(id), state, text: String(text ?? '') });
+    const log = (line) => process.stderr.write(`${name}: ${line}\n`);
+    try {
+      if (action === 'open') done('Ok', webs.set(name, await openWeb(browser, ...args, log)).size);
+      else done('Ok', await webs.get(name).act(action, ...args));
+    } catch (error) {
+      done('Failed', `${action}: ${String(error).replace(/\x1b\[\d*m/g, '')}`);
+    }
   },
   async quit() {
     await server.close();

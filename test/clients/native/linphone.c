@@ -52,6 +52,9 @@ static void on_fetched(LinphoneChatMessage *message, LinphoneChatMessageState st
 	char *from = linphone_address_as_string_uri_only(linphone_chat_message_get_from_address(message));
 	const bctbx_list_t *item = linphone_chat_message_get_contents(message);
 	for (; item; item = bctbx_list_next(item)) {
+		if (!linphone_content_is_file(bctbx_list_get_data(item))) {
+			continue; /* the words to it */
+		}
 		event_open("file");
 		event_text("from", from);
 		event_text("text", linphone_content_get_file_path(bctbx_list_get_data(item)));
