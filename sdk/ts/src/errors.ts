@@ -40,7 +40,9 @@ export class ParleyError extends Error {
 
 	/** The same request may succeed later: nobody answered, the server starts or is overloaded. */
 	get temporary(): boolean {
-		return this.code === "unavailable" || this.code === "deadline_exceeded" || this.code === "resource_exhausted";
+		// Too often is over in a moment, and the server says when; a request that is too large stays so.
+		const later = this.code === "resource_exhausted" && this.retryAfter > 0;
+		return later || this.code === "unavailable" || this.code === "deadline_exceeded";
 	}
 }
 
