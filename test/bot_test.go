@@ -72,7 +72,8 @@ func TestBotOverRestarts(t *testing.T) {
 			return
 		}
 		asked.add(m.Text)
-		if _, err := bot.Say(ctx, m.Conversation, "You said: "+m.Text); err != nil {
+		// The answer may be there before the call returns, and the test over.
+		if _, err := bot.Say(ctx, m.Conversation, "You said: "+m.Text); err != nil && ctx.Err() == nil {
 			t.Errorf("answering: %v", err)
 		}
 	}})
