@@ -172,7 +172,10 @@ describe("the list", () => {
     expect(changed(liked, event("reaction", { from: "me@x", emoji: "👍", removed: true }))[1]?.reactions).toEqual([]);
     expect(changed(list, event("retracted", {}))[1]).toMatchObject({ retracted: true, text: "", html: "" });
     const gone = changed(list, event("retracted", {}));
-    expect(changed(gone, event("edited", { text: "back again", html: "" }))[1]).toMatchObject({ retracted: true, text: "" });
+    expect(changed(gone, event("edited", { text: "back again", html: "" }))[1]).toMatchObject({
+      retracted: true,
+      text: "",
+    });
     expect(changed(list, event("edited", { id: "unknown" }))).toBe(list);
   });
 });
