@@ -89,6 +89,7 @@ export function messages({ world, until, must }) {
       await until("the field is empty again", async () => (await composer(a.page).inputValue()) === "");
       await a.page.keyboard.press("ArrowUp");
       await a.page.getByText("Edit message").waitFor();
+      await until("the old text is there again", async () => (await composer(a.page).inputValue()) === "is the door open");
       await a.page.keyboard.press("End");
       await a.page.keyboard.type("ing?");
       await a.page.keyboard.press("Enter");

@@ -45,12 +45,14 @@ function rowAt(box: HTMLElement, line: number): HTMLElement | undefined {
 export function useScroll({ scroller, rows, complete, onEdge, onMove }: Options): Scroll {
   const anchor = useRef<{ key: string; top: number } | undefined>(undefined);
   const stuck = useRef(true); // to the end
+  const height = useRef(0); // of the view when it was last remembered
   const latest = useRef({ complete, onEdge, onMove });
   latest.current = { complete, onEdge, onMove };
 
   const remember = useCallback(() => {
     const box = scroller.current;
     if (!box) return;
+    height.current = box.clientHeight;
     const top = box.getBoundingClientRect().top;
     const row = rowAt(box, top);
     anchor.current = row ? { key: row.dataset.row ?? "", top: row.getBoundingClientRect().top - top } : undefined;
@@ -90,7 +92,8 @@ export function useScroll({ scroller, rows, complete, onEdge, onMove }: Options)
     if (!box) return;
     let waiting = 0;
     const onScroll = () => {
-      remember();
+      // A keyboard that has just come up is not somebody who leaves the end: the observer below settles it in this frame.
+      if (box.clientHeight === height.current) remember();
       waiting ||= requestAnimationFrame(() => {
         waiting = 0;
         look();
