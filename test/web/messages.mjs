@@ -27,6 +27,10 @@ export function messages({ world, until, must }) {
     await Promise.all([composer(a.page).waitFor(), composer(b.page).waitFor()]);
     return { ada, ben, a, b };
   };
+  /** What is typed goes into the text field. */
+  const focused = (page) =>
+    until("the text field has the focus", () => composer(page).evaluate((field) => field === document.activeElement));
+  const holds = (page, text) => until(`the text field holds "${text}"`, async () => (await composer(page).inputValue()) === text);
   return {
     async "send and receive: lines, formatting, links"() {
       const { ben, ada, a, b } = await both();
@@ -73,6 +77,7 @@ export function messages({ world, until, must }) {
       await said(b.page, "is the door open").waitFor();
       await tool(b.page, "is the door open", "Reply");
       await b.page.getByText(`Reply to ${ada.name}`).waitFor();
+      await focused(b.page);
       await b.page.keyboard.type("it is not");
       await b.page.keyboard.press("Enter");
       const quote = said(a.page, "it is not").getByRole("button", { name: /is the door open/ });
@@ -82,14 +87,16 @@ export function messages({ world, until, must }) {
         said(a.page, "is the door open").first().evaluate((row) => row === document.activeElement));
 
       await composer(a.page).click();
+      await focused(a.page);
       await a.page.keyboard.press("ArrowUp");
       await a.page.getByText("Edit message").waitFor();
-      must((await composer(a.page).inputValue()) === "is the door open", "the old text is there");
+      await holds(a.page, "is the door open");
       await a.page.keyboard.press("Escape");
-      await until("the field is empty again", async () => (await composer(a.page).inputValue()) === "");
+      await holds(a.page, "");
       await a.page.keyboard.press("ArrowUp");
       await a.page.getByText("Edit message").waitFor();
-      await until("the old text is there again", async () => (await composer(a.page).inputValue()) === "is the door open");
+      await holds(a.page, "is the door open");
+      await focused(a.page);
       await a.page.keyboard.press("End");
       await a.page.keyboard.type("ing?");
       await a.page.keyboard.press("Enter");
