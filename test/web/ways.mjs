@@ -84,6 +84,8 @@ export function ways({ browser, world, until, must }) {
       await toMessage("early, though");
       await page.keyboard.press("e");
       await page.getByText("Edit message").waitFor();
+      await until("the text field has the focus", () => focused(composer(page)));
+      await until("the old text is there", async () => (await composer(page).inputValue()) === "early, though");
       await page.keyboard.press("Control+a");
       await page.keyboard.type("rather late");
       await page.keyboard.press("Enter");
