@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/parley-im/parley/base/id"
+	"github.com/parley-im/parley/base/rate"
 	"github.com/parley-im/parley/base/run"
 	"github.com/parley-im/parley/policy"
 	"github.com/parley-im/parley/route"
@@ -147,7 +148,7 @@ type Service struct {
 	seed     maphash.Seed
 	readers  *readers
 	metrics  *metrics
-	rate     *rate
+	rate     *rate.Buckets[string] // by sender
 	typings  *typings
 	turns    turns
 	loaded   chan struct{} // closed by Load
@@ -182,6 +183,14 @@ func New(o Options) *Service {
 		s.shards = append(s.shards, newShard(s))
 	}
 	return s
+}
+
+// maxSenders are limited at a time: far more people than one server has.
+const maxSenders = 1 << 20
+
+// newRate bounds what one sender can make the log keep: so many a second, and four seconds' worth at once.
+func newRate(per int) *rate.Buckets[string] {
+	return rate.NewBuckets[string](rate.Limit{Per: float64(per), Most: 4 * float64(per)}, maxSenders)
 }
 
 // Load brings the service to where it was: cursors that were not saved before the last stop, and the
@@ -308,7 +317,7 @@ func (s *Service) Send(o Outgoing, done func(Result)) {
 
 // admit opens what o carries, if its sender has not said too much of late.
 func (s *Service) admit(o *Outgoing) (opened, *Result) {
-	if !s.rate.take(o.From, time.Now()) {
+	if !s.rate.Take(o.From, time.Now()) {
 		return opened{}, &Result{Status: 503, RetryAfter: 1, Warning: "you are sending messages faster than this server allows; wait a moment"}
 	}
 	return s.open(o)

@@ -83,7 +83,7 @@ func (s *Service) mayPost(ctx context.Context, o *Outgoing, requestID string) (*
 	if len(requestID) > maxRequestID {
 		return nil, refuse(errs.Invalid, "a request id has 64 bytes at most")
 	}
-	if !s.rate.take(o.From, time.Now()) {
+	if !s.rate.Take(o.From, time.Now()) {
 		s.metrics.refused.Inc()
 		return nil, refuse(errs.TooMany, "you are sending messages faster than this server allows; wait a moment")
 	}
