@@ -25,6 +25,7 @@ func (ended) SessionByToken(context.Context, [32]byte) (*store.Session, error) {
 }
 func (ended) Head() int64                                              { return 0 }
 func (ended) Read(context.Context, int64, int) ([]store.Record, error) { return nil, nil }
+func (ended) Newest(int64) ([]*store.Record, bool)                     { return nil, false }
 func (ended) Subscribe(func(int64)) func()                             { return func() {} }
 
 // A session that ends after the door has let it in, and before its stream is there, gets no stream.

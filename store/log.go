@@ -27,6 +27,10 @@ type Log interface {
 	// the end: compare with Head.
 	Read(ctx context.Context, after int64, limit int) ([]Record, error)
 
+	// Newest returns all records after the given Seq up to Head, if they are still in memory: about a thousand are, of this
+	// server's own. False says that they must be read. They are shared, and must not be changed.
+	Newest(after int64) ([]*Record, bool)
+
 	// Get returns the records with these Seqs, ascending; those that do not exist are left out.
 	Get(ctx context.Context, seqs ...int64) ([]Record, error)
 

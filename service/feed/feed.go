@@ -20,6 +20,7 @@ import (
 // Log is the part of the log that is read here. *sqlstore.Store's is one.
 type Log interface {
 	Head() int64
+	Newest(after int64) ([]*store.Record, bool)
 	Read(ctx context.Context, after int64, limit int) ([]store.Record, error)
 	Subscribe(fn func(head int64)) (cancel func())
 }
@@ -88,14 +89,15 @@ type Hub struct {
 
 	open atomic.Int64 // streams
 
-	mu       sync.Mutex // guards what follows
-	pos      int64      // everything up to here was handed to the streams
-	people   map[string]*person
-	sessions map[string]*session
-	leaving  []*session // without streams, in the order in which they lost the last one
-	typing   typing
-	fates    fates
-	changed  []func(aor string)
+	mu        sync.Mutex // guards what follows
+	pos       int64      // everything up to here was handed to the streams
+	people    map[string]*person
+	unhurried []*Stream // with events that nobody waits for
+	sessions  map[string]*session
+	leaving   []*session // without streams, in the order in which they lost the last one
+	typing    typing
+	fates     fates
+	changed   []func(aor string)
 }
 
 // person is somebody who has a stream open.

@@ -9,13 +9,14 @@ import (
 )
 
 const (
-	batch       = 500           // records read at a time
-	lookAnyway  = time.Second   // looks at the log even if nobody told it, while somebody listens
-	sweepEvery  = time.Second   // looks for what ends by itself
-	againAfter  = time.Second   // tries again after an error of the log
-	keptFates   = 8192          // outcomes of late, for streams that come back
-	fatesBefore = 2 * keptFates // records that are read for outcomes from before the hub began to read
-	stepOfFates = 1000          // at a time
+	batch       = 500                   // records read at a time
+	lookAnyway  = time.Second           // looks at the log even if nobody told it, while somebody listens
+	sweepEvery  = time.Second           // looks for what ends by itself
+	againAfter  = time.Second           // tries again after an error of the log
+	moment      = 20 * time.Millisecond // for which events wait that nobody waits for
+	keptFates   = 8192                  // outcomes of late, for streams that come back
+	fatesBefore = 2 * keptFates         // records that are read for outcomes from before the hub began to read
+	stepOfFates = 1000                  // at a time
 )
 
 // Serve reads the log for all streams until ctx ends; then they end too.
@@ -29,17 +30,32 @@ func (h *Hub) Serve(ctx context.Context) error {
 	defer cancel()
 	timer := time.NewTimer(lookAnyway)
 	defer timer.Stop()
+	pause := time.NewTimer(moment)
+	defer pause.Stop()
+	pausing, failing := true, false
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-pause.C:
+			pausing = false
+			h.hurry()
+			continue
 		case <-h.wake:
 		case <-timer.C:
 		}
 		wait := lookAnyway
-		if err := h.readOn(ctx); err != nil && ctx.Err() == nil {
-			h.o.Log.Warn("feed: reading the log failed, trying again", "err", err)
+		waits, err := h.readOn(ctx)
+		if err != nil && ctx.Err() == nil {
 			wait = againAfter
+			if !failing {
+				h.o.Log.Warn("feed: reading the log failed, trying again until it can be read", "err", err)
+			}
+		}
+		failing = err != nil
+		if waits && !pausing {
+			pausing = true
+			pause.Reset(moment)
 		}
 		if more := h.sweep(time.Now()); more || h.open.Load() > 0 {
 			timer.Reset(min(wait, sweepEvery))
@@ -49,42 +65,67 @@ func (h *Hub) Serve(ctx context.Context) error {
 	}
 }
 
-// readOn reads up to the head and hands out what it finds.
-func (h *Hub) readOn(ctx context.Context) error {
-	for h.open.Load() > 0 {
+// readOn reads up to the head and hands out what it finds. Waits says that some streams are to be told of theirs after a moment.
+func (h *Hub) readOn(ctx context.Context) (waits bool, err error) {
+	for {
 		h.mu.Lock()
 		after := h.pos
+		waits = len(h.unhurried) > 0
 		h.mu.Unlock()
 		head := h.o.Records.Head()
-		if after >= head {
-			return nil
+		if after >= head || h.open.Load() == 0 {
+			return waits, nil
 		}
-		list, err := h.o.Records.Read(ctx, after, batch)
-		if err != nil {
-			return err
+		list, ok := h.o.Records.Newest(after)
+		if !ok {
+			if list, err = h.read(ctx, after); err != nil {
+				return waits, err
+			}
 		}
 		to := head
-		switch n := len(list); {
-		case n == batch:
-			to = list[n-1].Seq
-		case n > 0:
-			to = max(head, list[n-1].Seq) // the head may have moved before they were read
+		if n := len(list); n > 0 {
+			if to = list[n-1].Seq; n < batch {
+				to = max(head, to) // the head may have moved before they were read
+			}
 		}
 		h.metrics.read.Add(float64(len(list)))
 		h.handOut(list, after, to)
 	}
-	return nil
+}
+
+// hurry tells streams of what has waited for a moment.
+func (h *Hub) hurry() {
+	h.mu.Lock()
+	list := h.unhurried
+	h.unhurried = nil
+	h.mu.Unlock()
+	for _, s := range list {
+		s.hurry()
+	}
+}
+
+// read reads up to a batch of records from the log.
+func (h *Hub) read(ctx context.Context, after int64) ([]*store.Record, error) {
+	list, err := h.o.Records.Read(ctx, after, batch)
+	if err != nil {
+		return nil, err
+	}
+	own := make([]*store.Record, len(list))
+	for i := range list {
+		r := list[i] // who keeps one does not keep all of them
+		own[i] = &r
+	}
+	return own, nil
 }
 
 // handOut gives records to the streams. These are all after one position and up to another.
-func (h *Hub) handOut(list []store.Record, after, to int64) {
+func (h *Hub) handOut(list []*store.Record, after, to int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.pos != after || len(h.people) == 0 {
 		return // all streams have gone meanwhile, and others may have come
 	}
-	for i := range list {
-		r := &list[i]
+	for _, r := range list {
 		if r.Kind == store.KindDelivery {
 			f := fateOf(r)
 			h.fates.add(f)
@@ -100,17 +141,12 @@ func (h *Hub) handOut(list []store.Record, after, to int64) {
 		if r.Kind == store.KindMessage {
 			h.hasSpoken(from, to)
 		}
-		var e Event
+		e := Event{Kind: Recorded, Position: r.Seq, Record: r}
 		for j, aor := range [2]string{from, to} {
 			p := h.people[aor]
-			if p == nil || j == 1 && to == from {
-				continue
+			if p != nil && (j == 0 || to != from) {
+				p.put(e)
 			}
-			if e.Record == nil {
-				own := *r // the others of the batch are not to be kept by it
-				e = Event{Kind: Recorded, Position: r.Seq, Record: &own}
-			}
-			p.put(e)
 		}
 	}
 	h.pos = to

@@ -45,6 +45,7 @@ type Stream struct {
 	mu       sync.Mutex // guards what follows
 	queue    []Event
 	bytes    int
+	waits    bool // it is among the hub's unhurried
 	lost     bool // the queue was full: what came after upto is in the log
 	upto     int64
 	notes    []note // what changed that is not in the log, each at most once
@@ -188,7 +189,9 @@ func (s *Stream) Close() {
 // Name is what the stream is called in Follow.
 func (s *Stream) Name() string { return s.name }
 
-// put queues what is in the log, or notes that it must be read from there. The hub's lock is held.
+// put queues what is in the log, or notes that it must be read from there. Somebody waits for what others say; what the owner did on
+// another device, and what became of it, goes with the next event or after a moment, because each write to a client costs more
+// than all else that an event needs. The hub's lock is held.
 func (s *Stream) put(e Event) {
 	if e.Position <= s.after {
 		return
@@ -206,7 +209,23 @@ func (s *Stream) put(e Event) {
 	}
 	s.queue = append(s.queue, e)
 	s.bytes += n
-	s.signal()
+	switch urgent := e.Kind == Recorded && e.Record.From != s.aor; {
+	case urgent || len(s.queue) > s.hub.o.Limits.Queue/2:
+		s.signal()
+	case !s.waits:
+		s.waits = true
+		s.hub.unhurried = append(s.hub.unhurried, s)
+	}
+}
+
+// hurry tells the stream of what has waited for a moment.
+func (s *Stream) hurry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waits = false
+	if len(s.queue) > 0 {
+		s.signal()
+	}
 }
 
 // note says that something is different. Who reads slowly hears the last of it only.

@@ -18,6 +18,7 @@ type silence struct{}
 
 func (silence) Head() int64                                                     { return 7 }
 func (silence) Read(context.Context, int64, int) ([]store.Record, error)        { return nil, nil }
+func (silence) Newest(int64) ([]*store.Record, bool)                            { return nil, false }
 func (silence) Subscribe(func(int64)) func()                                    { return func() {} }
 func (silence) WaitFor(_ int64, done func())                                    { done() }
 func (silence) About(context.Context, ...id.ID) ([]store.Record, error)         { return nil, nil }

@@ -88,6 +88,7 @@ type Committer struct {
 	m     *metrics
 
 	head   atomic.Int64          // highest seq that readers may see
+	newest newest                // the records up to it
 	sick   atomic.Pointer[error] // why the log could not be written last time; nil: it could
 	wake   chan struct{}
 	probe  chan struct{} // ask run to try whether the log can be written
@@ -335,7 +336,7 @@ func (c *Committer) back() bool {
 }
 
 // landed settles a batch that is durable. It reports false when the batch was refused meanwhile, so that it must be voided.
-func (c *Committer) landed(batch []entry, head int64) bool {
+func (c *Committer) landed(batch []entry, records []*store.Record, head int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.phase = idle
@@ -344,6 +345,7 @@ func (c *Committer) landed(batch []entry, head int64) bool {
 	}
 	c.flying = nil
 	c.sick.Store(nil)
+	c.newest.add(records)
 	c.advance(head)
 	for _, e := range batch {
 		c.calls = append(c.calls, call{done: e.done, size: e.size, born: e.born})

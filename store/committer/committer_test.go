@@ -88,6 +88,16 @@ func (m *memory) Commit(records []*store.Record, voids []int64, gate func() bool
 	return int64(len(m.rows)), nil
 }
 
+// areAfter checks that records are what follows a seq, and not void. m.mu is held.
+func (m *memory) areAfter(seq int64, list []*store.Record) error {
+	for i, r := range list {
+		if x := m.rows[int(seq)+i]; x.void || x.id != r.ID || x.seq != r.Seq {
+			return fmt.Errorf("record %d after %d is %d %s, the log has %+v", i, seq, r.Seq, r.ID, x)
+		}
+	}
+	return nil
+}
+
 func (m *memory) Judge(err error) Verdict {
 	for v, e := range errScript {
 		if errors.Is(err, e) {
@@ -213,7 +223,19 @@ func play(p play1) error {
 	served := make(chan error, 1)
 	go func() { served <- c.Serve(ctx) }()
 
-	var mu sync.Mutex // guards outcomes and order
+	var mu sync.Mutex // guards what follows
+	var wrong error   // about what is said to be the newest
+	at := int64(0)
+	c.Subscribe(func(head int64) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		mu.Lock()
+		defer mu.Unlock()
+		if list, ok := c.Newest(at); ok && !p.lies {
+			wrong = errors.Join(wrong, m.areAfter(at, list))
+		}
+		at = head
+	})
 	outcomes := make([]outcome, len(gaps))
 	var order []int
 	for i := range gaps {
@@ -260,6 +282,9 @@ func play(p play1) error {
 	}
 	if !slices.IsSorted(order) {
 		return fmt.Errorf("callbacks in the order %v", order)
+	}
+	if wrong != nil {
+		return wrong
 	}
 	if left, _ := os.ReadFile(filepath.Join(dir, "log.refused")); len(left) > 0 {
 		return fmt.Errorf("notes were left: %q", left)
@@ -394,4 +419,55 @@ func TestCompany(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// What is kept in memory is bounded, without a gap, and said to be everything only when it is.
+func TestNewest(t *testing.T) {
+	var n newest
+	next := int64(1)
+	add := func(count, size int) {
+		list := make([]*store.Record, count)
+		for i := range list {
+			list[i] = &store.Record{Seq: next, Body: make([]byte, size)}
+			next++
+		}
+		n.add(list)
+	}
+	want := func(after, head int64, count int) {
+		t.Helper()
+		list, ok := n.after(after, head)
+		if ok != (count >= 0) || ok && len(list) != count {
+			t.Errorf("after %d up to %d: %d records, %v, want %d", after, head, len(list), ok, count)
+		}
+		for i, r := range list {
+			if r.Seq != after+1+int64(i) {
+				t.Fatalf("record %d after %d has seq %d", i, after, r.Seq)
+			}
+		}
+	}
+	want(7, 7, 0)
+	want(6, 7, -1)
+	add(10, 1)
+	want(0, 10, 10)
+	want(3, 8, 5)
+	want(10, 10, 0)
+	want(11, 10, -1) // not there yet
+	want(9, 11, -1)  // another node's is there
+	add(newestMost, 1)
+	want(10, newestMost+10, newestMost)
+	want(9, newestMost+10, -1)
+	next++ // of somebody else
+	add(2, 1)
+	want(next-3, next-1, 2)
+	want(next-4, next-1, -1)
+	add(3, newestMemory/2)
+	if n.bytes > newestMemory {
+		t.Errorf("%d bytes", n.bytes)
+	}
+	want(next-2, next-1, 1)
+	add(1, newestMemory+1)
+	want(next-2, next-1, -1)
+	if n.bytes != 0 || len(n.records) != 0 {
+		t.Errorf("%d records of %d bytes", len(n.records), n.bytes)
+	}
 }

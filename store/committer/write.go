@@ -153,7 +153,7 @@ func (c *Committer) write(ctx context.Context, batch []entry) error {
 // settleLanded acknowledges a batch that is durable, or voids it if it was refused meanwhile.
 func (c *Committer) settleLanded(ctx context.Context, base int64, batch []entry, records []*store.Record, head int64) error {
 	crashpoint.Hit("commit.wake")
-	if !c.landed(batch, head) {
+	if !c.landed(batch, records, head) {
 		return c.void(ctx, base, batch)
 	}
 	c.o.Landed(records)

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/parley-im/parley/store"
@@ -27,6 +28,20 @@ func TestAppendRead(t *testing.T) {
 			}
 		}
 		check(r)
-		check(r.reopen(t, o))
+		read, err := r.Log().Read(t.Context(), 0, 10)
+		newest, ok := r.Log().Newest(0)
+		if err != nil || !ok || len(newest) != len(read) {
+			t.Fatal(read, newest, ok, err)
+		}
+		for i := range read {
+			if !reflect.DeepEqual(read[i], *newest[i]) {
+				t.Errorf("in memory %+v, in the log %+v", newest[i], read[i])
+			}
+		}
+		r = r.reopen(t, o)
+		check(r)
+		if list, ok := r.Log().Newest(0); ok {
+			t.Errorf("after a new start: %v", list)
+		}
 	})
 }
