@@ -1,7 +1,7 @@
 // Files and pictures in a conversation.
 import { createHash, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { composer, largestFile, said, talkPath, write } from "./world.mjs";
+import { composer, largestFile, log, said, talkPath, write } from "./world.mjs";
 
 const hash = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
@@ -34,8 +34,8 @@ export function files({ world, until, must }) {
     return { ada, ben, a, b };
   };
   /** A picture as the browser makes them, in base64. */
-  const picture = (page) =>
-    page.evaluate(() => {
+  const picture = (page, type = "image/png") =>
+    page.evaluate((wanted) => {
       const canvas = document.createElement("canvas");
       canvas.width = 900;
       canvas.height = 600;
@@ -44,8 +44,8 @@ export function files({ world, until, must }) {
       draw.fillRect(0, 0, 900, 600);
       draw.fillStyle = "#f0b03a";
       draw.fillRect(300, 200, 300, 200);
-      return canvas.toDataURL("image/png").split(",")[1];
-    });
+      return canvas.toDataURL(wanted).split(",")[1];
+    }, type);
   const tray = (page) => page.getByRole("list", { name: "Files to send" });
   /** The bytes of what a click downloads, and its name. */
   const fetched = async (page, click) => {
@@ -93,6 +93,63 @@ export function files({ world, until, must }) {
       await b.page.keyboard.press("Escape");
       await box.waitFor({ state: "detached" });
       await until("the focus is back", () => b.page.getByRole("button", { name: "Show picture holiday.png" }).evaluate((e) => e === document.activeElement));
+      await world.leave(a, b);
+    },
+
+    async "a WebP picture, of which the server makes no small one, is shown itself"() {
+      const { a, b } = await both();
+      const data = await picture(a.page, "image/webp");
+      await handOver(composer(a.page), { how: "paste", name: "screen.webp", type: "image/webp", data });
+      await tray(a.page).getByText("screen.webp").waitFor();
+      await write(a.page, "what I see");
+      for (const one of [a, b]) {
+        const shown = said(one.page, "what I see").getByRole("button", { name: "Show picture screen.webp" }).locator("img");
+        await until("it is drawn in its own proportions", () =>
+          shown.evaluate((img) => img.complete && img.naturalWidth === 900 && img.width === 320 && img.height === 213).catch(() => false));
+      }
+      await world.leave(a, b);
+    },
+
+    async "five files and a text come in the order in which they were given, and one that fails holds nobody up"() {
+      const { a, b } = await both();
+      const names = [1, 2, 3, 4, 5].map((n) => `part ${n}.txt`);
+      // The first upload ends last, and the fourth is refused once.
+      const path = "**/files/**";
+      let puts = 0;
+      let go;
+      const held = new Promise((release) => {
+        go = release;
+      });
+      let refuse = true;
+      await a.page.route(path, async (route) => {
+        const request = route.request();
+        if (request.method() !== "PUT") return route.continue();
+        const body = request.postData() ?? "";
+        puts++;
+        if (body.startsWith("1")) await held;
+        if (body.startsWith("4") && refuse) {
+          refuse = false;
+          return route.fulfill({ status: 403, contentType: "application/json", headers: { "parley-reason": "forbidden" }, body: '{"code": "permission_denied", "message": "no"}' });
+        }
+        return route.continue();
+      });
+      await a.page.getByLabel("Attach files").first().setInputFiles(names.map((name, n) => ({ name, mimeType: "text/plain", buffer: Buffer.from(`${n + 1} is what it is`) })));
+      await tray(a.page).getByText("part 5.txt").waitFor();
+      await write(a.page, "all five");
+      await write(a.page, "and a text");
+      const failed = said(a.page, "part 4.txt").filter({ hasText: "Not sent. You may not do that." });
+      await failed.waitFor();
+      await until("all are under way", () => puts === 5);
+      must((await said(b.page, "part").count()) === 0, "nothing comes before the first");
+      go();
+      await said(b.page, "and a text").waitFor();
+      await failed.getByRole("button", { name: "Try again" }).click();
+      await said(b.page, "part 4.txt").waitFor();
+      const order = (page) => log(page).getByRole("article").evaluateAll((all) => all.map((one) => /part \d|and a text/.exec(one.textContent)?.[0]).join());
+      const wanted = "part 1,part 2,part 3,part 5,and a text,part 4";
+      for (const one of [a, b]) await until(`order: ${wanted}`, async () => (await order(one.page)) === wanted);
+      await said(b.page, "part 1.txt").filter({ hasText: "all five" }).waitFor();
+      a.complaints.splice(0, a.complaints.length, ...a.complaints.filter((line) => !/403/.test(line)));
       await world.leave(a, b);
     },
 

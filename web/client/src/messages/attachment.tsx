@@ -10,6 +10,17 @@ import { Icon } from "../ui/icon";
 /** Pixels of the longer side of a picture in a message. */
 const longest = 320;
 
+/** Pictures of which the server makes no small ones, but which browsers draw. */
+const drawn = new Set(["image/webp", "image/avif", "image/bmp", "image/png", "image/jpeg", "image/gif"]);
+/** Bytes up to which such a picture is shown itself. */
+const small = 8n << 20n;
+
+/** What to show of a picture in its message; undefined: it is a file like others. */
+function pictureOf(file: ParleyFile): string | undefined {
+  if (file.thumbnail) return address(file.thumbnail);
+  return drawn.has(file.type) && file.size <= small ? address(file.url) : undefined;
+}
+
 /** The address of a file, if it is on this server. */
 function address(path: string): string | undefined {
   try {
@@ -22,10 +33,14 @@ function address(path: string): string | undefined {
 export function Attachment({ file }: { file: ParleyFile }) {
   const [large, setLarge] = useState(false);
   const [broken, setBroken] = useState(false);
+  // A picture that the server did not measure has its own size once it is there.
+  const [measured, measure] = useState({ width: file.width, height: file.height });
   const url = address(file.url);
-  const small = file.thumbnail ? address(file.thumbnail) : undefined;
-  if (!url || !small || broken) return <FileCard file={file} url={url} />;
-  const scale = Math.min(1, longest / Math.max(file.width, file.height, 1));
+  const shown = pictureOf(file);
+  if (!url || !shown || broken) return <FileCard file={file} url={url} />;
+  const known = measured.width > 0 && measured.height > 0;
+  const scale = Math.min(1, longest / Math.max(measured.width, measured.height, 1));
+  const side = (pixels: number) => Math.max(48, Math.round(pixels * scale));
   return (
     <>
       <button
@@ -35,12 +50,15 @@ export function Attachment({ file }: { file: ParleyFile }) {
         aria-label={t("file.picture", { name: file.name })}
       >
         <img
-          src={small}
+          src={shown}
           alt=""
-          width={Math.max(48, Math.round(file.width * scale)) || undefined}
-          height={Math.max(48, Math.round(file.height * scale)) || undefined}
+          width={known ? side(measured.width) : longest}
+          height={known ? side(measured.height) : (longest * 3) / 4}
           loading="lazy"
           decoding="async"
+          onLoad={({ currentTarget: { naturalWidth: width, naturalHeight: height } }) => {
+            if (!known) measure({ width, height });
+          }}
           onError={() => setBroken(true)}
         />
       </button>

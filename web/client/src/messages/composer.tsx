@@ -13,7 +13,7 @@ import type { IconName } from "../ui/icons";
 import { announce, toast } from "../ui/toast";
 import { EmojiPicker } from "./emoji";
 import { fromHTML, type Mark, mark, toHTML } from "./markers";
-import { sendFile, sendText } from "./outgoing";
+import { say } from "./outgoing";
 import { type Enclosure, enclose, release, Tray } from "./tray";
 
 /** What the text is for, if not for a new message. */
@@ -122,9 +122,7 @@ export function Composer({ peer, purpose, onPurpose, files, onFiles, lastOwn }: 
       return;
     }
     void attempt(async () => {
-      const answers = replying?.id ?? "";
-      for (const [at, { file }] of files.entries()) sendFile(peer, file, at === 0 ? said : "", at === 0 ? answers : "");
-      if (files.length === 0) sendText(peer, said, html, answers);
+      say(peer, { text: said, html, replyTo: replying?.id ?? "", files: files.map(({ file }) => file) });
       release(files);
       onFiles(() => []);
       clear();

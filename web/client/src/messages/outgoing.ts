@@ -1,5 +1,5 @@
 /** What is on its way to the server: messages, and files before they become messages. */
-import { type Letter, type MessageDraft, newRequestId, type Outbox, ParleyError } from "@parley-im/sdk";
+import { type Letter, newRequestId, type Outbox, ParleyError } from "@parley-im/sdk";
 import { computed, effect, signal } from "@preact/signals";
 import { link } from "../state/feed";
 import { client, sdk } from "../state/session";
@@ -23,8 +23,19 @@ export interface Parcel {
   done?: number;
 }
 
+/** How many may wait or have failed at a time: as many as the outbox of the SDK takes. */
+const most = 200;
+/** Uploads at a time. More would not be faster, and the browser has six connections for all that the page does. */
+const lanes = 3;
+/** Milliseconds without progress after which an upload has failed, so that what waits behind it goes on. */
+const patience = 150_000;
+
 const parcels = signal<ReadonlyMap<string, Parcel>>(new Map());
+/** By conversation, what has not been handed over for sending: it is, in this order, once it is complete. */
+const lines = new Map<string, string[]>();
 const stops = new Map<string, AbortController>();
+let uploading = 0;
+const parked: (() => void)[] = [];
 /** Id of the upload of a file whose message failed. */
 const uploads = new Map<string, string>();
 let outbox: Outbox | undefined;
@@ -63,6 +74,33 @@ function box(): Outbox {
   return outbox;
 }
 
+/** Hands over what is complete, up to the first file that is still on its way. One that failed holds nobody up. */
+function advance(peer: string): void {
+  const line = lines.get(peer);
+  while (line?.length) {
+    const parcel = parcels.peek().get(line[0] ?? "");
+    if (parcel?.state === "uploading") return;
+    line.shift();
+    if (parcel?.state === "pending") handOver(parcel);
+  }
+  lines.delete(peer);
+}
+
+function queue(parcel: Parcel): void {
+  put(parcel);
+  lines.set(parcel.peer, [...(lines.get(parcel.peer) ?? []), parcel.requestId]);
+}
+
+function handOver({ requestId, peer, text, html, replyTo }: Parcel): void {
+  const file = uploads.get(requestId);
+  const what = html ? { html } : { text };
+  try {
+    box().add({ conversation: peer, ...what, ...(replyTo && { replyTo }), ...(file && { file }) }, requestId);
+  } catch (error) {
+    change(requestId, { state: "failed", why: failureText(error) });
+  }
+}
+
 function settled(letter: Letter): void {
   if (letter.state === "sent" && letter.message) {
     pagesOf(letter.conversation).put(letter.message);
@@ -80,6 +118,7 @@ effect(() => {
   if (client.value) return;
   outbox?.close();
   outbox = undefined;
+  lines.clear();
   for (const stop of stops.values()) stop.abort();
   for (const one of parcels.peek().values()) drop(one.requestId);
 });
@@ -87,83 +126,90 @@ addEventListener("beforeunload", (event) => {
   if (sending.peek()) event.preventDefault();
 });
 
-/** Sends a text. Throws when too much waits already. */
-export function sendText(peer: string, text: string, html: string, replyTo: string): void {
-  const requestId = newRequestId();
-  put({ requestId, peer, text, html, replyTo, at: Date.now(), state: "pending", why: "" });
-  try {
-    box().add(draft(peer, { text, html, replyTo }), requestId);
-  } catch (error) {
-    drop(requestId);
-    throw error;
+/** What somebody says at once. */
+export interface Saying {
+  text: string;
+  html: string;
+  replyTo: string;
+  /** The text becomes the caption of the first. */
+  files: readonly (Blob & { name: string })[];
+}
+
+/** Sends a text, or files of which the first has the text. Throws when too much waits already; then nothing is sent. */
+export function say(peer: string, { text, html, replyTo, files }: Saying): void {
+  if (parcels.peek().size + Math.max(1, files.length) > most) {
+    throw new ParleyError("resource_exhausted", "too many messages wait to be sent", { reason: "outbox" });
   }
-}
-
-function draft(
-  conversation: string,
-  fields: { text: string; html: string; replyTo: string; file?: string },
-): MessageDraft {
-  const { text, html, replyTo, file } = fields;
-  return { conversation, ...(html ? { html } : { text }), ...(replyTo && { replyTo }), ...(file && { file }) };
-}
-
-/** Uploads a file and says it. */
-export function sendFile(peer: string, file: Blob & { name: string }, caption: string, replyTo: string): void {
-  const requestId = newRequestId();
-  const preview = file.type.startsWith("image/") ? { preview: URL.createObjectURL(file) } : {};
-  put({
-    requestId,
-    peer,
-    text: caption,
-    html: "",
-    replyTo,
-    file,
-    done: 0,
-    at: Date.now(),
-    state: "uploading",
-    why: "",
-    ...preview,
-  });
-  void upload(requestId);
+  const begun = { peer, at: Date.now(), why: "" };
+  if (files.length === 0) queue({ ...begun, requestId: newRequestId(), text, html, replyTo, state: "pending" });
+  for (const [at, file] of files.entries()) {
+    const requestId = newRequestId();
+    queue({
+      ...begun,
+      requestId,
+      ...(at === 0 ? { text, replyTo } : { text: "", replyTo: "" }),
+      html: "",
+      file,
+      ...(file.type.startsWith("image/") && { preview: URL.createObjectURL(file) }),
+      done: 0,
+      state: "uploading",
+    });
+    void upload(requestId);
+  }
+  advance(peer);
 }
 
 async function upload(requestId: string): Promise<void> {
-  const parcel = parcels.peek().get(requestId);
-  if (!parcel?.file) return;
+  if (uploading >= lanes) await new Promise<void>((go) => parked.push(go));
+  uploading++;
+  const parcel = parcels.peek().get(requestId); // it may have been stopped meanwhile
+  if (parcel?.file) await transfer(parcel, parcel.file);
+  uploading--;
+  parked.shift()?.();
+}
+
+async function transfer({ requestId, peer }: Parcel, file: Blob & { name: string }): Promise<void> {
   const stop = new AbortController();
   stops.set(requestId, stop);
-  change(requestId, { state: "uploading", why: "" });
+  const giveUp = () => stop.abort(new ParleyError("deadline_exceeded", "no answer came", { reason: "timeout" }));
+  let stalled = setTimeout(giveUp, patience);
+  const progress = (done: number, total: number) => {
+    clearTimeout(stalled);
+    stalled = setTimeout(giveUp, patience);
+    change(requestId, { done: total > 0 ? done / total : 1 });
+  };
   try {
-    const file = await sdk().upload(parcel.file, {
-      conversation: parcel.peer,
-      name: parcel.file.name,
-      signal: stop.signal,
-      progress: (done, total) => change(requestId, { done: total > 0 ? done / total : 1 }),
-    });
-    uploads.set(requestId, file.id);
+    const { id } = await sdk().upload(file, { conversation: peer, name: file.name, signal: stop.signal, progress });
+    if (parcels.peek().has(requestId)) uploads.set(requestId, id);
     change(requestId, { state: "pending" });
-    box().add(draft(parcel.peer, { text: parcel.text, html: "", replyTo: parcel.replyTo, file: file.id }), requestId);
   } catch (error) {
-    if (error instanceof ParleyError && error.code === "canceled") drop(requestId);
-    else change(requestId, { state: "failed", why: failureText(error) });
+    change(requestId, { state: "failed", why: failureText(error) });
   } finally {
+    clearTimeout(stalled);
     stops.delete(requestId);
+    advance(peer);
   }
 }
 
+/** Sends one that failed again, behind what was said meanwhile. */
 export function tryAgain(requestId: string): void {
   const parcel = parcels.peek().get(requestId);
-  if (parcel?.file && !uploads.has(requestId)) void upload(requestId);
-  else box().retry(requestId);
+  if (parcel?.state !== "failed") return;
+  if (outbox?.letters().some((letter) => letter.requestId === requestId)) {
+    outbox.retry(requestId);
+    return;
+  }
+  const whole = !parcel.file || uploads.has(requestId);
+  queue({ ...parcel, state: whole ? "pending" : "uploading", why: "", ...(!whole && { done: 0 }) });
+  if (!whole) void upload(requestId);
+  advance(parcel.peer);
 }
 
 /** Gives up on one that failed, or stops an upload. */
 export function discard(requestId: string): void {
-  const stop = stops.get(requestId);
-  if (stop) {
-    stop.abort();
-    return;
-  }
+  const peer = parcels.peek().get(requestId)?.peer ?? "";
+  stops.get(requestId)?.abort();
   outbox?.discard(requestId);
   drop(requestId);
+  advance(peer);
 }
