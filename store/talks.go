@@ -15,6 +15,9 @@ type Talk struct {
 	Read        int64  // Seq up to which Owner has read: the highest MetaSeq of his receipts that say "displayed"; 0 for none
 }
 
+// MaxAbout is how many records Talks.About returns of one ID: all that people can have done to a message, many times over.
+const MaxAbout = 200
+
 // Talks finds what the pages and programs of people show of conversations. It is a part of the index: milliseconds behind
 // the log (Index.WaitFor), and made again from it when it is lost. Voided records are never returned, but Talk.Last and
 // Talk.Sent may be the Seq of one. Limits of lists are 1 … 1,000, else an error of kind Invalid; fewer records than the limit is the
@@ -27,8 +30,10 @@ type Talks interface {
 	Talk(ctx context.Context, owner, peer string) (Talk, error)
 	// Unread counts the messages of Peer to Owner after max(Read, Sent), up to most (1 … 1,000).
 	Unread(ctx context.Context, t Talk, most int) (int, error)
-	// About returns the edits, retractions, reactions and ends of calls that have one of these as Ref, ascending. Whether
-	// their senders may do what they say is the caller's to judge.
+	// About returns what was done to these, as it stands now, ascending: of each person the latest edit and the latest
+	// retraction, and the latest reaction with each emoji, also one that takes it away; for calls their end. Somebody who edits or
+	// reacts again and again makes it no longer. Of one ID it returns MaxAbout at most: reactions that were taken away are
+	// left out first, then the oldest. Whether their senders may do what they say is the caller's to judge.
 	About(ctx context.Context, ids ...id.ID) ([]Record, error)
 	// Fates returns the deliveries and receipts that have this one as Ref, ascending.
 	Fates(ctx context.Context, rid id.ID) ([]Record, error)

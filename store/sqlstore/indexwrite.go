@@ -14,6 +14,8 @@ const (
 	readPosition = `SELECT seq FROM indexed WHERE one = 1`
 	talksInto    = `talks (owner, peer, out_key, in_key, read_seq)`
 	talksReplace = ` ON CONFLICT (owner, peer) DO UPDATE SET read_seq = excluded.read_seq WHERE excluded.read_seq > talks.read_seq`
+	changesInto  = `changes (about, what, gone, seq)`
+	changesTail  = ` ON CONFLICT (about, what) DO UPDATE SET gone = excluded.gone, seq = excluded.seq WHERE excluded.seq > changes.seq`
 )
 
 // sqliteIndex writes the index in its SQLite file.
@@ -22,6 +24,7 @@ type sqliteIndex struct {
 	s              *session
 	filed, opened  *bulk
 	words, talks   *bulk
+	changes        *bulk
 	closed, moveTo driver.Stmt
 	points         *checkpointer
 }
@@ -42,6 +45,7 @@ func newSQLiteIndex(ctx context.Context, db *sql.DB, points *checkpointer) (_ *s
 		{&w.opened, "open_calls (id, seq)", 2, manyRows, ""},
 		{&w.words, "words (rowid, text)", 2, oneRow, ""},
 		{&w.talks, talksInto, 5, manyRows, talksReplace},
+		{&w.changes, changesInto, 4, manyRows, changesTail},
 	} {
 		if *b.bulk, err = w.s.bulk(b.into, b.columns, b.sizes, b.tail); err != nil {
 			break
@@ -105,6 +109,12 @@ func (w *sqliteIndex) insert(b *filing.Batch, seq int64) error {
 		err = w.talks.insert(len(b.Talks), func(i int, row []driver.NamedValue) {
 			t := &b.Talks[i]
 			row[0].Value, row[1].Value, row[2].Value, row[3].Value, row[4].Value = t.Owner, t.Peer, t.Out, t.In, t.Read
+		})
+	}
+	if err == nil {
+		err = w.changes.insert(len(b.Changes), func(i int, row []driver.NamedValue) {
+			c := &b.Changes[i]
+			row[0].Value, row[1].Value, row[2].Value, row[3].Value = c.About, c.What, number(c.Gone), c.Seq
 		})
 	}
 	for i := 0; i < len(b.Closed) && err == nil; i++ {
@@ -190,6 +200,12 @@ func (w *postgresIndex) insert(ctx context.Context, tx *sql.Tx, b *filing.Batch,
 		owners, peers = append(owners, t.Owner), append(peers, t.Peer)
 		out, in, read = append(out, t.Out), append(in, t.In), append(read, t.Read)
 	}
+	var abouts, whats, gone, changed []int64
+	for _, c := range b.Changes {
+		if c.Seq > old {
+			abouts, whats, gone, changed = append(abouts, c.About), append(whats, c.What), append(gone, number(c.Gone)), append(changed, c.Seq)
+		}
+	}
 	for _, q := range []struct {
 		text string
 		args []any
@@ -202,6 +218,8 @@ func (w *postgresIndex) insert(ctx context.Context, tx *sql.Tx, b *filing.Batch,
 		{`INSERT INTO ` + talksInto + ` SELECT t.owner, t.peer, t.out_key, t.in_key, t.read_seq
 			FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[]) AS t(out_key, in_key, read_seq, owner, peer)` + talksReplace,
 			[]any{out, in, read, owners, peers}},
+		{`INSERT INTO ` + changesInto + ` SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])` + changesTail,
+			[]any{abouts, whats, gone, changed}},
 		{`UPDATE indexed SET seq = $1 WHERE one = 1`, []any{seq}},
 	} {
 		if list, ok := q.args[0].([]int64); ok && len(list) == 0 {
@@ -224,7 +242,7 @@ func (w *postgresIndex) clear(ctx context.Context) error {
 		return err
 	}
 	defer tx.Rollback()
-	for _, text := range []string{`DELETE FROM filed`, `DELETE FROM open_calls`, `DELETE FROM words`, `DELETE FROM talks`, `UPDATE indexed SET seq = 0`} {
+	for _, text := range []string{`DELETE FROM filed`, `DELETE FROM open_calls`, `DELETE FROM words`, `DELETE FROM talks`, `DELETE FROM changes`, `UPDATE indexed SET seq = 0`} {
 		if _, err := tx.ExecContext(ctx, text); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -165,7 +166,7 @@ func (m said) check(ctx context.Context, r *running, l look) error {
 			continue
 		}
 		about, err := x.About(ctx, rec.ID)
-		compare("about one", m.filter(changes(rec.ID)), seqsOf(about), err)
+		compare("about one", m.changes(rec.ID), seqsOf(about), err)
 		fates, err := x.Fates(ctx, rec.ID)
 		compare("fates", m.filter(func(r *store.Record) bool {
 			return r.Ref == rec.ID && (r.Kind == store.KindDelivery || r.Kind == store.KindReceipt)
@@ -176,14 +177,28 @@ func (m said) check(ctx context.Context, r *running, l look) error {
 		ids = append(ids, rec.ID)
 	}
 	list, err := x.About(ctx, ids...)
-	compare("about all", m.filter(changes(ids...)), seqsOf(list), err)
+	compare("about all", m.changes(ids...), seqsOf(list), err)
 	return errors.Join(bad...)
 }
 
-func changes(ids ...id.ID) func(r *store.Record) bool {
-	return func(r *store.Record) bool {
-		return slices.Contains(ids, r.Ref) && slices.Contains([]string{store.KindEdit, store.KindRetract, store.KindReaction, store.KindCallEnd}, r.Kind)
+// changes are what was done to some records, as it stands now: the latest of each person, kind and emoji.
+func (m said) changes(ids ...id.ID) []int64 {
+	type key struct {
+		ref               id.ID
+		kind, from, emoji string
 	}
+	latest := map[key]int64{}
+	for _, r := range m {
+		if !slices.Contains(ids, r.Ref) || !slices.Contains([]string{store.KindEdit, store.KindRetract, store.KindReaction, store.KindCallEnd}, r.Kind) {
+			continue
+		}
+		k := key{r.Ref, r.Kind, r.From, ""}
+		if r.Kind == store.KindReaction {
+			k.emoji = string(r.Body)
+		}
+		latest[k] = r.Seq
+	}
+	return slices.Sorted(maps.Values(latest))
 }
 
 // TestTalksModel compares conversations with a plain model over any sequence of records, which are indexed in batches of any
@@ -213,6 +228,12 @@ func TestTalksModel(t *testing.T) {
 					if len(m) > 0 {
 						about := rapid.SampledFrom(m).Draw(rt, "about")
 						rec.Ref = about.ID
+						if rec.Kind == store.KindReaction {
+							rec.Body = []byte(rapid.SampledFrom([]string{"👍", "👎"}).Draw(rt, "emoji"))
+							if rapid.Bool().Draw(rt, "removed") {
+								rec.Meta = map[string]string{store.MetaRemoved: "1"}
+							}
+						}
 						if rec.Kind == store.KindReceipt {
 							rec.Meta = map[string]string{store.MetaOutcome: rapid.SampledFrom([]string{store.OutcomeDisplayed, store.OutcomeDelivered}).Draw(rt, "outcome")}
 							if rapid.Bool().Draw(rt, "seq") {
@@ -281,8 +302,8 @@ func TestTalksPagesAreFull(t *testing.T) {
 			for _, k := range append(keys, filing.About(about.ID), filing.Fates(about.ID)) {
 				b.Filed = append(b.Filed, filing.Entry{Key: k, Seq: seq})
 			}
+			b.Changes = append(b.Changes, filing.Change{About: filing.Changes(about.ID), What: seq, Seq: seq})
 		}
-		b.Finish()
 		if err := r.index.w.write(ctx, &b, 0, r.index.Position()); err != nil {
 			t.Fatal(err)
 		}
@@ -302,6 +323,71 @@ func TestTalksPagesAreFull(t *testing.T) {
 					t.Errorf("limit %d: %v", limit, err)
 				}
 			}
+		}
+	})
+}
+
+// TestAboutIsBounded: whoever edits and reacts all day makes nothing longer, and what stands is right; also where the latest
+// of it is void.
+func TestAboutIsBounded(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		r := open(t, o)
+		ctx := t.Context()
+		of, other := message("a@x", "b@x", "of"), message("a@x", "b@x", "other")
+		r.put(t, of, other)
+		change := func(ref id.ID, kind, from, body string, meta ...string) *store.Record {
+			rec := &store.Record{Kind: kind, From: from, To: "b@x", Ref: ref, ContentType: "text/plain", Body: []byte(body)}
+			if len(meta) > 0 {
+				rec.Meta = map[string]string{store.MetaRemoved: "1"}
+			}
+			return rec
+		}
+		kept := change(of.ID, store.KindReaction, "a@x", "kept")
+		r.put(t, kept)
+		var batch []*store.Record
+		for i := range 600 {
+			batch = append(batch, change(of.ID, store.KindReaction, "b@x", "👍"), change(of.ID, store.KindReaction, "b@x", "👍", "gone"),
+				change(of.ID, store.KindEdit, "a@x", fmt.Sprint("edit ", i)))
+		}
+		before, last := change(of.ID, store.KindReaction, "b@x", "👍"), change(of.ID, store.KindReaction, "b@x", "👍", "gone")
+		r.put(t, append(batch, before, last)...)
+		for i := range store.MaxAbout + 5 { // each another one, and all taken away
+			r.put(t, change(other.ID, store.KindReaction, "b@x", fmt.Sprint(i), "gone"))
+		}
+		stands := change(other.ID, store.KindReaction, "a@x", "stands")
+		r.put(t, stands)
+		for i := range 5 {
+			r.put(t, change(other.ID, store.KindReaction, "b@x", fmt.Sprint("more ", i), "gone"))
+		}
+		r.indexed(t)
+		about := func(ids ...id.ID) []store.Record {
+			t.Helper()
+			list, err := r.Talks().About(ctx, ids...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return list
+		}
+		edit := batch[len(batch)-1]
+		if got, want := seqsOf(about(of.ID)), []int64{kept.Seq, edit.Seq, last.Seq}; !slices.Equal(got, want) {
+			t.Errorf("about: %v, want %v", got, want)
+		}
+		if got := about(other.ID); len(got) != store.MaxAbout || !slices.Contains(seqsOf(got), stands.Seq) {
+			t.Errorf("%d about the other, and what stands is %t", len(got), slices.Contains(seqsOf(got), stands.Seq))
+		}
+		if got := about(of.ID, other.ID); len(got) != store.MaxAbout+3 {
+			t.Errorf("%d about both", len(got))
+		}
+		db := r.state.write // on PostgreSQL, one database
+		if o.URL == "" {
+			db = sqlitePool(o.Dir+"/log.db", 1, "")
+			defer db.Close()
+		}
+		if _, err := db.Exec(`INSERT INTO voided (seq, void) VALUES ($1, $2)`, last.Seq, stands.Seq); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := seqsOf(about(of.ID)), []int64{kept.Seq, edit.Seq, before.Seq}; !slices.Equal(got, want) {
+			t.Errorf("about, when the last is void: %v, want %v", got, want)
 		}
 	})
 }
@@ -364,7 +450,7 @@ func TestOldIndex(t *testing.T) {
 		head := r.Log().Head()
 		r.stop()
 		r.Close()
-		removeIndex(t, o, "DROP TABLE filed, open_calls, words, indexed, talks, schema_index")
+		removeIndex(t, o, "DROP TABLE filed, open_calls, words, indexed, talks, changes, schema_index")
 		words := "INSERT INTO words (rowid, text) VALUES (1, 'old')"
 		if o.URL != "" {
 			words = "INSERT INTO words (seq, text) VALUES (1, array_to_tsvector(ARRAY['old']))"

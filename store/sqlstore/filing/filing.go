@@ -7,6 +7,7 @@ package filing
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,15 +19,17 @@ import (
 
 // Batch collects what some records add to the index.
 type Batch struct {
-	Filed  []Entry
-	Opened []OpenCall // calls that started
-	Closed []id.ID    // calls that ended
-	Words  []Words
-	Talks  []Talk // made by Finish
+	Filed   []Entry
+	Opened  []OpenCall // calls that started
+	Closed  []id.ID    // calls that ended
+	Words   []Words
+	Talks   []Talk   // made by Finish
+	Changes []Change // made by Finish
 
-	known  *Known
-	talks  map[pair]*Talk
-	folded []byte // scratch
+	known   *Known
+	talks   map[pair]*Talk
+	changes map[place]Change
+	folded  []byte // scratch
 }
 
 // Entry is a record under a key.
@@ -75,10 +78,10 @@ func (b *Batch) Add(r *store.Record, text func(*store.Record) string) {
 		}
 	case store.KindEdit:
 		b.mail(r)
-		b.file(About(r.Ref), r.Seq)
+		b.change(r)
 	case store.KindRetract, store.KindReaction:
 		b.mail(r)
-		b.file(About(r.Ref), r.Seq)
+		b.change(r)
 		return // holds no words
 	case store.KindReceipt:
 		b.mail(r)
@@ -98,7 +101,7 @@ func (b *Batch) Add(r *store.Record, text func(*store.Record) string) {
 		b.Opened = append(b.Opened, OpenCall{r.ID, r.Seq})
 	case store.KindCallEnd:
 		b.people(r, "")
-		b.file(About(r.Ref), r.Seq)
+		b.change(r)
 		b.Closed = append(b.Closed, r.Ref)
 	case store.KindAdmin, store.KindSearch, store.KindCallText:
 		b.people(r, "")
@@ -186,5 +189,8 @@ func (b *Batch) Finish() {
 	}
 	slices.SortFunc(b.Talks, func(a, b Talk) int {
 		return cmp.Or(strings.Compare(a.Owner, b.Owner), strings.Compare(a.Peer, b.Peer))
+	})
+	b.Changes = slices.SortedFunc(maps.Values(b.changes), func(a, b Change) int {
+		return cmp.Or(cmp.Compare(a.About, b.About), cmp.Compare(a.What, b.What))
 	})
 }

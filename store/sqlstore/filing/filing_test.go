@@ -3,6 +3,7 @@ package filing
 import (
 	"cmp"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -152,13 +153,13 @@ func TestKinds(t *testing.T) {
 	for kind, want := range map[string]string{
 		store.KindMessage:   "conversation, mailbox of b, name, others of a, words",
 		store.KindEdit:      "about, mailbox of b, others of a, words",
-		store.KindRetract:   "about, mailbox of b, others of a",
+		store.KindRetract:   "mailbox of b, others of a",
 		store.KindReaction:  "about, mailbox of b, others of a",
 		store.KindReceipt:   "fates, mailbox of b, others of a",
 		store.KindDelivery:  "fates",
 		store.KindCallStart: "conversation, others of a, others of b, words",
 		store.KindCallText:  "others of a, others of b, words",
-		store.KindCallEnd:   "about, others of a, others of b, words",
+		store.KindCallEnd:   "others of a, others of b, words",
 		store.KindAdmin:     "others of a, others of b, words",
 		store.KindSearch:    "others of a, others of b, words",
 		store.KindVoid:      "",
@@ -181,6 +182,38 @@ func TestKinds(t *testing.T) {
 	}
 	if b := batch(nil, &store.Record{Kind: store.KindDelivery}, &store.Record{Kind: store.KindReceipt, From: "a"}); len(b.Filed) != 1 {
 		t.Errorf("without a Ref: %v", b.Filed)
+	}
+}
+
+// TestChanges: of what was done to a record the latest counts, of each person, kind and emoji.
+func TestChanges(t *testing.T) {
+	t.Parallel()
+	one, two := id.New(), id.New()
+	change := func(ref id.ID, kind, from, body, removed string) *store.Record {
+		return &store.Record{Kind: kind, From: from, Ref: ref, Body: []byte(body), Meta: map[string]string{store.MetaRemoved: removed}}
+	}
+	records := []*store.Record{
+		change(one, store.KindEdit, "a", "first", ""),
+		change(one, store.KindEdit, "a", "second", ""), // 2
+		change(one, store.KindReaction, "a", "x", "1"),
+		change(one, store.KindReaction, "a", "x", ""),  // 4
+		change(one, store.KindReaction, "b", "x", "1"), // 5
+		change(one, store.KindReaction, "a", "y", ""),  // 6
+		change(two, store.KindReaction, "a", "x", ""),  // 7
+		change(one, store.KindRetract, "a", "", ""),    // 8
+		change(two, store.KindCallEnd, "a", "", ""),    // 9
+		change(id.ID{}, store.KindEdit, "a", "", ""),
+	}
+	got := map[int64]bool{} // by seq, whether it is gone
+	for _, c := range batch(nil, records...).Changes {
+		if r := records[c.Seq-1]; c.About != Changes(r.Ref) || c.What != Same(r) {
+			t.Errorf("record %d is at the wrong place", c.Seq)
+		}
+		got[c.Seq] = c.Gone
+	}
+	want := map[int64]bool{2: false, 4: false, 5: true, 6: false, 7: false, 8: false, 9: false}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

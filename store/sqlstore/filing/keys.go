@@ -36,13 +36,15 @@ func Said(from, to string) int64 {
 // Named is the key of messages of a sender with an imdn.Message-ID.
 func Named(from, messageID string) int64 { return hash(named, from, messageID) }
 
-// About is the key of edits, retractions and reactions about a record, and of the end of a call.
+// About is the key of all edits of a record and reactions to it. What of them counts now is in Batch.Changes.
 func About(rid id.ID) int64 { return hash(about, string(rid[:]), "") }
 
 // Fates is the key of deliveries and receipts about a record. It is no hash but the beginning of the id, which is the time
 // when it was made: there is one for nearly every message, mostly within a second of it, and this way a page of the table
 // takes hundreds of them.
-func Fates(rid id.ID) int64 { return int64(binary.BigEndian.Uint64(rid[:8])) }
+func Fates(rid id.ID) int64 { return moment(rid) }
+
+func moment(rid id.ID) int64 { return int64(binary.BigEndian.Uint64(rid[:8])) }
 
 // hash is FNV-1a with 64 bits over what, a, a zero byte and b. The keys of an index are made by it, so it stays as it is.
 func hash(what byte, a, b string) int64 {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -93,23 +92,16 @@ func (s Store) Unread(ctx context.Context, t store.Talk, most int) (int, error) 
 	return n, err
 }
 
-// About is store.Talks.About.
-func (s Store) About(ctx context.Context, ids ...id.ID) ([]store.Record, error) {
-	keys := make([]int64, len(ids))
-	wanted := make(map[id.ID]bool, len(ids))
-	for i, d := range ids {
-		keys[i], wanted[d] = filing.About(d), true
-	}
-	return s.all(ctx, keys, func(r *store.Record) bool {
-		return wanted[r.Ref] && (r.Kind == store.KindEdit || r.Kind == store.KindRetract || r.Kind == store.KindReaction || r.Kind == store.KindCallEnd)
-	})
-}
-
 // Fates is store.Talks.Fates.
 func (s Store) Fates(ctx context.Context, rid id.ID) ([]store.Record, error) {
-	return s.all(ctx, []int64{filing.Fates(rid)}, func(r *store.Record) bool {
-		return r.Ref == rid && (r.Kind == store.KindDelivery || r.Kind == store.KindReceipt)
-	})
+	seqs, err := s.seqs(ctx, `SELECT seq FROM filed WHERE key = $1`, filing.Fates(rid))
+	if err != nil || len(seqs) == 0 {
+		return nil, err
+	}
+	records, err := s.Records(ctx, seqs...)
+	return slices.DeleteFunc(records, func(r store.Record) bool {
+		return r.Ref != rid || r.Kind != store.KindDelivery && r.Kind != store.KindReceipt
+	}), err
 }
 
 // Conversation is store.Index.Conversation.
@@ -231,32 +223,6 @@ func (s Store) pages(ctx context.Context, read func(context.Context, ...int64) (
 			return nil
 		}
 	}
-}
-
-// all returns everything under the keys that fits.
-func (s Store) all(ctx context.Context, keys []int64, fits func(*store.Record) bool) ([]store.Record, error) {
-	const most = 200 // keys in a statement
-	var seqs []int64
-	for part := range slices.Chunk(keys, most) {
-		in := make([]string, len(part))
-		args := make([]any, len(part))
-		for i, k := range part {
-			in[i], args[i] = "$"+strconv.Itoa(i+1), k
-		}
-		list, err := s.seqs(ctx, `SELECT seq FROM filed WHERE key IN (`+strings.Join(in, ",")+`)`, args...)
-		if err != nil {
-			return nil, err
-		}
-		seqs = append(seqs, list...)
-	}
-	if len(seqs) == 0 {
-		return nil, nil
-	}
-	records, err := s.Records(ctx, seqs...)
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(records, func(r store.Record) bool { return !fits(&r) }), nil
 }
 
 func (s Store) seqs(ctx context.Context, text string, args ...any) (list []int64, err error) {
