@@ -7,6 +7,7 @@
 //	go run ./test/load -mode register -users 10000 -transport tls -inflight 256
 //	go run ./test/load -mode idle -users 8000 -time 10s
 //	go run ./test/load -mode call -inflight 32
+//	go run ./test/load -mode api                               messages over SIP and over the API, and how much more the API costs
 //	go run ./test/load soak -time 1h                           everything at once and slowly, and nothing may grow
 //	go run ./test/load presence                                20,000 users who watch each other's presence; -what storm, fan
 //	go run ./test/load -profile /tmp/profiles                  with CPU, heap and goroutine profiles of the server
@@ -90,6 +91,9 @@ func mainError(args []string) (err error) {
 	}
 	if o.json != "-" {
 		failed = errors.Join(failed, table(os.Stdout, results))
+		if o.beside {
+			failed = errors.Join(failed, tellBeside(os.Stdout, results))
+		}
 	}
 	return failed
 }

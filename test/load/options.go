@@ -27,6 +27,7 @@ type options struct {
 	receivers  int           // message, call: all senders share so many receivers; 0: each has its own
 	challenge  bool          // reregister: forget the nonce each time
 	steps      []int         // idle: memory with so many users too, in rising order
+	beside     bool          // the API's rows are compared with those of SIP
 
 	domain   string
 	user     string // user names are this and a number
@@ -58,7 +59,7 @@ var transports = []string{"udp", "tcp", "tls", "wss"}
 func parseOptions(args []string) (*options, error) {
 	o := &options{servers: map[string]string{}}
 	f := flag.NewFlagSet("load", flag.ContinueOnError)
-	f.StringVar(&o.mode, "mode", "message", "what the users do: "+strings.Join(modes, ", "))
+	f.StringVar(&o.mode, "mode", "message", "what the users do: "+strings.Join(modes, ", ")+"; api: message over SIP and over the API in turn")
 	kinds := f.String("transport", "tcp", "list of udp, tcp, tls, wss, http and https (the API), or xmpp with -server: a row each")
 	flight := f.String("inflight", "64", "closed loop: list of how many units are under way at a time, a row each")
 	rate := f.String("rate", "", "open loop instead: list of offered units per second, a row each")
@@ -92,6 +93,9 @@ func parseOptions(args []string) (*options, error) {
 		return nil, fmt.Errorf("load: unknown argument %q", f.Arg(0))
 	}
 	o.transports = strings.Split(*kinds, ",")
+	chosen := false
+	f.Visit(func(x *flag.Flag) { chosen = chosen || x.Name == "transport" })
+	o.besideSIP(chosen)
 	var errFlight, errRate, errPid, errSteps error
 	o.inFlight, errFlight = numbers(*flight)
 	o.rates, errRate = numbers(*rate)
