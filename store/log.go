@@ -68,8 +68,9 @@ type Index interface {
 	// Position is the Seq up to which the log is indexed.
 	Position() int64
 	// WaitFor calls done once, from the indexer's goroutine or at once from the caller's, when everything up to seq is
-	// indexed, or when the store stops. Done must not block.
-	WaitFor(seq int64, done func())
+	// indexed, or when the store stops. Done must not block. Cancel gives up: whoever no longer waits calls it, for while the
+	// index is made again all others do so for minutes. Done is not called after it, but may be running. See Indexed.
+	WaitFor(seq int64, done func()) (cancel func())
 	// Mailbox returns up to limit (1 … 1,000) messages, edits, retractions, reactions and receipts to the AOR after the given
 	// Seq, ascending. Fewer than limit is the end, as far as the index is.
 	Mailbox(ctx context.Context, aor string, after int64, limit int) ([]Record, error)
@@ -83,4 +84,22 @@ type Index interface {
 	Search(ctx context.Context, q Query) ([]Record, error)
 	// OpenCalls returns the call.start records that have no call.end, ascending.
 	OpenCalls(ctx context.Context) ([]Record, error)
+}
+
+// Waiter is the part of an Index that tells how far it is.
+type Waiter interface {
+	WaitFor(seq int64, done func()) (cancel func())
+}
+
+// Indexed waits until everything up to seq is indexed, or the store stops; or until ctx ends, and returns ctx.Err() then.
+func Indexed(ctx context.Context, x Waiter, seq int64) error {
+	done := make(chan struct{})
+	cancel := x.WaitFor(seq, func() { close(done) })
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		cancel()
+		return ctx.Err()
+	}
 }

@@ -87,12 +87,8 @@ func (s *Service) Search(ctx context.Context, by Actor, q store.Query) ([]store.
 	if q.Before == 0 || q.Before > seq {
 		q.Before = seq // the search does not find itself
 	}
-	indexed := make(chan struct{})
-	s.store.WaitFor(seq, func() { close(indexed) })
-	select {
-	case <-indexed:
-	case <-ctx.Done():
-		return nil, errs.Wrap(errs.Unavailable, ctx.Err(), "archive: waiting for the index")
+	if err := store.Indexed(ctx, s.store, seq); err != nil {
+		return nil, errs.Wrap(errs.Unavailable, err, "archive: waiting for the index")
 	}
 	list, err := s.store.Search(ctx, q)
 	if err != nil {

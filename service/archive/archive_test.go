@@ -252,3 +252,30 @@ func TestPaging(t *testing.T) {
 		}
 	})
 }
+
+// never is an index that is being made again; the caller goes away when he waits for it.
+type never struct {
+	parts
+	leave   func()
+	waiting atomic.Int64
+}
+
+func (x *never) WaitFor(int64, func()) (cancel func()) {
+	x.waiting.Add(1)
+	x.leave()
+	return func() { x.waiting.Add(-1) }
+}
+
+// A search that was given up does not go on waiting for the index.
+func TestGivesUpWaiting(t *testing.T) {
+	t.Parallel()
+	r := start(t, sqlstore.Options{Dir: t.TempDir()})
+	ctx, leave := context.WithCancel(t.Context())
+	x := &never{parts: r.store, leave: leave}
+	if _, err := New(x).Search(ctx, root, store.Query{}); !errors.Is(err, errs.Unavailable) {
+		t.Error(err)
+	}
+	if n := x.waiting.Load(); n != 0 {
+		t.Errorf("%d go on waiting", n)
+	}
+}

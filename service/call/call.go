@@ -48,7 +48,7 @@ type Forwarder interface {
 type Store interface {
 	store.Log
 	OpenCalls(ctx context.Context) ([]store.Record, error)
-	WaitFor(seq int64, done func())
+	store.Waiter
 }
 
 // Options are what a Service is made of; all but Ring, MaxSilence, Quiet and Watch are required.

@@ -88,12 +88,8 @@ func (s *Service) append(rec *store.Record) {
 // Load closes the calls that were open when the server stopped: nobody saw how they ended. It waits for the index to be
 // there, which may take long when it was lost, so calls may come and go meanwhile.
 func (s *Service) Load(ctx context.Context) error {
-	indexed := make(chan struct{})
-	s.o.Store.WaitFor(s.before, func() { close(indexed) })
-	select {
-	case <-indexed:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := store.Indexed(ctx, s.o.Store, s.before); err != nil {
+		return err
 	}
 	open, err := s.o.Store.OpenCalls(ctx)
 	if err != nil {

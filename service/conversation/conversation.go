@@ -41,8 +41,8 @@ type Store interface {
 
 // Index finds things in the log.
 type Index interface {
+	store.Waiter
 	Position() int64
-	WaitFor(seq int64, done func())
 	Conversation(ctx context.Context, a, b string, before int64, limit int) ([]store.Record, error)
 	Search(ctx context.Context, q store.Query) ([]store.Record, error)
 }
@@ -121,14 +121,9 @@ func (s *Service) settle(ctx context.Context) (int64, error) {
 	if s.o.Index.Position() >= head {
 		return head, nil
 	}
-	done := make(chan struct{})
-	s.o.Index.WaitFor(head, func() { close(done) })
-	late := time.NewTimer(s.within)
-	defer late.Stop()
-	select {
-	case <-done:
-	case <-late.C:
-	case <-ctx.Done():
+	soon, cancel := context.WithTimeout(ctx, s.within)
+	defer cancel()
+	if err := store.Indexed(soon, s.o.Index, head); err != nil && ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
 	return min(head, s.o.Index.Position()), nil

@@ -448,3 +448,39 @@ func TestEarlierAccount(t *testing.T) {
 		}
 	})
 }
+
+// never is an index that is being made again.
+type never struct {
+	Index
+	waiting atomic.Int64
+}
+
+func (*never) Position() int64 { return 5 }
+func (x *never) WaitFor(int64, func()) (cancel func()) {
+	x.waiting.Add(1)
+	return func() { x.waiting.Add(-1) }
+}
+
+type head struct{ Store }
+
+func (head) Head() int64 { return 7 }
+
+// What is asked for while the index is made again is answered with what is there, and nobody goes on waiting.
+func TestGivesUpWaiting(t *testing.T) {
+	t.Parallel()
+	x := &never{}
+	s := New(Options{Log: head{}, Index: x})
+	s.within = time.Millisecond
+	if position, err := s.settle(t.Context()); position != 5 || err != nil {
+		t.Errorf("position %d, %v", position, err)
+	}
+	s.within = time.Hour
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.settle(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if n := x.waiting.Load(); n != 0 {
+		t.Errorf("%d go on waiting", n)
+	}
+}

@@ -27,7 +27,7 @@ type Log interface {
 
 // Index finds what somebody missed.
 type Index interface {
-	WaitFor(seq int64, done func())
+	WaitFor(seq int64, done func()) (cancel func())
 }
 
 // Talks finds what somebody missed; store.Talks is one.

@@ -21,7 +21,6 @@ type missed struct {
 	from, to int64 // positions: after from, up to to
 	first    bool  // the stream begins: Ready follows
 	reset    bool  // the position it came with is unknown
-	ready    chan struct{}
 	indexed  bool
 	fates    bool // outcomes in between are known one by one
 	count    int
@@ -77,14 +76,12 @@ func (s *Stream) waitForIndex(ctx context.Context) (Event, bool, error) {
 	if m.indexed {
 		return Event{}, false, nil
 	}
-	if m.ready == nil {
-		ready := make(chan struct{})
-		m.ready = ready
-		s.hub.o.Index.WaitFor(m.to, func() { close(ready) })
-	}
+	ready := make(chan struct{})
+	cancel := s.hub.o.Index.WaitFor(m.to, func() { close(ready) })
+	defer cancel()
 	for {
 		select {
-		case <-m.ready:
+		case <-ready:
 			m.indexed = true
 			return Event{}, false, s.startMissed(ctx)
 		case <-s.timer.C:

@@ -210,7 +210,8 @@ func (h *Hub) takeRange(ctx context.Context, x *session, from, to int64) error {
 // indexed waits until the index has everything up to a position.
 func (h *Hub) indexed(ctx context.Context, to int64) error {
 	done := make(chan struct{})
-	h.o.Index.WaitFor(to, func() { close(done) })
+	cancel := h.o.Index.WaitFor(to, func() { close(done) })
+	defer cancel()
 	select {
 	case <-done:
 		return nil

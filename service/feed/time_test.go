@@ -2,8 +2,10 @@ package feed
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +22,7 @@ func (silence) Head() int64                                                     
 func (silence) Read(context.Context, int64, int) ([]store.Record, error)        { return nil, nil }
 func (silence) Newest(int64) ([]*store.Record, bool)                            { return nil, false }
 func (silence) Subscribe(func(int64)) func()                                    { return func() {} }
-func (silence) WaitFor(_ int64, done func())                                    { done() }
+func (silence) WaitFor(_ int64, done func()) func()                             { done(); return func() {} }
 func (silence) About(context.Context, ...id.ID) ([]store.Record, error)         { return nil, nil }
 func (silence) Talks(context.Context, string, int64, int) ([]store.Talk, error) { return nil, nil }
 func (silence) PersonAfter(context.Context, string, int64, int) ([]store.Record, error) {
@@ -363,6 +365,55 @@ func TestNotes(t *testing.T) {
 		}
 		if e := after(t, two); e.Kind != Settings {
 			t.Errorf("got %+v", e)
+		}
+	})
+}
+
+// never is an index that is being made again.
+type never struct{ waiting atomic.Int64 }
+
+func (x *never) WaitFor(int64, func()) (cancel func()) {
+	x.waiting.Add(1)
+	return func() { x.waiting.Add(-1) }
+}
+
+// A stream that waits for the index has signs of life, and does not go on waiting when its reader has gone.
+func TestGivesUpWaiting(t *testing.T) {
+	quiet(t, func(t *testing.T, h *Hub, _ *watches) {
+		x := &never{}
+		h.o.Index = x
+		s, err := h.Open(t.Context(), caller(alice, 1), Start{Position: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		for range 2 {
+			if e := after(t, s); e.Kind != Ping {
+				t.Errorf("got %+v", e)
+			}
+			if n := x.waiting.Load(); n != 0 {
+				t.Errorf("%d wait while nobody reads", n)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		left := make(chan error, 1)
+		go func() {
+			_, err := s.Next(ctx)
+			left <- err
+		}()
+		synctest.Wait()
+		if n := x.waiting.Load(); n != 1 {
+			t.Errorf("%d wait, and should one", n)
+		}
+		cancel()
+		if err := <-left; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if err := h.indexed(ctx, 7); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if n := x.waiting.Load(); n != 0 {
+			t.Errorf("%d go on waiting", n)
 		}
 	})
 }

@@ -40,7 +40,7 @@ const (
 // Log finds records; store.Index fills it.
 type Log interface {
 	Search(ctx context.Context, q store.Query) ([]store.Record, error)
-	WaitFor(seq int64, done func())
+	store.Waiter
 }
 
 // Users knows who exists; store.Users fills it.
@@ -256,12 +256,8 @@ func (s *Service) stands(ctx context.Context, f *store.File) (bool, error) {
 	if s.o.About == nil {
 		return true, nil
 	}
-	indexed := make(chan struct{})
-	s.o.Log.WaitFor(s.o.Head(), func() { close(indexed) })
-	select {
-	case <-indexed:
-	case <-ctx.Done():
-		return false, errs.Wrap(errs.Unavailable, ctx.Err(), "file: waiting for the index")
+	if err := store.Indexed(ctx, s.o.Log, s.o.Head()); err != nil {
+		return false, errs.Wrap(errs.Unavailable, err, "file: waiting for the index")
 	}
 	q := s.naming(f)
 	q.After, q.Limit = f.Recorded-1, 1

@@ -261,14 +261,7 @@ func (s *Service) settleLapsed(ctx context.Context, c store.Cursor, why string) 
 
 // indexed waits until the index has all that is in the log now.
 func (s *Service) indexed(ctx context.Context) error {
-	done := make(chan struct{})
-	s.o.Store.WaitFor(s.o.Store.Head(), func() { close(done) })
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return store.Indexed(ctx, s.o.Store, s.o.Store.Head())
 }
 
 // resume wakes, after a start, the devices that are registered still and are owed something: they may not register

@@ -53,6 +53,7 @@ type outbox struct {
 	waiting  map[int64]*pending // senders of messages after queue, by Seq
 	current  *attempt
 	reading  bool             // the index is being read
+	unwait   func()           // stops waiting for the index, while reading
 	expected bool             // registers just now: nothing is sent before that is answered
 	gone     bool             // dropped from its mailbox
 	down     bool             // not there, or does not answer
@@ -200,7 +201,7 @@ func expired(r *store.Record) bool {
 func (d *outbox) readMore() {
 	s, aor, after, upto := d.box.w.s, d.box.aor, d.read, d.latest
 	d.reading = true
-	s.o.Store.WaitFor(upto, func() {
+	d.unwait = s.o.Store.WaitFor(upto, func() {
 		s.readers.do(func(ctx context.Context) {
 			position := s.o.Store.Position()
 			list, err := s.o.Store.Mailbox(ctx, aor, after, maxQueued)

@@ -40,8 +40,12 @@ func (l *relay) Head() int64 {
 
 // The real log and its index do not know these numbers, so nobody may wait for them or save them.
 
-func (l *relay) Position() int64              { return l.Head() }
-func (l *relay) WaitFor(_ int64, done func()) { done() }
+func (l *relay) Position() int64 { return l.Head() }
+
+func (l *relay) WaitFor(_ int64, done func()) (cancel func()) {
+	done()
+	return func() {}
+}
 
 func (l *relay) Mailbox(context.Context, string, int64, int) ([]store.Record, error) {
 	return nil, nil

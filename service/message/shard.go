@@ -249,6 +249,9 @@ func (b *mailbox) dropOldest() {
 func (b *mailbox) drop(d *outbox) {
 	delete(b.outboxes, d.device)
 	d.gone = true
+	if d.reading {
+		d.unwait()
+	}
 	d.stopRetry()
 	d.current = nil
 	d.release()

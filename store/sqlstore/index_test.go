@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -380,4 +381,29 @@ func TestIndexNotSynced(t *testing.T) {
 	if err != nil || len(box) != 20 {
 		t.Errorf("%d in the mailbox, %v", len(box), err)
 	}
+}
+
+// TestGivesUpWaiting: who no longer waits for the index is not kept.
+func TestGivesUpWaiting(t *testing.T) {
+	onEach(t, func(t *testing.T, o Options) {
+		r := open(t, o)
+		far := r.Log().Head() + 1000
+		cancel := r.Index().WaitFor(far, func() { t.Error("reached what is not there") })
+		ctx, end := context.WithCancel(t.Context())
+		end()
+		if err := store.Indexed(ctx, r.Index(), far); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if n := r.index.waiting.Len(); n != 1 {
+			t.Errorf("%d wait, and should one", n)
+		}
+		cancel()
+		if n := r.index.waiting.Len(); n != 0 {
+			t.Errorf("%d wait, and should none", n)
+		}
+		r.put(t, message("a@x", "b@x", "hello"))
+		if err := store.Indexed(t.Context(), r.Index(), r.Log().Head()); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/committer"
 	"github.com/parley-im/parley/store/sqlstore/filing"
+	"github.com/parley-im/parley/store/sqlstore/waiting"
 )
 
 // Pace of the indexer: it collects for a moment, because a transaction of many records costs less than many transactions,
@@ -110,12 +110,9 @@ type index struct {
 	hurry    chan struct{} // somebody waits
 	broken   chan struct{} // a reader found the file corrupt
 
-	recent *recent
-	known  *filing.Known // belongs to the indexer
-
-	mu      sync.Mutex
-	waiters []waiter // any order; few
-	stopped bool
+	recent  *recent
+	known   *filing.Known // belongs to the indexer
+	waiting *waiting.Room
 }
 
 // indexWriter writes the index on one of the databases.
@@ -129,11 +126,6 @@ type indexWriter interface {
 	// unsynced receives when the disk may have lost a part, so that the index must be made again.
 	unsynced() <-chan error
 	close() error
-}
-
-type waiter struct {
-	seq  int64
-	done func()
 }
 
 // start opens the index, and begins a new one if the old cannot be read or knows more than the log.
@@ -226,7 +218,7 @@ func (x *index) rebuild(ctx context.Context, why error) error {
 func (x *index) Serve(ctx context.Context) error {
 	cancel := x.log.Subscribe(func(int64) { notify(x.wake) })
 	defer cancel()
-	defer x.releaseAll()
+	defer x.waiting.Close()
 	stop := x.beside(ctx)
 	defer func() { stop() }()
 	again := func(why error) {
@@ -296,7 +288,7 @@ func (x *index) catchUp(ctx context.Context) error {
 		head := x.log.Head()
 		if after >= head {
 			x.m.indexLagSeconds.Set(0)
-			x.release(after)
+			x.waiting.Release(after)
 			return nil
 		}
 		f, err := x.next(ctx, after, head)
@@ -315,7 +307,7 @@ func (x *index) catchUp(ctx context.Context) error {
 		}
 		x.known.Learn(b)
 		x.setPosition(f.last)
-		x.release(f.last)
+		x.waiting.Release(f.last)
 	}
 }
 
@@ -356,42 +348,10 @@ func (x *index) collect(f unfiled) *filing.Batch {
 func (x *index) Position() int64 { return x.position.Load() }
 
 // WaitFor is store.Index.WaitFor.
-func (x *index) WaitFor(seq int64, done func()) {
-	x.mu.Lock()
-	if !x.stopped && x.position.Load() < seq {
-		x.waiters = append(x.waiters, waiter{seq, done})
-		x.mu.Unlock()
+func (x *index) WaitFor(seq int64, done func()) (cancel func()) {
+	cancel, waits := x.waiting.Wait(seq, done)
+	if waits {
 		notify(x.hurry)
-		return
 	}
-	x.mu.Unlock()
-	done()
-}
-
-// release calls those who waited for a position.
-func (x *index) release(position int64) {
-	x.mu.Lock()
-	var ready []waiter
-	x.waiters = slices.DeleteFunc(x.waiters, func(w waiter) bool {
-		if w.seq <= position {
-			ready = append(ready, w)
-			return true
-		}
-		return false
-	})
-	x.mu.Unlock()
-	for _, w := range ready {
-		w.done()
-	}
-}
-
-// releaseAll calls everybody when the store stops.
-func (x *index) releaseAll() {
-	x.mu.Lock()
-	ready := x.waiters
-	x.waiters, x.stopped = nil, true
-	x.mu.Unlock()
-	for _, w := range ready {
-		w.done()
-	}
+	return cancel
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/parley-im/parley/store/committer"
 	"github.com/parley-im/parley/store/crashpoint"
 	"github.com/parley-im/parley/store/sqlstore/filing"
+	"github.com/parley-im/parley/store/sqlstore/waiting"
 	"github.com/parley-im/parley/store/words"
 )
 
@@ -213,6 +214,7 @@ func (s *Store) openLog(w committer.Writer, read *sql.DB, head int64) error {
 func (s *Store) newIndex(d *dialect, path string, open func(context.Context) (*sql.DB, indexWriter, error)) {
 	s.index = &index{log: s.log, d: d, open: open, path: path, text: s.o.Text, slog: s.o.Log, m: s.m,
 		recent: s.recent, known: filing.NewKnown(), wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), broken: make(chan struct{}, 1)}
+	s.index.waiting = waiting.New(s.index.position.Load)
 }
 
 // Timeouts of statements beside the log's own.

@@ -349,8 +349,10 @@ func TestAboutIsBounded(t *testing.T) {
 			batch = append(batch, change(of.ID, store.KindReaction, "b@x", "👍"), change(of.ID, store.KindReaction, "b@x", "👍", "gone"),
 				change(of.ID, store.KindEdit, "a@x", fmt.Sprint("edit ", i)))
 		}
+		r.put(t, batch...)
 		before, last := change(of.ID, store.KindReaction, "b@x", "👍"), change(of.ID, store.KindReaction, "b@x", "👍", "gone")
-		r.put(t, append(batch, before, last)...)
+		r.put(t, before)
+		r.put(t, last)
 		for i := range store.MaxAbout + 5 { // each another one, and all taken away
 			r.put(t, change(other.ID, store.KindReaction, "b@x", fmt.Sprint(i), "gone"))
 		}
@@ -368,8 +370,10 @@ func TestAboutIsBounded(t *testing.T) {
 			}
 			return list
 		}
-		edit := batch[len(batch)-1]
-		if got, want := seqsOf(about(of.ID)), []int64{kept.Seq, edit.Seq, last.Seq}; !slices.Equal(got, want) {
+		m := said(append(batch, kept, before, last))
+		slices.SortFunc(m, func(a, b *store.Record) int { return cmp.Compare(a.Seq, b.Seq) })
+		want := m.changes(of.ID)
+		if got := seqsOf(about(of.ID)); len(got) != 3 || !slices.Equal(got, want) {
 			t.Errorf("about: %v, want %v", got, want)
 		}
 		if got := about(other.ID); len(got) != store.MaxAbout || !slices.Contains(seqsOf(got), stands.Seq) {
@@ -386,8 +390,15 @@ func TestAboutIsBounded(t *testing.T) {
 		if _, err := db.Exec(`INSERT INTO voided (seq, void) VALUES ($1, $2)`, last.Seq, stands.Seq); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := seqsOf(about(of.ID)), []int64{kept.Seq, edit.Seq, before.Seq}; !slices.Equal(got, want) {
+		want[2] = before.Seq
+		if got := seqsOf(about(of.ID)); !slices.Equal(got, want) {
 			t.Errorf("about, when the last is void: %v, want %v", got, want)
+		}
+		if n, err := r.Talks().Changes(ctx, of.ID, 1000); n != 1000 || err != nil {
+			t.Errorf("%d changes, %v", n, err)
+		}
+		if n, err := r.Talks().Changes(ctx, other.ID, 1000); n != store.MaxAbout+11 || err != nil {
+			t.Errorf("%d changes of the other, %v", n, err)
 		}
 	})
 }
@@ -402,9 +413,10 @@ func TestTalksErrors(t *testing.T) {
 			_, err2 := x.Unread(ctx, store.Talk{Owner: "a@x", Peer: "b@x", Last: 1}, limit)
 			_, err3 := x.ConversationAfter(ctx, "a@x", "b@x", 0, limit)
 			_, err4 := x.PersonAfter(ctx, "a@x", 0, limit)
+			_, err7 := x.Changes(ctx, id.ID{}, limit)
 			_, err5 := r.Index().Conversation(ctx, "a@x", "b@x", 0, limit)
 			_, err6 := r.Index().Mailbox(ctx, "a@x", 0, limit)
-			for i, err := range []error{err1, err2, err3, err4, err5, err6} {
+			for i, err := range []error{err1, err2, err3, err4, err5, err6, err7} {
 				if !errors.Is(err, errs.Invalid) {
 					t.Errorf("limit %d, call %d: %v", limit, i+1, err)
 				}
