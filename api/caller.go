@@ -20,8 +20,27 @@ type Caller struct {
 	Admin   bool
 }
 
-// callerKey is the key under which a context holds who calls.
-type callerKey struct{}
+// request is what a context knows of the request that it is for. A context holds it under requestKey, and it never changes.
+type request struct {
+	visit Visit
+	who   identity
+}
+
+type requestKey struct{}
+
+func requestOf(ctx context.Context) *request {
+	if r, ok := ctx.Value(requestKey{}).(*request); ok {
+		return r
+	}
+	return new(request) // of which nobody has said anything
+}
+
+// with is a context that knows something more.
+func with(ctx context.Context, change func(*request)) context.Context {
+	r := *requestOf(ctx)
+	change(&r)
+	return context.WithValue(ctx, requestKey{}, &r)
+}
 
 // identity is who calls: somebody who has signed in, or an administrator of this machine.
 type identity struct {
@@ -32,7 +51,7 @@ type identity struct {
 // WithCaller notes that an administrator of this machine calls, with a name for the records of what is done: it is for the
 // Unix socket in the data folder, which only the account of the server may open.
 func WithCaller(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, callerKey{}, identity{Caller{Admin: true}, name})
+	return with(ctx, func(r *request) { r.who = identity{Caller{Admin: true}, name} })
 }
 
 // WithUser notes that somebody who has signed in calls, by address-of-record, without a session.
@@ -42,7 +61,7 @@ func WithUser(ctx context.Context, aor string, admin bool) context.Context {
 
 // WithSession notes who calls, by which session.
 func WithSession(ctx context.Context, c Caller) context.Context {
-	return context.WithValue(ctx, callerKey{}, identity{c, c.AOR})
+	return with(ctx, func(r *request) { r.who = identity{c, c.AOR} })
 }
 
 // CallerOf is who has signed in; the zero value for an administrator of this machine and for nobody.
@@ -55,10 +74,7 @@ func CallerOf(ctx context.Context) Caller {
 }
 
 // whois is nobody when nobody has said who calls.
-func whois(ctx context.Context) identity {
-	id, _ := ctx.Value(callerKey{}).(identity)
-	return id
-}
+func whois(ctx context.Context) identity { return requestOf(ctx).who }
 
 func caller(ctx context.Context) string { return whois(ctx).name }
 

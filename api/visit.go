@@ -14,17 +14,17 @@ type Visit struct {
 	Token  string     // what the caller showed, "" for nothing
 }
 
-type visitKey struct{}
-
 // WithVisit notes how a request came.
 func WithVisit(ctx context.Context, v Visit) context.Context {
-	return context.WithValue(ctx, visitKey{}, v)
+	return with(ctx, func(r *request) { r.visit = v })
 }
 
-func visitOf(ctx context.Context) Visit {
-	v, _ := ctx.Value(visitKey{}).(Visit)
-	return v
+// WithVisitor is WithVisit and WithSession in one.
+func WithVisitor(ctx context.Context, v Visit, c Caller) context.Context {
+	return with(ctx, func(r *request) { r.visit, r.who = v, identity{c, c.AOR} })
 }
+
+func visitOf(ctx context.Context) Visit { return requestOf(ctx).visit }
 
 // CookieName is that of the cookie with the token. Browsers take one with the prefix only over TLS, for this host alone and
 // for all of its paths (RFC 6265bis §4.1.3.2).

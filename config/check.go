@@ -166,12 +166,50 @@ func (p *problems) doors(c *Config) {
 			p.addf(`http.origins: %q is not an origin: write scheme, host and perhaps port, such as "https://chat.example.com"`, o)
 		}
 	}
+	for _, text := range c.HTTP.Proxies {
+		if _, err := proxy(text); err != nil {
+			p.addf("http.proxies: %q %w", text, err)
+		}
+	}
 	if c.Metrics.Listen != "" {
 		p.address("metrics.listen", c.Metrics.Listen)
 		if c.Metrics.Listen == c.HTTP.Listen && !strings.HasSuffix(c.HTTP.Listen, ":0") {
 			p.addf("metrics.listen and http.listen are both %s: give one of them another port", c.HTTP.Listen)
 		}
 	}
+}
+
+// TrustedProxies are http.proxies, which Check has found to be right.
+func (h *HTTP) TrustedProxies() []netip.Prefix {
+	var list []netip.Prefix
+	for _, text := range h.Proxies {
+		if of, err := proxy(text); err == nil {
+			list = append(list, of)
+		}
+	}
+	return list
+}
+
+// proxy reads an address or a network. The error goes on where it stands.
+func proxy(text string) (netip.Prefix, error) {
+	of, err := netip.ParsePrefix(text)
+	if a, bad := netip.ParseAddr(text); bad == nil {
+		of, err = netip.PrefixFrom(a, a.BitLen()), nil
+		if a.Zone() != "" {
+			return of, errors.New("has a zone: write the address without it")
+		}
+	}
+	switch {
+	case err != nil:
+		return of, errors.New(`is no address and no network: write one such as "127.0.0.1" or "10.1.2.0/28"`)
+	case of.Addr().Is4In6():
+		return of, errors.New("is IPv4 in IPv6: write the IPv4 address")
+	case of.Bits() == 0:
+		return of, errors.New("is everybody, and anybody could then say to be anybody: name the proxies alone")
+	case of != of.Masked():
+		return of, fmt.Errorf("is an address in a network: write %q for that network, or %q", of.Masked().String(), of.Addr().String())
+	}
+	return of, nil
 }
 
 func (p *problems) limits(l *Limits) {

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -66,6 +67,8 @@ digest = ["SHA-256"]
 url = "env:PARLEY_TEST_URL"
 [register]
 max_expires = "2h"
+[http]
+proxies = ["127.0.0.1", "2001:db8::/32"]
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -75,6 +78,9 @@ max_expires = "2h"
 	}
 	if c.Store.URL != "postgres://u:p@127.0.0.1/db" || c.Register.MaxExpires != 2*time.Hour || len(c.SIP.UDP) != 0 {
 		t.Errorf("%+v", c)
+	}
+	if p := c.HTTP.TrustedProxies(); fmt.Sprint(p) != "[127.0.0.1/32 2001:db8::/32]" {
+		t.Error(p)
 	}
 	for listener, want := range map[string]struct {
 		digest []string
@@ -129,6 +135,16 @@ func TestMistakes(t *testing.T) {
 		{"[files]\nurl = \"chat.example.com\"", "is no address of this server"},
 		{"[files]\nurl = \"https://chat.example.com/files\"", "is no address of this server"},
 		{"[http]\norigins = [\"chat.example.com\"]", "is not an origin"},
+		{"[http]\nproxies = [\"0.0.0.0/0\"]", "is everybody"},
+		{"[http]\nproxies = [\"127.0.0.1\", \"::/0\"]", `"::/0" is everybody`},
+		{"[http]\nproxies = [\"proxy.example.com\"]", `"proxy.example.com" is no address and no network`},
+		{"[http]\nproxies = [\"10.1.2.3:80\"]", "is no address and no network"},
+		{"[http]\nproxies = [\"10.1.2.0/33\"]", "is no address and no network"},
+		{"[http]\nproxies = [\"\"]", "is no address and no network"},
+		{"[http]\nproxies = [\"10.1.2.3/24\"]", `write "10.1.2.0/24" for that network, or "10.1.2.3"`},
+		{"[http]\nproxies = [\"fe80::1%eth0\"]", "has a zone"},
+		{"[http]\nproxies = [\"::ffff:10.0.0.1\"]", "is IPv4 in IPv6"},
+		{"[http]\nproxies = \"10.0.0.1\"", "http.proxies must be a list of strings"},
 		{"[metrics]\nlisten = \"0.0.0.0:8443\"", "give one of them another port"},
 		{"[store]\nurl = \"mysql://secret\"", "store.url is not the address of a database"},
 		{"[store]\nurl = \"env:PARLEY_NOT_SET\"", "PARLEY_NOT_SET is not set"},

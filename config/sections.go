@@ -71,6 +71,8 @@ type HTTP struct {
 	Key string `toml:"key"`
 	// Web origins whose pages may call the API and open a WebSocket beside this server's own, for example "https://chat.example.com".
 	Origins []string `toml:"origins"`
+	// Addresses and networks of proxies that stand before this listener, for example ["127.0.0.1", "10.1.2.0/28"]. They, and nobody else, are believed when they say in X-Forwarded-For whose request it is (the last address that is not a proxy's counts) and in X-Forwarded-Proto whether it came over TLS; they must set both.
+	Proxies []string `toml:"proxies"`
 	// How long somebody who has signed in over HTTP stays signed in without using the session.
 	SessionLifetime time.Duration `toml:"session_lifetime"`
 	// Calls of the API that one session may make in a second, and four times as many at once; more get resource_exhausted (429). 0: no limit.
@@ -107,9 +109,9 @@ type Limits struct {
 	Line int `toml:"line"`
 	// Branches that one request may have in all when it is forked (RFC 5393); more get 440.
 	MaxBreadth int `toml:"max_breadth"`
-	// Most connections in all; more are closed at once.
+	// Most connections in all, of SIP, and as many of HTTP (WebSockets are SIP's; event streams are limited by streams); more are closed at once.
 	Connections int `toml:"connections"`
-	// Most connections from one IP address, or from one /64 of IPv6; more are closed at once.
+	// Most connections from one IP address, or from one /64 of IPv6, of SIP, and as many of HTTP; more are closed at once. Over HTTP this machine's own address and http.proxies are not limited; what proxies pass on is, by requests at once, with 429.
 	ConnectionsPerAddress int `toml:"connections_per_address"`
 	// How long a TLS or WebSocket handshake may take.
 	HandshakeTimeout time.Duration `toml:"handshake_timeout"`
@@ -189,7 +191,7 @@ type Files struct {
 	Keep time.Duration `toml:"keep"`
 	// Media types that are taken, as the server finds them in the files: "image/*", "application/pdf"; with "!" in front those that are not. Empty: all; only types with "!": all others.
 	Types []string `toml:"types"`
-	// Address under which SIP clients fetch files, such as "https://chat.example.com:8443". Empty: made of http.listen and sip.advertise or the first domain.
+	// Address under which SIP clients fetch files, such as "https://chat.example.com:8443". Empty: made of http.listen and sip.advertise or the first domain; with http.proxies and without TLS here it is https:// and that name, as a proxy has it.
 	URL string `toml:"url"`
 }
 

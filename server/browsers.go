@@ -156,8 +156,10 @@ func (s *Server) openDoor(secure bool, lines *api.Lines) http.Handler {
 	o := s.apiOptions()
 	o.Lines = lines
 	return webdoor.New(webdoor.Options{
-		API: api.Handler(o), Files: s.files, SIP: s.transport.WebSocketHandler(secure, s.cfg.HTTP.Origins), Web: web.Handler(),
+		API: api.Handler(o), Files: s.files, Web: web.Handler(),
+		SIP:      func(secure bool) http.Handler { return s.transport.WebSocketHandler(secure, s.cfg.HTTP.Origins) },
 		Sessions: s.sessions, Secure: secure, Strict: secure && s.cfg.HTTP.TLS != "auto", Origins: s.cfg.HTTP.Origins,
+		Proxies: s.cfg.HTTP.TrustedProxies(), AtOnce: s.cfg.Limits.ConnectionsPerAddress,
 		SignIns: s.cfg.HTTP.SignInRate, Demo: func() []byte { return s.demo }, Log: s.log,
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/parley-im/parley/api"
+	webdoor "github.com/parley-im/parley/api/door"
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/transport"
 )
@@ -70,6 +71,7 @@ func (s *Server) openHTTP() error {
 	lines := &api.Lines{Log: s.log}
 	d := newDoor("http", l, s.openDoor(secure, lines), s.log)
 	d.lines = lines
+	d.server.ConnState = webdoor.NewConnections(s.cfg.Limits.Connections, s.cfg.Limits.ConnectionsPerAddress, s.cfg.HTTP.TrustedProxies(), s.registry).State
 	d.server.RegisterOnShutdown(s.feed.Stop) // streams do not end by themselves
 	s.doors = append(s.doors, d)
 	return nil

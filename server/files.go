@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"strings"
 
 	"github.com/parley-im/parley/api"
 	"github.com/parley-im/parley/auth"
@@ -53,7 +54,8 @@ func (s *Server) serveFiles(ctx context.Context) error {
 	return s.file.Serve(ctx)
 }
 
-// fileAddress is where SIP clients, which know nothing of the page, fetch files.
+// fileAddress is where SIP clients, which know nothing of the page, fetch files. A proxy that is known, and does TLS, does it at the
+// usual port.
 func fileAddress(c *config.Config) string {
 	if c.Files.URL != "" || c.HTTP.Listen == "" {
 		return c.Files.URL
@@ -62,19 +64,23 @@ func fileAddress(c *config.Config) string {
 	if err != nil { // config has checked it
 		return ""
 	}
+	outside := c.HTTP.TLS == "off" && len(c.HTTP.Proxies) > 0 // what listens here is not what clients reach
 	if c.SIP.Advertise != "" {
 		host = c.SIP.Advertise
-	} else if a, err := netip.ParseAddr(host); err != nil || a.IsUnspecified() {
+	} else if a, err := netip.ParseAddr(host); err != nil || a.IsUnspecified() || outside {
 		host = c.Domains[0]
 	}
 	scheme, usual := "https", "443"
-	if c.HTTP.TLS == "off" {
+	if outside {
+		port = usual
+	} else if c.HTTP.TLS == "off" {
 		scheme, usual = "http", "80"
 	}
+	address := scheme + "://" + net.JoinHostPort(host, port)
 	if port == usual {
-		return scheme + "://" + host
+		address = strings.TrimSuffix(address, ":"+port)
 	}
-	return scheme + "://" + net.JoinHostPort(host, port)
+	return address
 }
 
 // signInOverHTTP asks a SIP client that uploads a file for its password. Which door it came by is all that the address says.

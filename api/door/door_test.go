@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -100,8 +99,7 @@ func TestOrigins(t *testing.T) {
 		{"http://evil.example/localhost", "localhost", false, false},
 		{"chrome-extension://localhost", "localhost", false, false},
 	} {
-		d := &door{Options: Options{Secure: c.secure}}
-		if got := d.ownOrigin(c.origin, c.host); got != c.want {
+		if got := ownOrigin(c.origin, c.host, c.secure); got != c.want {
 			t.Errorf("%s at %s, TLS %v: %v", c.origin, c.host, c.secure, got)
 		}
 	}
@@ -111,44 +109,5 @@ func TestOrigins(t *testing.T) {
 		if matches(origin, list) != want {
 			t.Errorf("%s: %v", origin, !want)
 		}
-	}
-}
-
-// What is counted by address fills up again, is one for a whole /64, and is bounded.
-func TestAddresses(t *testing.T) {
-	a := newAddresses()
-	now := time.Now()
-	a.now = func() time.Time { return now }
-	of := bucketOf{1, 3}
-	take := func(addr string) (n int) {
-		for a.take(netip.MustParseAddr(addr), of) {
-			n++
-		}
-		return n
-	}
-	if n := take("192.0.2.1"); n != 3 {
-		t.Error(n)
-	}
-	if n := take("192.0.2.2"); n != 3 {
-		t.Error("another address:", n)
-	}
-	if n := take("2001:db8::1"); n != 3 {
-		t.Error(n)
-	}
-	if n := take("2001:db8::ffff:1"); n != 0 {
-		t.Error("the same /64:", n)
-	}
-	now = now.Add(2 * time.Second)
-	if n := take("192.0.2.1"); n != 2 {
-		t.Error("after two seconds:", n)
-	}
-	if a.may(netip.MustParseAddr("192.0.2.1"), of) || !a.may(netip.MustParseAddr("192.0.2.1"), guesses) {
-		t.Error("one count is taken for another")
-	}
-	for i := range maxAddresses + 10 {
-		a.take(netip.AddrFrom4([4]byte{byte(i >> 16), byte(i >> 8), byte(i), 1}), of)
-	}
-	if len(a.m) > maxAddresses {
-		t.Errorf("%d are remembered", len(a.m))
 	}
 }
