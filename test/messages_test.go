@@ -1,7 +1,6 @@
 package test
 
 import (
-	"bytes"
 	"context"
 	"strings"
 	"testing"
@@ -114,7 +113,7 @@ func TestPageAndSIP(t *testing.T) {
 	}
 }
 
-// Receipts go both ways: what a page has read, a SIP client hears that has asked, and what liblinphone has read, the log knows.
+// Receipts go both ways: what pages have taken and read, a SIP client hears that has asked, once each, and what liblinphone has read, the log knows.
 func TestPageReceipts(t *testing.T) {
 	t.Parallel()
 	s := Start(t)
@@ -149,31 +148,50 @@ func TestPageReceipts(t *testing.T) {
 		ContentHeaders: []cpim.Header{{Name: "Content-Type", Value: "text/plain"}},
 		Content:        []byte("did you see?"),
 	}
+	pages, streams := []*parley.Client{alice, s.signedInOver(t, "alice")}, []*stream{}
+	for _, page := range pages {
+		x := listen(t, page, &v1.StreamRequest{})
+		x.next("ready", isReady)
+		streams = append(streams, x)
+	}
 	if resp := bob.Do(bob.Request(sip.MESSAGE, "alice").Body(cpim.ContentType, asks.Bytes())); resp.Status() != 202 {
 		t.Fatalf("%s", Line(resp))
 	}
-	said := s.RecordsOf(AOR("bob"), store.KindMessage)
-	last := said[0]
-	for _, r := range said {
-		if r.Seq > last.Seq {
-			last = r
+	// told returns what alice's side tells bob of his message.
+	told := func() imdn.Notification {
+		t.Helper()
+		m := bob.Expect(sip.MESSAGE)
+		bob.Reply(m, 200)
+		w, err := cpim.Parse(m.Body())
+		if err != nil || w.ContentType() != imdn.ContentType || m.Get(sip.HPAssertedIdentity) != "<sip:"+AOR("alice")+">" {
+			t.Fatalf("%v\n%s", err, m.Bytes())
 		}
+		n, err := imdn.Parse(w.Content)
+		if err != nil || n.MessageID != "mid-7" {
+			t.Fatalf("%v\n%s", err, m.Bytes())
+		}
+		return n
 	}
-	for range 2 { // the second time there is nothing new to tell
-		if _, err := alice.Messages.MarkRead(t.Context(), connect.NewRequest(&v1.MarkReadRequest{Conversation: AOR("bob"), Position: last.Seq})); err != nil {
+	var last *v1.Message
+	for i, page := range pages {
+		last = streams[i].next("what bob asked", func(e *v1.Event) bool { return e.GetMessage().GetText() == "did you see?" }).GetMessage()
+		if _, err := page.Events.Acknowledge(t.Context(), connect.NewRequest(&v1.AcknowledgeRequest{Position: last.Position})); err != nil {
 			t.Fatal(err)
 		}
 	}
-	m = bob.Expect(sip.MESSAGE)
-	bob.Reply(m, 200)
-	if w, err = cpim.Parse(m.Body()); err != nil || !bytes.Contains(w.Content, []byte("<displayed")) {
-		t.Fatalf("%v\n%s", err, m.Bytes())
+	if n := told(); n.Kind != imdn.Delivery || n.Status != "delivered" {
+		t.Errorf("%+v", n)
 	}
-	if n, err := imdn.Parse(w.Content); err != nil || n.MessageID != "mid-7" {
-		t.Errorf("%v %+v", err, n)
+	for range 2 { // the second time there is nothing new to tell
+		if _, err := alice.Messages.MarkRead(t.Context(), connect.NewRequest(&v1.MarkReadRequest{Conversation: AOR("bob"), Position: last.Position})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := told(); n.Kind != imdn.Display || n.Status != "displayed" {
+		t.Errorf("%+v", n)
 	}
 	bob.Silent(sip.MESSAGE)
-	if r := s.Records(store.KindReceipt); len(r) != 2 {
+	if r := s.Records(store.KindReceipt); len(r) != 3 {
 		t.Errorf("receipts %+v", r)
 	}
 }

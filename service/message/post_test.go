@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -543,6 +545,100 @@ func TestTook(t *testing.T) {
 		r.post(Post{Text: "three"})
 		if got := phone.text(); got != "three" {
 			t.Errorf("the phone got %q", got)
+		}
+	})
+}
+
+// A SIP client that asks for it hears, once, that a page has its message, unless a device of the receiver's has said so.
+func TestTookTellsWhoAsked(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var hidden atomic.Bool
+		r := startPages(t, func(o *Options) {
+			o.Hidden = func(owner, from string) bool { return hidden.Load() && owner == bob && from == alice }
+		})
+		phone := r.signIn(alice, "urn:uuid:phone", nil)
+		n := 0
+		// asks has alice's phone say something under a name of its own, and returns its record.
+		asks := func(want string) *store.Record {
+			t.Helper()
+			n++
+			o := wrapped("asks")
+			o.CallID = fmt.Sprint("call", n)
+			o.Body = bytes.Replace(o.Body, []byte("mid1"), fmt.Appendf(nil, "mid%d", n), 1)
+			o.Body = bytes.Replace(o.Body, []byte("positive-delivery, display"), []byte(want), 1)
+			r.send(o)
+			msgs := r.records(store.KindMessage)
+			return &msgs[len(msgs)-1]
+		}
+		// receipts waits until nothing is under way.
+		receipts := func() []store.Record {
+			time.Sleep(time.Minute) // of the bubble's clock
+			return r.records(store.KindReceipt)
+		}
+		first := asks("positive-delivery, display")
+		both := []*store.Record{first}
+		r.service.Took(bob, "web:one", both)
+		r.service.Took(bob, "web:two", both)
+		got := phone.next()
+		m, err := cpim.Parse(got.Body())
+		if err != nil || got.Get(sip.HContentType) != cpim.ContentType || m.ContentType() != imdn.ContentType || m.From().URI != "sip:"+bob {
+			t.Fatalf("%v\n%s", err, got.Bytes())
+		}
+		if n, err := imdn.Parse(m.Content); err != nil || n.MessageID != "mid1" || n.Kind != imdn.Delivery || n.Status != "delivered" {
+			t.Errorf("%v %+v", err, n)
+		}
+		if list := receipts(); len(list) != 1 || list[0].Ref != first.ID || list[0].From != bob || list[0].To != alice || !strings.HasPrefix(list[0].Device, "web:") {
+			t.Fatalf("receipts %+v", list)
+		}
+		r.service.Took(bob, "web:three", both) // long after
+		if list := receipts(); len(list) != 1 {
+			t.Errorf("receipts %+v", list)
+		}
+		r.stop()
+		r.run() // a new window of repeats
+		r.service.repeats = newRepeats(r.service.o.Window)
+		r.service.Took(bob, "web:four", both)
+		if list := receipts(); len(list) != 1 {
+			t.Errorf("after a restart: receipts %+v", list)
+		}
+		r.signIn(alice, "urn:uuid:phone", nil)
+		// Not asked for.
+		r.service.Took(bob, "web:one", []*store.Record{asks("display"), asks("negative-delivery")})
+		// A device of bob's has said so itself.
+		byPhone := asks("positive-delivery")
+		o := say("receipt")
+		o.From, o.To, o.CallID = bob, alice, "receipt"
+		o.ContentType, o.Body = imdn.ContentType, imdn.Notification{MessageID: fmt.Sprint("mid", n), Kind: imdn.Delivery, Status: "delivered", DateTime: time.Now()}.Bytes()
+		r.send(o)
+		if list := receipts(); len(list) != 2 || list[1].Ref != byPhone.ID {
+			t.Fatalf("receipts %+v", list)
+		}
+		r.service.Took(bob, "web:one", []*store.Record{byPhone})
+		if list := receipts(); len(list) != 2 {
+			t.Errorf("receipts %+v", list)
+		}
+		// Read but not told: bob wants nobody to know.
+		if err := r.service.MarkRead(context.Background(), bob, "web:one", alice, byPhone.Seq, false); err != nil {
+			t.Fatal(err)
+		}
+		// Bob looks offline to alice, so nothing of his is there.
+		hidden.Store(true)
+		unseen := asks("positive-delivery, display")
+		r.service.Took(bob, "web:one", []*store.Record{unseen})
+		if list := receipts(); len(list) != 3 || list[2].To != bob {
+			t.Errorf("receipts %+v", list)
+		}
+		if err := r.service.MarkRead(context.Background(), bob, "web:one", alice, unseen.Seq, true); err != nil {
+			t.Fatal(err)
+		}
+		if list := receipts(); len(list) != 4 || len(list[3].Body) != 0 {
+			t.Errorf("receipts %+v", list)
+		}
+		hidden.Store(false)
+		last := asks("positive-delivery")
+		r.service.Took(bob, "web:one", []*store.Record{last})
+		if list := receipts(); len(list) != 5 || list[4].Ref != last.ID {
+			t.Errorf("receipts %+v", list)
 		}
 	})
 }

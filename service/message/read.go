@@ -5,11 +5,11 @@ import (
 	"context"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/base/id"
-	"github.com/parley-im/parley/service/message/content"
+	"github.com/parley-im/parley/policy"
+	"github.com/parley-im/parley/service/message/receipt"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/wire/cpim"
 	"github.com/parley-im/parley/wire/imdn"
@@ -36,22 +36,24 @@ func (s *Service) MarkRead(ctx context.Context, reader, device, peer string, seq
 	if err != nil || len(list) == 0 {
 		return err
 	}
+	hidden := tell && s.hides(ctx, reader, peer)
 	for i := range list {
 		m, last := &list[i], i == len(list)-1
 		r := s.newSaid(store.KindReceipt, reader, device, peer, "")
 		r.Ref = m.ID
 		r.Meta[store.MetaOutcome] = store.OutcomeDisplayed
 		r.Meta[store.MetaSeq] = strconv.FormatInt(m.Seq, 10)
-		messageID, asked := content.Wants(m)
+		asked := receipt.Of(m)
+		asked.Display = asked.Display && !hidden
 		switch {
 		case !tell:
 			r.To = reader
 			r.Meta[store.MetaPeer] = peer
-		case asked:
-			r.Meta[store.MetaMessageID] = messageID
-			r.ContentType, r.Body = cpim.ContentType, displayed(m, messageID)
+		case asked.Display:
+			r.Meta[store.MetaMessageID] = asked.MessageID
+			r.ContentType, r.Body = cpim.ContentType, receipt.Body(m, asked.MessageID, imdn.Display)
 		}
-		if last || tell && asked {
+		if last || tell && asked.Display {
 			if _, _, err := s.say(ctx, r); err != nil {
 				return err
 			}
@@ -60,14 +62,25 @@ func (s *Service) MarkRead(ctx context.Context, reader, device, peer string, seq
 	return nil
 }
 
+// hides tells whether owner's devices must not be heard of by peer, to whom owner looks offline: receipts would say more.
+func (s *Service) hides(ctx context.Context, owner, peer string) bool {
+	if owner == peer {
+		return false
+	}
+	if s.o.Hidden(owner, peer) {
+		return true
+	}
+	if s.o.Levels == nil {
+		return false
+	}
+	level, _, err := s.o.Levels.Level(ctx, owner, peer)
+	return err != nil || level == policy.Blocked
+}
+
 // unread are messages of peer to an account that it has not read yet, up to a position, ascending: the newest of them.
 func (s *Service) unread(ctx context.Context, self *store.User, peer string, seq int64) ([]store.Record, error) {
-	indexed := make(chan struct{})
-	s.o.Store.WaitFor(s.o.Store.Head(), func() { close(indexed) })
-	select {
-	case <-indexed:
-	case <-ctx.Done():
-		return nil, errs.Wrap(errs.Unavailable, ctx.Err(), "message: waiting for the index")
+	if err := s.indexed(ctx); err != nil {
+		return nil, errs.Wrap(errs.Unavailable, err, "message: waiting for the index")
 	}
 	talk, err := s.o.Store.Talk(ctx, self.AOR, peer)
 	if err != nil {
@@ -93,28 +106,6 @@ func (s *Service) unread(ctx context.Context, self *store.User, peer string, seq
 		list[i], list[j] = list[j], list[i]
 	}
 	return list, nil
-}
-
-// displayed is the receipt for a message of a SIP client (RFC 5438 §7.2.1.2), in a wrapper as its client has shown to know them.
-func displayed(m *store.Record, messageID string) []byte {
-	said := m.At
-	if inner, err := cpim.Parse(m.Body); err == nil && !inner.DateTime().IsZero() {
-		said = inner.DateTime()
-	}
-	n := imdn.Notification{MessageID: messageID, DateTime: said, Recipient: "sip:" + m.To, Kind: imdn.Display, Status: store.OutcomeDisplayed}
-	w := wrapper(m.To, m.From, time.Now())
-	w.Headers = append(w.Headers, cpim.Header{NS: imdn.HeaderNS, Name: "Message-ID", Value: id.New().String()}) // RFC 5438 §7.2.1
-	w.ContentHeaders = []cpim.Header{{Name: "Content-Type", Value: imdn.ContentType}, {Name: "Content-Disposition", Value: "notification"}}
-	w.Content = n.Bytes()
-	return w.Bytes()
-}
-
-// wrapper is an empty CPIM message (RFC 3862).
-func wrapper(from, to string, at time.Time) *cpim.Message {
-	return &cpim.Message{Headers: []cpim.Header{
-		{Name: "From", Value: "<sip:" + from + ">"}, {Name: "To", Value: "<sip:" + to + ">"},
-		{Name: "DateTime", Value: at.UTC().Format(time.RFC3339)},
-	}}
 }
 
 // refer finds the message that a receipt of a SIP client is about, so that readers of the log know up to where it was read.

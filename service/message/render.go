@@ -5,9 +5,9 @@ import (
 
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/service/message/content"
+	"github.com/parley-im/parley/service/message/receipt"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/wire/cpim"
-	"github.com/parley-im/parley/wire/imdn"
 )
 
 // smallest is the shortest text, in bytes, for which it is asked how much a device takes.
@@ -42,20 +42,9 @@ func (d *outbox) render(r *store.Record) (contentType string, body []byte) {
 	}
 	contentType, body = content.ForSIP(r, to)
 	if api && (linphone || d.program.wrapped) && !d.program.noCPIM {
-		return cpim.ContentType, wrap(r, contentType, body)
+		return cpim.ContentType, receipt.Ask(r, contentType, body)
 	}
 	return contentType, body
-}
-
-// wrap puts a message of the API into a wrapper that asks for receipts (RFC 5438 §6.2): who wrote it wants to know.
-func wrap(r *store.Record, contentType string, body []byte) []byte {
-	m := wrapper(r.From, r.To, r.At)
-	m.Headers = append(m.Headers,
-		cpim.Header{NS: imdn.HeaderNS, Name: "Message-ID", Value: r.MetaValue(store.MetaMessageID)},
-		cpim.Header{NS: imdn.HeaderNS, Name: "Disposition-Notification", Value: "positive-delivery, display"})
-	m.ContentHeaders = []cpim.Header{{Name: "Content-Type", Value: contentType}}
-	m.Content = body
-	return m.Bytes()
 }
 
 // isLinphone tells whether a client is made with liblinphone, which knows CPIM, receipts and the file transfer of RCS.

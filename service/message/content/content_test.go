@@ -196,27 +196,6 @@ func TestTells(t *testing.T) {
 	}
 }
 
-func TestWants(t *testing.T) {
-	wrap := func(headers string) *store.Record {
-		return message("Message/CPIM", "From: <sip:a@x>\r\nNS: imdn <urn:ietf:params:imdn>\r\n"+headers+"\r\nContent-Type: text/plain\r\n\r\nhi")
-	}
-	for _, c := range []struct {
-		r       *store.Record
-		id      string
-		display bool
-	}{
-		{wrap("imdn.Message-ID: m1\r\nimdn.Disposition-Notification: positive-delivery, display\r\n"), "m1", true},
-		{wrap("imdn.Message-ID: m1\r\nimdn.Disposition-Notification: positive-delivery\r\n"), "m1", false},
-		{wrap("imdn.Disposition-Notification: display\r\n"), "", false},
-		{message("text/plain", "x"), "", false},
-		{message("message/cpim", "x"), "", false},
-	} {
-		if mid, display := Wants(c.r); mid != c.id || display != c.display {
-			t.Errorf("%s: %q %v", c.r.Body, mid, display)
-		}
-	}
-}
-
 func TestIsEmoji(t *testing.T) {
 	for _, s := range []string{"👍", "❤️", "❤", "👍🏽", "👨‍👩‍👧‍👦", "🇩🇪", "1️⃣", "🏴‍☠️", "🏳️‍🌈", "🏴\U000E0067\U000E0062\U000E0065\U000E006E\U000E0067\U000E007F", "☺️", "©️", "🫠"} {
 		if !IsEmoji(s) {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/wire/cpim"
-	"github.com/parley-im/parley/wire/imdn"
 	"github.com/parley-im/parley/wire/rcsft"
 )
 
@@ -187,21 +186,4 @@ func (d Device) shorten(s string) []byte {
 		beginning = beginning[:i]
 	}
 	return []byte(strings.TrimRight(beginning, " \n\t") + rest)
-}
-
-// Wants tells whether a message came in a wrapper that asks to be told when it has been read (RFC 5438 §6.2), and under which
-// imdn.Message-ID.
-func Wants(r *store.Record) (messageID string, display bool) {
-	if r.Kind != store.KindMessage || !isMedia(r.ContentType, cpim.ContentType) {
-		return "", false
-	}
-	m, err := cpim.Parse(r.Body)
-	if err != nil {
-		return "", false
-	}
-	messageID, want := imdn.Request(m)
-	for _, w := range want {
-		display = display || strings.EqualFold(w, "display")
-	}
-	return messageID, display && messageID != ""
 }
