@@ -48,6 +48,11 @@ func TestSlowBody(t *testing.T) {
 		case <-time.After(patience):
 			t.Fatalf("%s is still read", head)
 		}
+		// Nor does anybody wait for the rest when the answer is there.
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the connection is still open", head)
+		}
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/parley-im/parley/base/errs"
@@ -151,6 +153,67 @@ func TestStopped(t *testing.T) {
 	p.stop()
 	if n, err := p.Read(make([]byte, 4)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatal(n, err)
+	}
+}
+
+// drip gives some bytes each time, after a while.
+type drip struct {
+	bytes int
+	after time.Duration
+	times int // then it ends
+}
+
+func (d *drip) Read(b []byte) (int, error) {
+	if d.times--; d.times < 0 {
+		return 0, io.EOF
+	}
+	time.Sleep(d.after)
+	return min(d.bytes, len(b)), nil
+}
+
+// TestSlowUpload: whoever sends a byte now and then is cut off after a while, and whoever has a slow line is not.
+func TestSlowUpload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		read := func(r io.Reader, pause time.Duration) (took time.Duration, err error) {
+			p := &patient{Reader: r, c: http.NewResponseController(httptest.NewRecorder())}
+			begun := time.Now()
+			for b := make([]byte, 32<<10); err == nil; time.Sleep(pause) {
+				_, err = p.Read(b)
+			}
+			return time.Since(begun), err
+		}
+		for what, c := range map[string]struct {
+			drip
+			want error
+		}{
+			"a byte in 59 s":         {drip{1, 59 * time.Second, 1000}, errSlow},
+			"a byte in a second":     {drip{1, time.Second, 10_000}, errSlow},
+			"1,000 bytes in 1 s":     {drip{1000, time.Second, 10_000}, errSlow},
+			"1 kB in 1 s":            {drip{1 << 10, time.Second, 10_000}, io.EOF},
+			"32 kB in 31 s":          {drip{32 << 10, 31 * time.Second, 1000}, io.EOF},
+			"a little that is whole": {drip{1, 20 * time.Second, 2}, io.EOF},
+		} {
+			took, err := read(&c.drip, 0)
+			if !errors.Is(err, c.want) || c.want == errSlow && took > 2*leastOver {
+				t.Errorf("%s: %v after %v", what, err, took)
+			}
+		}
+		if took, err := read(&drip{1, 0, 100}, time.Minute); err != io.EOF {
+			t.Errorf("a slow server: %v after %v", err, took)
+		}
+	})
+	// What has come stays, and it is said what is wrong.
+	r := newRig(t, nil)
+	id := r.begin("a", "", 10)
+	n, err := r.Write(t.Context(), alice, id, 0, io.MultiReader(strings.NewReader("0123"), iotest.ErrReader(errSlow)), func() {})
+	if n != 4 || !errors.Is(err, errs.Unavailable) || !strings.Contains(errs.Reason(err), "1 kB in a second") {
+		t.Errorf("%d, %v", n, err)
+	}
+	if n, err := r.Write(t.Context(), alice, id, 4, strings.NewReader("456789"), func() {}); n != 10 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if err := malformed(fmt.Errorf("reading: %w", errSlow)); !errors.Is(err, errs.Unavailable) {
+		t.Error(err)
 	}
 }
 

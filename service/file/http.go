@@ -19,7 +19,9 @@ import (
 // How long a line may stand still, and the slowest that is waited for.
 const (
 	stillWithin = time.Minute
-	slowestRate = 8 << 10 // bytes in a second
+	slowestRate = 8 << 10 // bytes in a second that somebody fetches
+	leastRate   = 1 << 10 // bytes in a second that somebody sends, over leastOver
+	leastOver   = time.Minute
 )
 
 // offsetHeader tells how many bytes of an upload are there.
@@ -51,7 +53,7 @@ const reasonHeader = "Parley-Reason"
 // fail answers with a sentence for people, and with the kind of the error for programs.
 func (d *door) fail(w http.ResponseWriter, r *http.Request, err error) {
 	kind := errs.KindOf(err)
-	if (kind == errs.Internal || kind == errs.Unavailable) && r.Context().Err() == nil {
+	if (kind == errs.Internal || kind == errs.Unavailable) && r.Context().Err() == nil && !errors.Is(err, errSlow) {
 		d.o.Logger.Error("file: a request failed", "method", r.Method, "err", err)
 	}
 	h := w.Header()
@@ -72,19 +74,46 @@ func (d *door) signedIn(w http.ResponseWriter, r *http.Request) string {
 	return aor
 }
 
-// patient is a body whose line may stand still for a while only, and that can be stopped.
+// errSlow (Unavailable) is for uploads that come too slowly: each holds a connection, and whoever sends a byte now and then would hold
+// it for ever.
+var errSlow = errs.Say(errs.New(errs.Unavailable, "file: an upload comes too slowly"), "The upload came too slowly: at least 1 kB in a second is needed")
+
+// errStopped (Conflict) is for a request that another one goes on with.
+var errStopped = errs.Say(errs.New(errs.Conflict, "file: another request goes on with the upload: %w", os.ErrDeadlineExceeded), "Another request goes on with this upload")
+
+// patient is a body whose line may stand still for a while only and be slow, but not too slow, and that can be stopped.
 type patient struct {
 	io.Reader
 	c       *http.ResponseController
 	stopped atomic.Bool
+
+	// Since the rate was looked at last: bytes that came, and how long they were waited for. What this server takes its time for is
+	// nobody's fault.
+	came   int
+	waited time.Duration
 }
 
 func (p *patient) Read(b []byte) (int, error) {
-	_ = p.c.SetReadDeadline(time.Now().Add(stillWithin)) // a connection without deadlines is not cut
-	if p.stopped.Load() {                                // a moment ago: the deadline that stop has set is gone
-		return 0, os.ErrDeadlineExceeded
+	begun := time.Now()
+	_ = p.c.SetReadDeadline(begun.Add(stillWithin)) // a connection without deadlines is not cut
+	if p.stopped.Load() {                           // a moment ago: the deadline that stop has set is gone
+		return 0, errStopped
 	}
-	return p.Reader.Read(b)
+	n, err := p.Reader.Read(b)
+	p.came += n
+	p.waited += time.Since(begun)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded) && p.stopped.Load():
+		return n, errStopped
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return n, errSlow
+	case err == nil && p.waited >= leastOver:
+		if float64(p.came) < leastRate*p.waited.Seconds() {
+			return n, errSlow
+		}
+		p.came, p.waited = 0, 0
+	}
+	return n, err
 }
 
 // stop ends a Read that waits, and all that follow.

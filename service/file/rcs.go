@@ -108,6 +108,9 @@ func (d *door) take(r *http.Request, owner string, body io.Reader) (*store.File,
 }
 
 func malformed(err error) error {
+	if errors.Is(err, errSlow) {
+		return err
+	}
 	return errs.Say(errs.New(errs.Invalid, "file: reading multipart/form-data: %w", err), "There is no file in the request")
 }
 
