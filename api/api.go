@@ -65,6 +65,7 @@ type Options struct {
 	Conversations *conversation.Service
 	Label         DeviceLabel
 	Hidden        Hidden
+	Sight         Sight
 	Files         *file.Service // nil: none are kept
 	// Idle is told since when nobody has used the device of a session; zero: somebody does.
 	Idle func(session string, since time.Time)
@@ -95,11 +96,11 @@ func Handler(o Options) http.Handler {
 		mux.Handle(parleyv1connect.NewMessageServiceHandler(&sayings{o.Messages, o.Talks, o.Settings}, limited(o.Messages.MaxRequest(), door(members))...))
 	}
 	if o.Conversations != nil {
-		mux.Handle(parleyv1connect.NewConversationServiceHandler(&conversations{o.Conversations, o.Label, o.Hidden}, limited(maxSetting, door(members))...))
+		mux.Handle(parleyv1connect.NewConversationServiceHandler(&conversations{o.Conversations, o.Label, o.Hidden, o.Sight}, limited(maxSetting, door(members))...))
 	}
 	if o.Events != nil {
 		// Never compressed: that takes a megabyte for each event of a few hundred bytes.
-		path, h := parleyv1connect.NewEventServiceHandler(&events{o.Events, o.Conversations, o.Presence, o.Hidden, o.Sessions},
+		path, h := parleyv1connect.NewEventServiceHandler(&events{o.Events, o.Conversations, o.Presence, o.Hidden, o.Sight, o.Sessions},
 			append(limited(maxSmall, door(members)), connect.WithCompression("gzip", nil, nil))...)
 		mux.Handle(path, o.Lines.over(withPipe(h)))
 	}

@@ -21,6 +21,7 @@ type conversations struct {
 	service *conversation.Service
 	label   DeviceLabel
 	hidden  Hidden
+	sight   Sight
 }
 
 func (s *conversations) ListConversations(ctx context.Context, req *connect.Request[v1.ListConversationsRequest]) (*connect.Response[v1.ListConversationsResponse], error) {
@@ -62,7 +63,7 @@ func (s *conversations) ListMessages(ctx context.Context, req *connect.Request[v
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&v1.ListMessagesResponse{Messages: messagesOf(by.AOR, p.Messages), MoreBefore: p.MoreBefore, MoreAfter: p.MoreAfter,
+	return connect.NewResponse(&v1.ListMessagesResponse{Messages: s.messagesOf(ctx, by.AOR, p.Messages), MoreBefore: p.MoreBefore, MoreAfter: p.MoreAfter,
 		Position: p.Position}), nil
 }
 
@@ -75,7 +76,8 @@ func (s *conversations) GetMessage(ctx context.Context, req *connect.Request[v1.
 	if err != nil {
 		return nil, err
 	}
-	resp := &v1.GetMessageResponse{Message: messageOf(by.AOR, &d.Record, d.About), Fates: []*v1.Fate{{What: "stored", At: timestamppb.New(d.At)}}}
+	devices := s.sight.of(by.AOR)
+	resp := &v1.GetMessageResponse{Message: s.messagesOf(ctx, by.AOR, []conversation.Said{d.Said})[0], Fates: []*v1.Fate{{What: "stored", At: timestamppb.New(d.At)}}}
 	if s.hidden.from(ctx, d.To, by.AOR) {
 		d.Fates = nil
 	}
@@ -91,7 +93,9 @@ func (s *conversations) GetMessage(ctx context.Context, req *connect.Request[v1.
 				continue
 			}
 		}
-		out.Label = s.label(ctx, by.AOR, d.To, f.Device)
+		if out.Device = devices.of(ctx, d.To, f.Device); out.Device != "" {
+			out.Label = s.label(ctx, by.AOR, d.To, f.Device)
+		}
 		resp.Fates = append(resp.Fates, out)
 	}
 	for i := range d.Versions {
@@ -112,7 +116,7 @@ func (s *conversations) SearchMessages(ctx context.Context, req *connect.Request
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&v1.SearchMessagesResponse{Messages: messagesOf(by.AOR, found.Messages), Next: found.Next}), nil
+	return connect.NewResponse(&v1.SearchMessagesResponse{Messages: s.messagesOf(ctx, by.AOR, found.Messages), Next: found.Next}), nil
 }
 
 func (s *conversations) SetDraft(ctx context.Context, req *connect.Request[v1.SetDraftRequest]) (*connect.Response[v1.SetDraftResponse], error) {
@@ -132,10 +136,11 @@ func moment(t *timestamppb.Timestamp) time.Time {
 	return t.AsTime()
 }
 
-func messagesOf(viewer string, list []conversation.Said) []*v1.Message {
-	out := make([]*v1.Message, len(list))
+func (s *conversations) messagesOf(ctx context.Context, viewer string, list []conversation.Said) []*v1.Message {
+	devices, out := s.sight.of(viewer), make([]*v1.Message, len(list))
 	for i := range list {
 		out[i] = messageOf(viewer, &list[i].Record, list[i].About)
+		out[i].Device = devices.of(ctx, list[i].From, out[i].Device)
 	}
 	return out
 }
@@ -146,7 +151,7 @@ func (s *conversations) conversationOf(ctx context.Context, viewer string, c *co
 		out.PeerRead, out.PeerDelivered = 0, 0
 	}
 	if c.Last != nil {
-		out.Last = messageOf(viewer, &c.Last.Record, c.Last.About)
+		out.Last = s.messagesOf(ctx, viewer, []conversation.Said{*c.Last})[0]
 	}
 	if c.Draft != nil {
 		out.Draft = draftOf(c.Draft)

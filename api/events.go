@@ -28,6 +28,7 @@ type events struct {
 	conversations *conversation.Service
 	presence      Presence
 	hidden        Hidden
+	sight         Sight
 	sessions      *session.Service
 }
 
@@ -106,6 +107,7 @@ func (s *events) tell(ctx context.Context, by Caller, e *feed.Event, to *connect
 	if err != nil {
 		return err
 	}
+	s.sight.of(by.AOR).event(ctx, out)
 	line.more(more)
 	if out != nil {
 		return to.Send(out) // an error is of the connection: there is nobody to tell

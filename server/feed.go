@@ -154,10 +154,8 @@ func (s *Server) deviceLabel(ctx context.Context, viewer, owner, device string) 
 	if device == "" {
 		return ""
 	}
-	if viewer != owner {
-		if level, _, err := s.contacts.Level(ctx, owner, viewer); err != nil || !level.Sight().Device {
-			return ""
-		}
+	if viewer != owner && !s.seesDevices(ctx, owner, viewer) {
+		return ""
 	}
 	if strings.HasPrefix(device, "web:") {
 		list, err := s.sessions.List(ctx, owner)
@@ -180,6 +178,12 @@ func (s *Server) deviceLabel(ctx context.Context, viewer, owner, device string) 
 	return ""
 }
 
+// seesDevices tells whether viewer may know on which devices owner is.
+func (s *Server) seesDevices(ctx context.Context, owner, viewer string) bool {
+	level, _, err := s.contacts.Level(ctx, owner, viewer)
+	return err == nil && level.Sight().Device
+}
+
 // hides tells whether owner looks offline to viewer.
 func (s *Server) hides(ctx context.Context, owner, viewer string) bool {
 	answer := make(chan bool, 1)
@@ -194,6 +198,6 @@ func (s *Server) hides(ctx context.Context, owner, viewer string) bool {
 
 // tellingOptions adds to what the API speaks for.
 func (s *Server) tellingOptions(o api.Options) api.Options {
-	o.Events, o.Conversations, o.Label, o.Hidden = s.feed, s.conversations, s.deviceLabel, s.hides
+	o.Events, o.Conversations, o.Label, o.Hidden, o.Sight = s.feed, s.conversations, s.deviceLabel, s.hides, s.seesDevices
 	return o
 }

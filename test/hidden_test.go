@@ -2,6 +2,7 @@ package test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"connectrpc.com/connect"
@@ -74,6 +75,56 @@ func TestBlockedLearnsNothing(t *testing.T) {
 			}
 			return isReady(e)
 		})
+	}
+	// Carol may know on which devices bob is, until he says that she may not: what became of her messages she is told all the same.
+	for _, level := range []string{"colleague", "outside"} {
+		set := &v1.SetLevelRequest{Owner: AOR("bob"), Key: &v1.RelationKey{Kind: "person", Subject: AOR("carol")}, Level: level}
+		if _, err := bob.Contacts.SetLevel(ctx, connect.NewRequest(set)); err != nil {
+			t.Fatal(err)
+		}
+		watched := listen(t, carol, &v1.StreamRequest{})
+		watched.next("ready", isReady)
+		m, said := say(t, carol, "bob", "one more"), say(t, bob, "carol", "and one")
+		page.next("the message", func(e *v1.Event) bool { return e.GetMessage().GetId() == m.Id })
+		if _, err := bob.Events.Acknowledge(ctx, connect.NewRequest(&v1.AcknowledgeRequest{Position: m.Position})); err != nil {
+			t.Fatal(err)
+		}
+		sees := func(where, owner, device string) {
+			t.Helper()
+			if want := owner == AOR("carol") || level == "colleague"; strings.HasPrefix(device, "web:") != want || !want && device != "" {
+				t.Errorf("%s: in %s carol sees %q of %s", level, where, device, owner)
+			}
+		}
+		heard := watched.next("what bob says", func(e *v1.Event) bool { return e.GetMessage().GetId() == said.Id })
+		sees("an event", AOR("bob"), heard.GetMessage().Device)
+		fate := watched.next("the delivery", func(e *v1.Event) bool { return e.GetDelivery().GetId() == m.Id })
+		sees("the event of a delivery", AOR("bob"), fate.GetDelivery().Device)
+		var got *connect.Response[v1.GetMessageResponse]
+		Eventually(t, "carol sees what became of it", func() bool {
+			var err error
+			got, err = carol.Conversations.GetMessage(ctx, connect.NewRequest(&v1.GetMessageRequest{Id: m.Id}))
+			return err == nil && hasFate(got.Msg, "delivered")
+		})
+		sees("a message", AOR("carol"), got.Msg.Message.Device)
+		for _, f := range got.Msg.Fates {
+			if f.What != "stored" {
+				sees("a fate", AOR("bob"), f.Device)
+				if f.Device == "" && f.Label != "" {
+					t.Errorf("carol sees the name %q of a device that is not for her to know", f.Label)
+				}
+			}
+		}
+		list, err := carol.Conversations.ListMessages(ctx, connect.NewRequest(&v1.ListMessagesRequest{Conversation: AOR("bob")}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range list.Msg.Messages {
+			sees("a list", x.From, x.Device)
+		}
+		own, err := bob.Conversations.GetMessage(ctx, connect.NewRequest(&v1.GetMessageRequest{Id: m.Id}))
+		if err != nil || !slices.ContainsFunc(own.Msg.Fates, func(f *v1.Fate) bool { return strings.HasPrefix(f.Device, "web:") }) {
+			t.Errorf("bob sees %v of his own devices, %v", own, err)
+		}
 	}
 }
 
