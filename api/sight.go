@@ -9,11 +9,12 @@ import (
 // Sight tells whether viewer may know on which devices owner is and reads (policy.Sight). It may wait. nil: nobody knows that of others.
 type Sight func(ctx context.Context, owner, viewer string) bool
 
-// devices is Sight for one viewer, who is asked for once for each owner.
+// devices is Sight for one viewer. It remembers the last owner: a list is of few conversations, mostly of one.
 type devices struct {
 	sight  Sight
 	viewer string
-	known  map[string]bool
+	owner  string // "" for none yet
+	sees   bool   // them of owner
 }
 
 func (s Sight) of(viewer string) *devices { return &devices{sight: s, viewer: viewer} }
@@ -23,15 +24,10 @@ func (d *devices) of(ctx context.Context, owner, device string) string {
 	if device == "" || owner == d.viewer {
 		return device
 	}
-	sees, known := d.known[owner]
-	if !known {
-		sees = d.sight != nil && d.sight(ctx, owner, d.viewer)
-		if d.known == nil {
-			d.known = map[string]bool{}
-		}
-		d.known[owner] = sees
+	if owner != d.owner {
+		d.owner, d.sees = owner, d.sight != nil && d.sight(ctx, owner, d.viewer)
 	}
-	if !sees {
+	if !d.sees {
 		return ""
 	}
 	return device
