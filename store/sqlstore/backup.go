@@ -18,12 +18,14 @@ import (
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/sqlstore/accounts"
 	"github.com/parley-im/parley/store/sqlstore/devices"
 	"github.com/parley-im/parley/store/sqlstore/drafts"
 	"github.com/parley-im/parley/store/sqlstore/files"
 	"github.com/parley-im/parley/store/sqlstore/people"
 	"github.com/parley-im/parley/store/sqlstore/presence"
 	"github.com/parley-im/parley/store/sqlstore/sessions"
+	"github.com/parley-im/parley/store/sqlstore/table"
 )
 
 // BackupFile is the name of the one file that Backup writes: gzip'd lines of JSON, the same for both databases, so that it
@@ -39,7 +41,7 @@ type line struct {
 	Device   *store.DevicePassword `json:"device_password,omitempty"`
 	Binding  *store.Binding        `json:"binding,omitempty"`
 	Cursor   *store.Cursor         `json:"cursor,omitempty"`
-	Setting  *setting              `json:"setting,omitempty"`
+	Setting  *accounts.Setting     `json:"setting,omitempty"`
 	Person   *store.PersonSetting  `json:"person_setting,omitempty"`
 	Contact  *people.Line          `json:"contact,omitempty"`
 	Presence *presence.Line        `json:"presence,omitempty"`
@@ -81,11 +83,6 @@ func (b *backupRecord) record() (*store.Record, bool) {
 		ContentType: b.ContentType, Body: b.Body, Meta: b.Meta}
 	r.Hash = r.Sum()
 	return r, bytes.Equal(r.Hash[:], b.Hash)
-}
-
-type setting struct {
-	Name  string `json:"name"`
-	Value []byte `json:"value"`
 }
 
 type voided struct {
@@ -154,10 +151,25 @@ func (w *backupWriter) write(l line) error {
 	return nil
 }
 
-// rowsOf are rows that become lines.
-type rowsOf struct {
-	query string
-	scan  func(scanner) (line, error)
+// stateTables are the tables beside the log, in the order of a backup.
+func stateTables() []table.Table[line] {
+	list := []table.Table[line]{
+		table.Of(&accounts.Users, func(l *line) **store.User { return &l.User }),
+		table.Of(&accounts.Passwords, func(l *line) **store.DevicePassword { return &l.Device }),
+		table.Of(&devices.Bindings, func(l *line) **store.Binding { return &l.Binding }),
+		table.Of(&devices.Cursors, func(l *line) **store.Cursor { return &l.Cursor }),
+		table.Of(&accounts.Settings, func(l *line) **accounts.Setting { return &l.Setting }),
+		table.Of(&sessions.Settings, func(l *line) **store.PersonSetting { return &l.Person }),
+		table.Of(&files.Lines, func(l *line) **files.Line { return &l.File }),
+		table.Of(&drafts.Drafts, func(l *line) **store.Draft { return &l.Draft }),
+	}
+	for i := range people.Tables {
+		list = append(list, table.Of(&people.Tables[i], func(l *line) **people.Line { return &l.Contact }))
+	}
+	for i := range presence.Tables {
+		list = append(list, table.Of(&presence.Tables[i], func(l *line) **presence.Line { return &l.Presence }))
+	}
+	return list
 }
 
 // backupState writes everything beside the log, read in one transaction.
@@ -167,53 +179,13 @@ func (s *Store) backupState(ctx context.Context, w *backupWriter) error {
 		return unavailable(err, "sqlstore: backup")
 	}
 	defer tx.Rollback()
-	parts := []rowsOf{
-		{`SELECT ` + userColumns + ` FROM users ORDER BY aor`, func(r scanner) (line, error) { v, err := scanUser(r); return line{User: &v}, err }},
-		{`SELECT ` + devicePasswordColumns + ` FROM device_passwords ORDER BY id`, func(r scanner) (line, error) { v, err := scanDevicePassword(r); return line{Device: &v}, err }},
-		{`SELECT ` + devices.BindingColumns + ` FROM bindings ORDER BY aor, key`, func(r scanner) (line, error) { v, err := devices.ScanBinding(r); return line{Binding: &v}, err }},
-		{`SELECT ` + devices.CursorColumns + ` FROM cursors ORDER BY aor, device`, func(r scanner) (line, error) { v, err := devices.ScanCursor(r); return line{Cursor: &v}, err }},
-		{`SELECT name, value FROM settings ORDER BY name`, func(r scanner) (line, error) {
-			var v setting
-			err := r.Scan(&v.Name, &v.Value)
-			return line{Setting: &v}, err
-		}},
-	}
-	parts = append(parts, rowsOf{sessions.SettingsInOrder, func(r scanner) (line, error) { v, err := sessions.ScanSetting(r); return line{Person: &v}, err }})
-	parts = append(parts, rowsOf{`SELECT ` + files.Columns + ` FROM ` + files.Name + ` ORDER BY id`, func(r scanner) (line, error) { v, err := files.Scan(r); return line{File: v}, err }})
-	parts = append(parts, rowsOf{drafts.InOrder, func(r scanner) (line, error) { v, err := drafts.Scan(r); return line{Draft: &v}, err }})
-	for _, t := range people.Tables {
-		parts = append(parts, rowsOf{`SELECT ` + t.Columns + ` FROM ` + t.Name + ` ORDER BY ` + t.Order,
-			func(r scanner) (line, error) { v, err := t.Scan(r); return line{Contact: &v}, err }})
-	}
-	for _, t := range presence.Tables {
-		parts = append(parts, rowsOf{`SELECT ` + t.Columns + ` FROM ` + t.Name + ` ORDER BY ` + t.Key,
-			func(r scanner) (line, error) { v, err := t.Scan(r); return line{Presence: &v}, err }})
-	}
-	for _, part := range parts {
-		rows, err := tx.QueryContext(ctx, part.query)
-		if err := each(rows, err, part.scan, w.write); err != nil {
+	for _, t := range stateTables() {
+		rows, err := tx.QueryContext(ctx, t.Select()+`ORDER BY `+t.Key)
+		if err := table.Each(rows, err, "sqlstore: backup", t.Scan, w.write); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// each hands the rows on one by one.
-func each[T any](rows *sql.Rows, err error, scan func(scanner) (T, error), fn func(T) error) error {
-	if err != nil {
-		return unavailable(err, "sqlstore: backup")
-	}
-	defer rows.Close()
-	for rows.Next() {
-		v, err := scan(rows)
-		if err != nil {
-			return unavailable(err, "sqlstore: backup")
-		}
-		if err := fn(v); err != nil {
-			return err
-		}
-	}
-	return unavailable(rows.Err(), "sqlstore: backup")
 }
 
 // read is a record as it was found.
@@ -230,7 +202,7 @@ func (s *Store) backupLog(ctx context.Context, w *backupWriter) (head int64, err
 	for after := int64(0); after < head; {
 		rows, err := s.log.db.QueryContext(ctx, `SELECT `+logColumns+` FROM log WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3`, after, head, most)
 		n := 0
-		err = each(rows, err, func(r scanner) (found read, err error) {
+		err = table.Each(rows, err, "sqlstore: backup", func(r table.Row) (found read, err error) {
 			if err = scanRecord(r, &found.Record); err != nil && (found.Seq == 0 || ctx.Err() != nil) {
 				return found, err
 			}
@@ -252,7 +224,7 @@ func (s *Store) backupLog(ctx context.Context, w *backupWriter) (head int64, err
 		}
 	}
 	rows, err := s.log.db.QueryContext(ctx, `SELECT seq, void FROM voided WHERE void <= $1 ORDER BY seq`, head)
-	return head, each(rows, err, func(r scanner) (v voided, err error) { err = r.Scan(&v.Seq, &v.Void); return v, err },
+	return head, table.Each(rows, err, "sqlstore: backup", func(r table.Row) (v voided, err error) { err = r.Scan(&v.Seq, &v.Void); return v, err },
 		func(v voided) error { return w.write(line{Voided: &v}) })
 }
 
@@ -277,7 +249,7 @@ func Restore(ctx context.Context, o Options, dir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if n, err := s.state.CountUsers(ctx); err != nil || n > 0 || s.log.Head() > 0 {
+	if n, err := s.accounts().CountUsers(ctx); err != nil || n > 0 || s.log.Head() > 0 {
 		return errors.Join(err, errs.New(errs.Conflict, "sqlstore: restore: the store in %s is not empty; use an empty folder (and with PostgreSQL an empty schema)", o.Dir))
 	}
 	r, err := newRestorer(s)
@@ -291,7 +263,8 @@ func Restore(ctx context.Context, o Options, dir string) (err error) {
 type restorer struct {
 	s        *Store
 	log      *sql.DB // writes the log; nobody else does now
-	batches  []pending
+	tables   []table.Table[line]
+	batches  []pending // of tables, then of the log and of what is void in it
 	lines    int64
 	finished bool
 }
@@ -300,6 +273,7 @@ type restorer struct {
 type pending struct {
 	into    string
 	columns int
+	tail    string
 	db      *sql.DB
 	args    []any
 }
@@ -313,23 +287,17 @@ func newRestorer(s *Store) (*restorer, error) {
 		}
 		r.log = sqlitePool(path, 1, s.o.vfs, "synchronous(FULL)")
 	}
-	r.batches = []pending{
-		{into: `INSERT INTO users (` + userColumns + `)`, columns: userColumnCount, db: s.state.write},
-		{into: `INSERT INTO device_passwords (` + devicePasswordColumns + `)`, columns: devicePasswordColumnCount, db: s.state.write},
-		{into: `INSERT INTO bindings (` + devices.BindingColumns + `)`, columns: devices.BindingColumnCount, db: s.state.write},
-		{into: `INSERT INTO cursors (` + devices.CursorColumns + `)`, columns: devices.CursorColumnCount, db: s.state.write},
-		{into: `INSERT INTO log (` + logColumns + `)`, columns: logColumnCount, db: r.log},
-		{into: `INSERT INTO voided (seq, void)`, columns: 2, db: r.log},
-		{into: `INSERT INTO ` + sessions.Settings + ` (` + sessions.SettingColumns + `)`, columns: sessions.SettingCount, db: s.state.write},
-		{into: `INSERT INTO ` + files.Name + ` (` + files.Columns + `)`, columns: files.Count, db: s.state.write},
-		{into: `INSERT INTO ` + drafts.Table + ` (` + drafts.Columns + `)`, columns: drafts.ColumnCount, db: s.state.write},
+	r.tables = stateTables()
+	for i := range r.tables {
+		t := &r.tables[i]
+		p := pending{into: t.Into(), columns: t.Count(), db: s.state.write}
+		if t.Name == accounts.Settings.Name {
+			p.tail = t.Replace() // some were written when the store was opened
+		}
+		r.batches = append(r.batches, p)
 	}
-	for _, t := range people.Tables {
-		r.batches = append(r.batches, pending{into: `INSERT INTO ` + t.Name + ` (` + t.Columns + `)`, columns: t.Count, db: s.state.write})
-	}
-	for _, t := range presence.Tables {
-		r.batches = append(r.batches, pending{into: `INSERT INTO ` + t.Name + ` (` + t.Columns + `)`, columns: t.Count, db: s.state.write})
-	}
+	r.batches = append(r.batches, pending{into: `log (` + logColumns + `)`, columns: logColumnCount, db: r.log},
+		pending{into: `voided (seq, void)`, columns: 2, db: r.log})
 	return r, nil
 }
 
@@ -378,46 +346,27 @@ func (r *restorer) run(ctx context.Context, in io.Reader) error {
 
 // take puts a line into its table's batch.
 func (r *restorer) take(ctx context.Context, l *line) error {
-	switch {
-	case l.User != nil:
-		return r.add(ctx, 0, userArgs(*l.User)...)
-	case l.Device != nil:
-		return r.add(ctx, 1, devicePasswordArgs(*l.Device)...)
-	case l.Binding != nil:
-		return r.add(ctx, 2, devices.BindingArgs(l.Binding)...)
-	case l.Cursor != nil:
-		return r.add(ctx, 3, devices.CursorArgs(l.Cursor)...)
-	case l.Setting != nil:
-		return r.s.state.SetSetting(ctx, l.Setting.Name, l.Setting.Value)
-	case l.Person != nil:
-		return r.add(ctx, 6, l.Person.AOR, l.Person.Name, l.Person.Value)
-	case l.Draft != nil:
-		return r.add(ctx, 8, drafts.Args(l.Draft)...)
-	case l.Contact != nil:
-		table, args := l.Contact.Values()
-		return r.add(ctx, len(r.batches)-len(presence.Tables)-len(people.Tables)+table, args...)
-	case l.Presence != nil:
-		table, args := l.Presence.Values()
-		return r.add(ctx, len(r.batches)-len(presence.Tables)+table, args...)
-	case l.File != nil:
-		return r.add(ctx, 7, l.File.Args()...)
-	case l.Record != nil:
+	log := len(r.tables)
+	if l.Record != nil {
 		rec, ok := l.Record.record()
 		if !ok {
 			return errs.New(errs.Invalid, "sqlstore: the backup is damaged: record %d does not have its hash", l.Record.Seq)
 		}
-		return r.add(ctx, 4, recordArgs(rec)...)
-	case l.Voided != nil:
-		return r.add(ctx, 5, l.Voided.Seq, l.Voided.Void)
+		return r.add(ctx, log, recordArgs(rec))
 	}
-	return errs.New(errs.Invalid, "sqlstore: line %d of the backup is of an unknown kind", r.lines+1)
+	if l.Voided != nil {
+		return r.add(ctx, log+1, []any{l.Voided.Seq, l.Voided.Void})
+	}
+	for i := range r.tables {
+		if args := r.tables[i].Args(l); args != nil {
+			return r.add(ctx, i, args)
+		}
+	}
+	return errs.New(errs.Invalid, "sqlstore: line %d of the backup says nothing, or is of an unknown kind", r.lines+1)
 }
 
-func (r *restorer) add(ctx context.Context, table int, args ...any) error {
-	if len(args) == 0 {
-		return errs.New(errs.Invalid, "sqlstore: line %d of the backup says nothing", r.lines+1)
-	}
-	b := &r.batches[table]
+func (r *restorer) add(ctx context.Context, batch int, args []any) error {
+	b := &r.batches[batch]
 	b.args = append(b.args, args...)
 	if len(b.args) < 1000*b.columns {
 		return nil
@@ -434,7 +383,7 @@ func (r *restorer) flush(ctx context.Context, b *pending) error {
 		return unavailable(err, "sqlstore: restore")
 	}
 	defer tx.Rollback()
-	if err := insertMany(ctx, tx, r.s.state.d, b.into, b.columns, b.args, ""); err != nil {
+	if err := r.s.state.tables().Insert(ctx, tx, b.into, b.columns, b.args, b.tail); err != nil {
 		return fmt.Errorf("sqlstore: restore: %w", err)
 	}
 	b.args = b.args[:0]
@@ -447,7 +396,7 @@ func (r *restorer) finish(ctx context.Context, head int64) error {
 			return err
 		}
 	}
-	if err := r.s.state.people().IndexAll(ctx, true); err != nil {
+	if err := (people.Store{DB: r.s.state.tables()}).IndexAll(ctx, true); err != nil {
 		return err
 	}
 	if _, err := r.log.ExecContext(ctx, `UPDATE writer SET value = $1 WHERE name = 'head'`, head); err != nil {
@@ -466,9 +415,5 @@ func recordArgs(r *store.Record) []any {
 	if len(r.Meta) > 0 {
 		meta = string(appendMeta(nil, r.Meta))
 	}
-	body := r.Body
-	if body == nil {
-		body = []byte{}
-	}
-	return []any{r.Seq, r.ID[:], r.At.UnixMicro(), r.Kind, r.From, r.To, r.Device, ref, meta, r.ContentType, r.Hash[:], body}
+	return []any{r.Seq, r.ID[:], r.At.UnixMicro(), r.Kind, r.From, r.To, r.Device, ref, meta, r.ContentType, r.Hash[:], table.Filled(r.Body)}
 }

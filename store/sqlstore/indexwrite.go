@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/parley-im/parley/store/sqlstore/filing"
+	"github.com/parley-im/parley/store/sqlstore/table"
 )
 
 const (
@@ -114,7 +115,7 @@ func (w *sqliteIndex) insert(b *filing.Batch, seq int64) error {
 	if err == nil {
 		err = w.changes.insert(len(b.Changes), func(i int, row []driver.NamedValue) {
 			c := &b.Changes[i]
-			row[0].Value, row[1].Value, row[2].Value, row[3].Value = c.About, c.What, number(c.Gone), c.Seq
+			row[0].Value, row[1].Value, row[2].Value, row[3].Value = c.About, c.What, table.Number(c.Gone), c.Seq
 		})
 	}
 	for i := 0; i < len(b.Closed) && err == nil; i++ {
@@ -203,7 +204,7 @@ func (w *postgresIndex) insert(ctx context.Context, tx *sql.Tx, b *filing.Batch,
 	var abouts, whats, gone, changed []int64
 	for _, c := range b.Changes {
 		if c.Seq > old {
-			abouts, whats, gone, changed = append(abouts, c.About), append(whats, c.What), append(gone, number(c.Gone)), append(changed, c.Seq)
+			abouts, whats, gone, changed = append(abouts, c.About), append(whats, c.What), append(gone, table.Number(c.Gone)), append(changed, c.Seq)
 		}
 	}
 	for _, q := range []struct {

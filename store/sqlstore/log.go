@@ -15,6 +15,7 @@ import (
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/committer"
+	"github.com/parley-im/parley/store/sqlstore/table"
 )
 
 // clockSlack is how far the clock may have been wrong without a search by time missing records.
@@ -80,10 +81,10 @@ func (l *log) Get(ctx context.Context, seqs ...int64) ([]store.Record, error) {
 func (l *log) outlines(ctx context.Context, seqs ...int64) ([]store.Record, error) {
 	return l.get(seqs, func(_ int, where string, args []any) ([]store.Record, error) {
 		rows, err := l.db.QueryContext(ctx, `SELECT seq, at, kind, sender, recipient`+where, args...)
-		return collect(rows, err, "reading the log", func(row scanner) (r store.Record, err error) {
+		return table.Collect(rows, err, "sqlstore: reading the log", func(row table.Row) (r store.Record, err error) {
 			var at int64
 			err = row.Scan(&r.Seq, &at, &r.Kind, &r.From, &r.To)
-			r.At = fromMicros(at)
+			r.At = table.FromMicros(at)
 			return r, err
 		})
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/pressly/goose/v3/database"
 
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/sqlstore/people"
 )
 
 //go:embed schema
@@ -62,7 +63,7 @@ func fillPeople(ctx context.Context, db *sql.DB, d *dialect, part string) error 
 		return nil
 	}
 	s := &state{d: d, read: db, write: db}
-	return s.people().IndexAll(ctx, false)
+	return people.Store{DB: s.tables()}.IndexAll(ctx, false)
 }
 
 // migrations reads the files of a part, in the words of the dialect.

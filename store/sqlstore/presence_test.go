@@ -216,17 +216,18 @@ func TestPresenceParts(t *testing.T) {
 	onEach(t, func(t *testing.T, o Options) {
 		r := open(t, o)
 		ctx, parts := t.Context(), 0
-		p := presence.New(presence.DB{Read: r.state.read, Values: r.state.d.values, Scrub: scrub,
-			Change: func(ctx context.Context, doing string, fn func(*sql.Tx) error) error {
-				if doing == "saving subscriptions" {
-					parts++
-				}
-				// It would wait in vain for the one connection if the part before still had it.
-				if err := r.Settings().SetSetting(ctx, "between", []byte{byte(parts)}); err != nil {
-					return err
-				}
-				return r.state.change(ctx, doing, fn)
-			}})
+		db := r.state.tables()
+		db.Change = func(ctx context.Context, doing string, fn func(*sql.Tx) error) error {
+			if doing == "saving subscriptions" {
+				parts++
+			}
+			// It would wait in vain for the one connection if the part before still had it.
+			if err := r.Settings().SetSetting(ctx, "between", []byte{byte(parts)}); err != nil {
+				return err
+			}
+			return r.state.change(ctx, doing, fn)
+		}
+		p := presence.New(db)
 		const n = 20_000
 		save, tags := subscriptions(n)
 		for _, step := range []struct {

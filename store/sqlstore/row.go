@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/parley-im/parley/store"
-	"github.com/parley-im/parley/store/committer"
+	"github.com/parley-im/parley/store/sqlstore/table"
 )
 
 // columns of the log in the order in which rows are written and read.
@@ -17,14 +17,8 @@ const (
 	logColumnCount = 12
 )
 
-// clean says that s can be a text value in both databases.
-func clean(s string) bool { return committer.Clean(s) }
-
-// scanner is *sql.Row or *sql.Rows.
-type scanner interface{ Scan(dest ...any) error }
-
 // scanRecord reads logColumns.
-func scanRecord(row scanner, r *store.Record) error {
+func scanRecord(row table.Row, r *store.Record) error {
 	var at int64
 	var rid, ref, hash, body []byte
 	var meta *string

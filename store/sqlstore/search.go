@@ -11,6 +11,7 @@ import (
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/crashpoint"
 	"github.com/parley-im/parley/store/sqlstore/filing"
+	"github.com/parley-im/parley/store/sqlstore/table"
 	"github.com/parley-im/parley/store/sqlstore/talks"
 	"github.com/parley-im/parley/store/words"
 )
@@ -22,9 +23,10 @@ var searchKinds = []string{store.KindMessage, store.KindEdit, store.KindRetract,
 	store.KindCallEnd, store.KindAdmin, store.KindSearch}
 
 // query runs a query on the index.
-func (x *index) query(ctx context.Context, text string, args []any, scan func(talks.Row) error) error {
+func (x *index) query(ctx context.Context, text string, args []any, scan func(table.Row) error) error {
 	rows, err := x.read.Load().QueryContext(ctx, text, args...)
-	_, err = collect(rows, err, "reading the index", func(row scanner) (struct{}, error) { return struct{}{}, scan(row) })
+	err = table.Each(rows, err, "sqlstore: reading the index", func(row table.Row) (struct{}, error) { return struct{}{}, scan(row) },
+		func(struct{}) error { return nil })
 	if corrupt(err) {
 		notify(x.broken)
 	}
@@ -33,7 +35,7 @@ func (x *index) query(ctx context.Context, text string, args []any, scan func(ta
 
 // seqs runs a query for seqs.
 func (x *index) seqs(ctx context.Context, text string, args ...any) (list []int64, err error) {
-	err = x.query(ctx, text, args, func(row talks.Row) error {
+	err = x.query(ctx, text, args, func(row table.Row) error {
 		var seq int64
 		err := row.Scan(&seq)
 		list = append(list, seq)
@@ -203,7 +205,7 @@ func (x *index) candidates(ctx context.Context, q store.Query, wanted, kinds []s
 	}
 	rows, err := x.log.db.QueryContext(ctx, `SELECT seq FROM log WHERE `+visible+` AND seq > $2 AND seq < $3 AND kind IN (`+
 		strings.Join(in, ",")+`)`+people+` `+order+fmt.Sprintf(` LIMIT %d`, some), args...)
-	return collect(rows, err, "reading the log", func(row scanner) (seq int64, err error) {
+	return table.Collect(rows, err, "sqlstore: reading the log", func(row table.Row) (seq int64, err error) {
 		err = row.Scan(&seq)
 		return seq, err
 	})

@@ -96,7 +96,6 @@ func (s *Store) open(ctx context.Context) error {
 	if err := open(ctx); err != nil {
 		return err
 	}
-	s.state.head = s.log.Head
 	if err := s.index.start(ctx); err != nil {
 		return err
 	}
@@ -279,12 +278,6 @@ func (s *Store) Log() store.Log { return s.log }
 
 // Index is the index of the log.
 func (s *Store) Index() store.Index { return s.index }
-
-// Users are the accounts.
-func (s *Store) Users() store.Users { return s.state }
-
-// Settings are small values.
-func (s *Store) Settings() store.Settings { return s.state }
 
 // Ping says whether the databases answer; for readiness.
 func (s *Store) Ping(ctx context.Context) error {

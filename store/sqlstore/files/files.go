@@ -4,34 +4,44 @@ package files
 import (
 	"context"
 	"database/sql"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/sqlstore/table"
 )
 
-// DB is the database as sqlstore has it.
-type DB struct {
-	Read *sql.DB
-	// Change runs a function in a transaction; what it returns without a kind becomes Unavailable.
-	Change func(ctx context.Context, doing string, fn func(*sql.Tx) error) error
-	// Values is "($1,$2),($3,$4)": rows of columns placeholders.
-	Values func(rows, columns int) string
-	// Scrub makes every text fit for the database.
-	Scrub func(args []any)
-}
-
-// most is how many keys are in a statement.
-const most = 200
-
 // Store implements store.Files.
-type Store struct{ DB }
+type Store struct{ *table.DB }
 
 var _ store.Files = Store{}
+
+// files is their table.
+var files = table.Table[store.File]{
+	Shape: table.Shape{Name: "files", Key: "id", Columns: "id, owner, conversation, name, type, size, sha256, thumbnail, width, height, created, recorded"},
+	Args: func(f *store.File) []any {
+		return []any{f.ID, f.Owner, f.Conversation, f.Name, f.Type, f.Size, hash(f.SHA256), hash(f.Thumbnail), f.Width, f.Height, table.Micros(f.Created), f.Recorded}
+	},
+	Scan: func(r table.Row) (f store.File, err error) {
+		var sum, small []byte
+		var created int64
+		err = r.Scan(&f.ID, &f.Owner, &f.Conversation, &f.Name, &f.Type, &f.Size, &sum, &small, &f.Width, &f.Height, &created, &f.Recorded)
+		copy(f.SHA256[:], sum)
+		copy(f.Thumbnail[:], small)
+		f.Created = table.FromMicros(created)
+		return f, err
+	},
+}
+
+// hash is h as a column has it: no bytes for none.
+func hash(h store.BlobHash) []byte {
+	if h.IsZero() {
+		return []byte{}
+	}
+	return h[:]
+}
 
 // AddFile is store.Files.AddFile.
 func (s Store) AddFile(ctx context.Context, f store.File, q store.FileQuota) error {
@@ -39,43 +49,32 @@ func (s Store) AddFile(ctx context.Context, f store.File, q store.FileQuota) err
 		f.Created = time.Now()
 	}
 	return s.Change(ctx, "adding a file", func(tx *sql.Tx) error {
-		var one, n int
-		var bytes int64
-		err := tx.QueryRowContext(ctx, `SELECT 1 FROM users WHERE aor = $1`, f.Owner).Scan(&one)
-		if errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("files: user %s: %w", f.Owner, store.ErrNotFound)
-		}
-		if err != nil {
+		if err := table.Account(ctx, tx, "files", f.Owner); err != nil {
 			return err
 		}
-		err = tx.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(size), 0) FROM files WHERE owner = $1 AND recorded = 0`, f.Owner).Scan(&n, &bytes)
+		var n int
+		var bytes int64
+		err := tx.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(size), 0) FROM files WHERE owner = $1 AND recorded = 0`, f.Owner).Scan(&n, &bytes)
 		if err != nil {
 			return err
 		}
 		if n >= q.Files || bytes+f.Size > q.Bytes {
 			return errs.New(errs.TooMany, "files: %s has %d files of %d bytes that no message names", f.Owner, n, bytes)
 		}
-		args := fileArgs(&f)
-		s.Scrub(args)
-		_, err = tx.ExecContext(ctx, `INSERT INTO files (`+Columns+`) VALUES `+s.Values(1, Count), args...)
-		return err
+		return files.Add(ctx, tx, s.DB, &f)
 	})
 }
 
 // File is store.Files.File.
 func (s Store) File(ctx context.Context, id string) (*store.File, error) {
-	f, err := scanFile(s.Read.QueryRowContext(ctx, `SELECT `+Columns+` FROM files WHERE id = $1`, id))
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("files: file %s: %w", id, store.ErrNotFound)
-	}
-	return f, errs.Wrap(errs.Unavailable, err, "files: reading a file")
+	return files.One(ctx, s.Read, "files: reading a file", "files: file "+id, `WHERE id = $1`, id)
 }
 
 // CompleteFile is store.Files.CompleteFile.
 func (s Store) CompleteFile(ctx context.Context, f store.File) error {
 	return s.Change(ctx, "completing a file", func(tx *sql.Tx) error {
 		args := []any{f.ID, f.Name, f.Type, f.Size, f.SHA256[:], hash(f.Thumbnail), f.Width, f.Height}
-		s.Scrub(args)
+		table.Scrub(args)
 		r, err := tx.ExecContext(ctx, `UPDATE files SET name = $2, type = $3, size = $4, sha256 = $5, thumbnail = $6, width = $7, height = $8
 			WHERE id = $1 AND length(sha256) = 0`, args...)
 		return s.changed(ctx, tx, r, err, f.ID, "is complete")
@@ -99,10 +98,7 @@ func (s Store) changed(ctx context.Context, tx *sql.Tx, r sql.Result, err error,
 	if err != nil || n > 0 {
 		return err
 	}
-	var one int
-	if err := tx.QueryRowContext(ctx, `SELECT 1 FROM files WHERE id = $1`, id).Scan(&one); errors.Is(err, sql.ErrNoRows) {
-		return fmt.Errorf("files: file %s: %w", id, store.ErrNotFound)
-	} else if err != nil {
+	if err := table.There(ctx, tx, "files: file "+id, `SELECT 1 FROM files WHERE id = $1`, id); err != nil {
 		return err
 	}
 	return errs.New(errs.Conflict, "files: file %s %s", id, why)
@@ -126,36 +122,13 @@ func (s Store) OldFiles(ctx context.Context, recorded bool, before time.Time, li
 	if recorded {
 		which = `recorded > 0`
 	}
-	rows, err := s.Read.QueryContext(ctx, `SELECT `+Columns+` FROM files WHERE `+which+` AND created < $1 ORDER BY created, id LIMIT $2`, before.UnixMicro(), limit)
-	if err != nil {
-		return nil, errs.Wrap(errs.Unavailable, err, "files: reading old files")
-	}
-	defer rows.Close()
-	var list []store.File
-	for rows.Next() {
-		f, err := scanFile(rows)
-		if err != nil {
-			return nil, errs.Wrap(errs.Unavailable, err, "files: reading old files")
-		}
-		list = append(list, *f)
-	}
-	return list, errs.Wrap(errs.Unavailable, rows.Err(), "files: reading old files")
+	return files.List(ctx, s.Read, "files: reading old files", `WHERE `+which+` AND created < $1 ORDER BY created, id LIMIT $2`, before.UnixMicro(), limit)
 }
 
 // RemoveFiles is store.Files.RemoveFiles.
 func (s Store) RemoveFiles(ctx context.Context, ids ...string) error {
 	return s.Change(ctx, "removing files", func(tx *sql.Tx) error {
-		for part := range slices.Chunk(ids, most) {
-			args := make([]any, len(part))
-			for i := range part {
-				args[i] = part[i]
-			}
-			s.Scrub(args)
-			if _, err := tx.ExecContext(ctx, `DELETE FROM files WHERE id IN `+s.Values(1, len(part)), args...); err != nil {
-				return err
-			}
-		}
-		return nil
+		return s.Delete(ctx, tx, "files", "id", ids)
 	})
 }
 

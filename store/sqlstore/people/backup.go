@@ -1,6 +1,9 @@
 package people
 
-import "github.com/parley-im/parley/store"
+import (
+	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/sqlstore/table"
+)
 
 // Line is a row of one of the tables in a backup; one field is set beside the owner.
 type Line struct {
@@ -12,51 +15,28 @@ type Line struct {
 	Removal  *Removal            `json:"removal,omitempty"`
 }
 
-// Table is a table of contacts as a backup reads and writes it.
-type Table struct {
-	Name, Columns string
-	Count         int // of columns
-	Order         string
-	Scan          func(Row) (Line, error)
+// Tables are the tables of contacts as backups have them; each has an owner.
+var Tables = [...]table.Table[Line]{
+	lined(&lists, func(l *Line) **List { return &l.List }),
+	lined(&groups, func(l *Line) **store.ContactGroup { return &l.Group }),
+	lined(&contacts, func(l *Line) **store.Contact { return &l.Entry }),
+	lined(&relations, func(l *Line) **store.Relation { return &l.Relation }),
+	lined(&removals, func(l *Line) **Removal { return &l.Removal }),
 }
 
-// Tables are the tables of contacts; each has an owner.
-var Tables = [...]Table{
-	{"contact_lists", ListColumns, ListColumnCount, "owner", func(r Row) (Line, error) {
-		v, err := ScanList(r)
-		return Line{Owner: v.Owner, List: &v}, err
-	}},
-	{"contact_groups", GroupColumns, GroupColumnCount, "owner, id", func(r Row) (Line, error) {
-		v, err := ScanGroup(r)
-		return Line{Owner: v.Owner, Group: &v.Row}, err
-	}},
-	{"contacts", ContactColumns, ContactColumnCount, "owner, id", func(r Row) (Line, error) {
-		v, err := ScanContact(r)
-		return Line{Owner: v.Owner, Entry: &v.Row}, err
-	}},
-	{"relations", RelationColumns, RelationColumnCount, "owner, kind, subject", func(r Row) (Line, error) {
-		v, err := ScanRelation(r)
-		return Line{Owner: v.Owner, Relation: &v.Row}, err
-	}},
-	{"contact_removals", RemovalColumns, RemovalColumnCount, "owner, version", func(r Row) (Line, error) {
-		v, err := ScanRemoval(r)
-		return Line{Owner: v.Owner, Removal: &v}, err
-	}},
-}
-
-// Values are the place in Tables of a line and the values of its row; none for a line that says nothing.
-func (l *Line) Values() (table int, args []any) {
-	switch {
-	case l.List != nil:
-		return 0, ListArgs(l.List)
-	case l.Group != nil:
-		return 1, GroupArgs(l.Owner, l.Group)
-	case l.Entry != nil:
-		return 2, ContactArgs(l.Owner, l.Entry)
-	case l.Relation != nil:
-		return 3, RelationArgs(l.Owner, l.Relation)
-	case l.Removal != nil:
-		return 4, RemovalArgs(l.Removal)
-	}
-	return 0, nil
+// lined is table.Of for rows with an owner.
+func lined[T any](t *table.Table[owned[T]], field func(*Line) **T) table.Table[Line] {
+	return table.Table[Line]{Shape: t.Shape,
+		Args: func(l *Line) []any {
+			if v := *field(l); v != nil {
+				return t.Args(&owned[T]{l.Owner, *v})
+			}
+			return nil
+		},
+		Scan: func(r table.Row) (Line, error) {
+			o, err := t.Scan(r)
+			l := Line{Owner: o.owner}
+			*field(&l) = &o.row
+			return l, err
+		}}
 }

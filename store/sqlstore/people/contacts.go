@@ -4,13 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/sqlstore/table"
 )
 
 // The kinds of what was removed, beside those of relations.
@@ -19,14 +19,9 @@ const (
 	removedGroup   = "list group"
 )
 
-// querier is *sql.DB or *sql.Tx.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
 // ContactList is store.Contacts.ContactList.
 func (s Store) ContactList(ctx context.Context, owner string) (*store.ContactList, error) {
-	c, err := s.read(ctx, owner, 0)
+	c, err := s.changes(ctx, owner, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -35,11 +30,11 @@ func (s Store) ContactList(ctx context.Context, owner string) (*store.ContactLis
 
 // ContactChanges is store.Contacts.ContactChanges.
 func (s Store) ContactChanges(ctx context.Context, owner string, since int64) (*store.ContactChanges, error) {
-	return s.read(ctx, owner, since)
+	return s.changes(ctx, owner, since)
 }
 
-// read reads what has a version above since, at one moment; everything for 0.
-func (s Store) read(ctx context.Context, owner string, since int64) (*store.ContactChanges, error) {
+// changes reads what has a version above since, at one moment; everything for 0.
+func (s Store) changes(ctx context.Context, owner string, since int64) (*store.ContactChanges, error) {
 	tx, err := s.Read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.Snapshot})
 	if err != nil {
 		return nil, errs.Wrap(errs.Unavailable, err, "people: reading contacts")
@@ -56,30 +51,26 @@ func (s Store) read(ctx context.Context, owner string, since int64) (*store.Cont
 	}
 	if since >= known && since <= c.Version && since > 0 {
 		c.All = false
-		if err := s.readRemovals(ctx, tx, owner, since, c); err != nil {
+		if err := readRemovals(ctx, tx, owner, since, c); err != nil {
 			return nil, err
 		}
 	} else {
 		since = 0
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT `+ContactColumns+` FROM contacts WHERE owner = $1 AND version > $2 ORDER BY place, id`, owner, since)
-	if c.Contacts, err = collect(rows, err, "reading contacts", bare(ScanContact)); err != nil {
+	if c.Contacts, err = read(ctx, tx, &contacts, "reading contacts", `place, id`, owner, since); err != nil {
 		return nil, err
 	}
-	rows, err = tx.QueryContext(ctx, `SELECT `+GroupColumns+` FROM contact_groups WHERE owner = $1 AND version > $2 ORDER BY place, id`, owner, since)
-	if c.Groups, err = collect(rows, err, "reading groups of contacts", bare(ScanGroup)); err != nil {
+	if c.Groups, err = read(ctx, tx, &groups, "reading groups of contacts", `place, id`, owner, since); err != nil {
 		return nil, err
 	}
-	rows, err = tx.QueryContext(ctx, `SELECT `+RelationColumns+` FROM relations WHERE owner = $1 AND version > $2 ORDER BY kind, subject`, owner, since)
-	if c.Relations, err = collect(rows, err, "reading relations", bare(ScanRelation)); err != nil {
+	if c.Relations, err = read(ctx, tx, &relations, "reading relations", `kind, subject`, owner, since); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-func (s Store) readRemovals(ctx context.Context, q querier, owner string, since int64, c *store.ContactChanges) error {
-	rows, err := q.QueryContext(ctx, `SELECT `+RemovalColumns+` FROM contact_removals WHERE owner = $1 AND version > $2 ORDER BY version`, owner, since)
-	list, err := collect(rows, err, "reading what was removed", func(r *sql.Rows) (Removal, error) { return ScanRemoval(r) })
+func readRemovals(ctx context.Context, q table.Querier, owner string, since int64, c *store.ContactChanges) error {
+	list, err := read(ctx, q, &removals, "reading what was removed", `version`, owner, since)
 	for _, r := range list {
 		switch r.Kind {
 		case removedContact, removedGroup:
@@ -102,7 +93,7 @@ func (s Store) ChangeContacts(ctx context.Context, owner string, base int64, c *
 	if n == 0 {
 		return base, nil
 	}
-	w := &writing{owner: owner, values: s.Values}
+	w := &writing{owner: owner, db: s.DB}
 	err := s.Change(ctx, "changing contacts", func(tx *sql.Tx) error {
 		w.tx = tx
 		if err := w.begin(ctx, base, int64(n)); err != nil {
@@ -125,11 +116,11 @@ func (s Store) ChangeContacts(ctx context.Context, owner string, base int64, c *
 
 // writing is one change of a list.
 type writing struct {
-	tx     *sql.Tx
-	owner  string
-	values func(rows, columns int) string
-	next   int64 // the last number that was taken
-	taken  []int64
+	tx    *sql.Tx
+	db    *table.DB
+	owner string
+	next  int64 // the last number that was taken
+	taken []int64
 }
 
 func (w *writing) number() int64 {
@@ -140,11 +131,7 @@ func (w *writing) number() int64 {
 
 // begin takes n numbers of the owner's sequence, if nobody has taken any since base.
 func (w *writing) begin(ctx context.Context, base, n int64) error {
-	var one int
-	err := w.tx.QueryRowContext(ctx, `SELECT 1 FROM users WHERE aor = $1`, w.owner).Scan(&one)
-	if errors.Is(err, sql.ErrNoRows) {
-		return fmt.Errorf("people: user %s: %w", w.owner, store.ErrNotFound)
-	}
+	err := table.Account(ctx, w.tx, "people", w.owner)
 	if err != nil {
 		return err
 	}
@@ -176,8 +163,7 @@ func (w *writing) remove(ctx context.Context, c *store.ContactChange) error {
 		if there, err := r.RowsAffected(); err != nil || there == 0 {
 			return err
 		}
-		_, err = w.tx.ExecContext(ctx, `INSERT INTO contact_removals (`+RemovalColumns+`) VALUES ($1, $2, $3, $4)`, w.owner, n, kind, subject)
-		return err
+		return write(ctx, w, &removals, "", Removal{w.owner, n, kind, subject})
 	}
 	for _, id := range c.Remove {
 		if err := one(removedContact, strconv.FormatInt(id, 10), `DELETE FROM contacts WHERE owner = $1 AND id = $2`, w.owner, id); err != nil {
@@ -216,35 +202,25 @@ func (w *writing) remove(ctx context.Context, c *store.ContactChange) error {
 
 // put writes what is new or changed.
 func (w *writing) put(ctx context.Context, c *store.ContactChange) error {
-	for i := range c.Put {
-		p := c.Put[i]
+	for _, p := range c.Put {
 		if p.Version = w.number(); p.ID == 0 {
 			p.ID = p.Version
 		}
-		_, err := w.tx.ExecContext(ctx, `INSERT INTO contacts (`+ContactColumns+`) VALUES `+w.values(1, ContactColumnCount)+` ON CONFLICT (owner, id)
-			DO UPDATE SET version = excluded.version, address = excluded.address, name = excluded.name, note = excluded.note,
-			favourite = excluded.favourite, place = excluded.place, in_groups = excluded.in_groups`, ContactArgs(w.owner, &p)...)
-		if err != nil {
+		if err := write(ctx, w, &contacts, contacts.Replace(), p); err != nil {
 			return err
 		}
 	}
-	for i := range c.PutGroups {
-		g := c.PutGroups[i]
+	for _, g := range c.PutGroups {
 		if g.Version = w.number(); g.ID == 0 {
 			g.ID = g.Version
 		}
-		_, err := w.tx.ExecContext(ctx, `INSERT INTO contact_groups (`+GroupColumns+`) VALUES `+w.values(1, GroupColumnCount)+` ON CONFLICT (owner, id)
-			DO UPDATE SET version = excluded.version, name = excluded.name, place = excluded.place`, GroupArgs(w.owner, &g)...)
-		if err != nil {
+		if err := write(ctx, w, &groups, groups.Replace(), g); err != nil {
 			return err
 		}
 	}
-	for i := range c.PutRelations {
-		r := c.PutRelations[i]
+	for _, r := range c.PutRelations {
 		r.Version = w.number()
-		_, err := w.tx.ExecContext(ctx, `INSERT INTO relations (`+RelationColumns+`) VALUES `+w.values(1, RelationColumnCount)+` ON CONFLICT
-			(owner, kind, subject) DO UPDATE SET level = excluded.level, since = excluded.since, version = excluded.version`, RelationArgs(w.owner, &r)...)
-		if err != nil {
+		if err := write(ctx, w, &relations, relations.Replace(), r); err != nil {
 			return err
 		}
 		// It is there again.
@@ -253,6 +229,10 @@ func (w *writing) put(ctx context.Context, c *store.ContactChange) error {
 		}
 	}
 	return nil
+}
+
+func write[T any](ctx context.Context, w *writing, t *table.Table[owned[T]], tail string, row T) error {
+	return w.db.Insert(ctx, w.tx, t.Into(), t.Count(), t.Args(&owned[T]{w.owner, row}), tail)
 }
 
 // tell sets the numbers that were taken, in the order in which they were.
@@ -278,8 +258,8 @@ func (w *writing) tell(c *store.ContactChange) {
 
 // Forget removes all that an account has of its own; others keep it in their lists.
 func (s Store) Forget(ctx context.Context, tx *sql.Tx, owner string) error {
-	for _, table := range Tables {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table.Name+` WHERE owner = $1`, owner); err != nil {
+	for i := range Tables {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM `+Tables[i].Name+` WHERE owner = $1`, owner); err != nil {
 			return err
 		}
 	}
@@ -290,16 +270,13 @@ func (s Store) Forget(ctx context.Context, tx *sql.Tx, owner string) error {
 // ContactOwners is store.Contacts.ContactOwners.
 func (s Store) ContactOwners(ctx context.Context, address, after string, limit int) ([]string, error) {
 	rows, err := s.Read.QueryContext(ctx, `SELECT owner FROM contacts WHERE address = $1 AND owner > $2 ORDER BY owner LIMIT $3`, address, after, limit)
-	return collect(rows, err, "reading who has a contact", func(r *sql.Rows) (owner string, err error) {
-		err = r.Scan(&owner)
-		return owner, err
-	})
+	return table.Collect(rows, err, "people: reading who has a contact", table.Text)
 }
 
 // ContactVersions is store.Contacts.ContactVersions.
 func (s Store) ContactVersions(ctx context.Context, after string, limit int) ([]store.ContactVersion, error) {
 	rows, err := s.Read.QueryContext(ctx, `SELECT owner, version FROM contact_lists WHERE owner > $1 ORDER BY owner LIMIT $2`, after, limit)
-	return collect(rows, err, "reading the versions of lists", func(r *sql.Rows) (v store.ContactVersion, err error) {
+	return table.Collect(rows, err, "people: reading the versions of lists", func(r table.Row) (v store.ContactVersion, err error) {
 		err = r.Scan(&v.Owner, &v.Version)
 		return v, err
 	})

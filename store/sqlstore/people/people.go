@@ -16,23 +16,12 @@ import (
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/sqlstore/table"
 	"github.com/parley-im/parley/store/words"
 )
 
-// DB is the database as sqlstore has it.
-type DB struct {
-	Read     *sql.DB
-	Snapshot sql.IsolationLevel // in which several queries see one moment
-	// Change runs a function in a transaction; what it returns without a kind becomes Unavailable.
-	Change func(ctx context.Context, doing string, fn func(*sql.Tx) error) error
-	// Values is "($1,$2),($3,$4)": rows of columns placeholders.
-	Values func(rows, columns int) string
-	// Duplicate says that a row with this key exists.
-	Duplicate func(error) bool
-}
-
 // Store implements store.People and store.Contacts.
-type Store struct{ DB }
+type Store struct{ *table.DB }
 
 var (
 	_ store.People   = Store{}
@@ -155,7 +144,7 @@ func (s Store) FindPeople(ctx context.Context, f store.PeopleFilter) (page store
 		word []byte
 		user store.User
 	}
-	people, err := collect(rows, err, "looking for people", func(r *sql.Rows) (x found, err error) {
+	people, err := table.Collect(rows, err, "people: looking for people", func(r table.Row) (x found, err error) {
 		err = r.Scan(append([]any{&x.word, &x.user.AOR, &x.user.Name}, PersonDest(&x.user.Person)...)...)
 		return x, err
 	})
@@ -207,16 +196,6 @@ func (s Store) rarest(ctx context.Context, terms []string) (int, error) {
 
 // Index writes the words of accounts that are new.
 func (s Store) Index(ctx context.Context, tx *sql.Tx, users []store.User) error {
-	const most = 200 // rows in a statement
-	var args []any
-	flush := func() error {
-		if len(args) == 0 {
-			return nil
-		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO people_words (word, aor) VALUES `+s.Values(len(args)/2, 2), args...)
-		args = args[:0]
-		return err
-	}
 	type row struct{ word, aor string }
 	var rows []row
 	for i := range users {
@@ -226,14 +205,11 @@ func (s Store) Index(ctx context.Context, tx *sql.Tx, users []store.User) error 
 	}
 	// Neighbours in the table are written together.
 	slices.SortFunc(rows, func(a, b row) int { return cmp.Or(strings.Compare(a.word, b.word), strings.Compare(a.aor, b.aor)) })
+	args := make([]any, 0, 2*len(rows))
 	for _, r := range rows {
-		if args = append(args, []byte(r.word), r.aor); len(args) == 2*most {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
+		args = append(args, []byte(r.word), r.aor)
 	}
-	return flush()
+	return s.Insert(ctx, tx, `people_words (word, aor)`, 2, args, "")
 }
 
 // Reindex writes the words of an account that is not what it was.
@@ -268,7 +244,7 @@ func (s Store) IndexAll(ctx context.Context, must bool) error {
 		const most = 1000
 		for after, n := "", most; n == most; {
 			rows, err := tx.QueryContext(ctx, `SELECT aor, name, disabled, `+PersonColumns+` FROM users WHERE aor > $1 ORDER BY aor LIMIT $2`, after, most)
-			list, err := collect(rows, err, "reading users", func(r *sql.Rows) (u store.User, err error) {
+			list, err := table.Collect(rows, err, "people: reading users", func(r table.Row) (u store.User, err error) {
 				var disabled int64
 				err = r.Scan(append([]any{&u.AOR, &u.Name, &disabled}, PersonDest(&u.Person)...)...)
 				u.Disabled = disabled != 0
@@ -288,21 +264,4 @@ func (s Store) IndexAll(ctx context.Context, must bool) error {
 			setting, []byte(version))
 		return err
 	})
-}
-
-// collect reads all rows.
-func collect[T any](rows *sql.Rows, err error, doing string, scan func(*sql.Rows) (T, error)) ([]T, error) {
-	if err != nil {
-		return nil, errs.Wrap(errs.Unavailable, err, "people: "+doing)
-	}
-	defer rows.Close()
-	var list []T
-	for rows.Next() {
-		v, err := scan(rows)
-		if err != nil {
-			return nil, errs.Wrap(errs.Unavailable, err, "people: "+doing)
-		}
-		list = append(list, v)
-	}
-	return list, errs.Wrap(errs.Unavailable, rows.Err(), "people: "+doing)
 }

@@ -1,25 +1,10 @@
 package people
 
 import (
-	"database/sql"
-	"time"
+	"context"
 
 	"github.com/parley-im/parley/store"
-)
-
-// Columns of the tables, in the order in which rows are written and read, beginning with the owner.
-const (
-	ListColumns     = "owner, version, known"
-	ContactColumns  = "owner, id, version, address, name, note, favourite, place, in_groups"
-	GroupColumns    = "owner, id, version, name, place"
-	RelationColumns = "owner, kind, subject, level, since, version"
-	RemovalColumns  = "owner, version, kind, subject"
-
-	ListColumnCount     = 3
-	ContactColumnCount  = 9
-	GroupColumnCount    = 5
-	RelationColumnCount = 6
-	RemovalColumnCount  = 4
+	"github.com/parley-im/parley/store/sqlstore/table"
 )
 
 // List is a row of contact_lists.
@@ -35,85 +20,84 @@ type Removal struct {
 	Kind, Subject string
 }
 
-// Owned is a row with its owner.
-type Owned[T any] struct {
-	Owner string
-	Row   T
+// owned is a row with its owner.
+type owned[T any] struct {
+	owner string
+	row   T
 }
 
-// Row is *sql.Row or *sql.Rows.
-type Row interface{ Scan(dest ...any) error }
-
-// bare leaves the owner out.
-func bare[T any](scan func(Row) (Owned[T], error)) func(*sql.Rows) (T, error) {
-	return func(r *sql.Rows) (T, error) {
-		o, err := scan(r)
-		return o.Row, err
+// The tables. Each begins with the owner.
+var (
+	lists = table.Table[owned[List]]{
+		Shape: table.Shape{Name: "contact_lists", Columns: "owner, version, known", Key: "owner"},
+		Args:  func(o *owned[List]) []any { return []any{o.row.Owner, o.row.Version, o.row.Known} },
+		Scan: func(r table.Row) (o owned[List], err error) {
+			err = r.Scan(&o.owner, &o.row.Version, &o.row.Known)
+			o.row.Owner = o.owner
+			return o, err
+		},
 	}
-}
-
-// ScanList reads ListColumns.
-func ScanList(r Row) (l List, err error) {
-	err = r.Scan(&l.Owner, &l.Version, &l.Known)
-	return l, err
-}
-
-// ListArgs are the values of ListColumns.
-func ListArgs(l *List) []any { return []any{l.Owner, l.Version, l.Known} }
-
-// ScanRemoval reads RemovalColumns.
-func ScanRemoval(r Row) (m Removal, err error) {
-	err = r.Scan(&m.Owner, &m.Version, &m.Kind, &m.Subject)
-	return m, err
-}
-
-// RemovalArgs are the values of RemovalColumns.
-func RemovalArgs(m *Removal) []any { return []any{m.Owner, m.Version, m.Kind, m.Subject} }
-
-// ScanContact reads ContactColumns.
-func ScanContact(r Row) (o Owned[store.Contact], err error) {
-	var favourite int64
-	var groups string
-	c := &o.Row
-	if err = r.Scan(&o.Owner, &c.ID, &c.Version, &c.Address, &c.Name, &c.Note, &favourite, &c.Position, &groups); err != nil {
-		return o, err
+	groups = table.Table[owned[store.ContactGroup]]{
+		Shape: table.Shape{Name: "contact_groups", Columns: "owner, id, version, name, place", Key: "owner, id"},
+		Args: func(o *owned[store.ContactGroup]) []any {
+			g := &o.row
+			return []any{o.owner, g.ID, g.Version, g.Name, g.Position}
+		},
+		Scan: func(r table.Row) (o owned[store.ContactGroup], err error) {
+			g := &o.row
+			err = r.Scan(&o.owner, &g.ID, &g.Version, &g.Name, &g.Position)
+			return o, err
+		},
 	}
-	c.Favourite = favourite != 0
-	c.Groups, err = parseGroups(groups)
-	return o, err
-}
-
-// ContactArgs are the values of ContactColumns.
-func ContactArgs(owner string, c *store.Contact) []any {
-	favourite := int64(0)
-	if c.Favourite {
-		favourite = 1
+	contacts = table.Table[owned[store.Contact]]{
+		Shape: table.Shape{Name: "contacts", Columns: "owner, id, version, address, name, note, favourite, place, in_groups", Key: "owner, id"},
+		Args: func(o *owned[store.Contact]) []any {
+			c := &o.row
+			return []any{o.owner, c.ID, c.Version, c.Address, c.Name, c.Note, table.Number(c.Favourite), c.Position, formatGroups(c.Groups)}
+		},
+		Scan: func(r table.Row) (o owned[store.Contact], err error) {
+			var favourite int64
+			var groups string
+			c := &o.row
+			if err = r.Scan(&o.owner, &c.ID, &c.Version, &c.Address, &c.Name, &c.Note, &favourite, &c.Position, &groups); err != nil {
+				return o, err
+			}
+			c.Favourite = favourite != 0
+			c.Groups, err = parseGroups(groups)
+			return o, err
+		},
 	}
-	return []any{owner, c.ID, c.Version, c.Address, c.Name, c.Note, favourite, c.Position, formatGroups(c.Groups)}
-}
+	relations = table.Table[owned[store.Relation]]{
+		Shape: table.Shape{Name: "relations", Columns: "owner, kind, subject, level, since, version", Key: "owner, kind, subject"},
+		Args: func(o *owned[store.Relation]) []any {
+			v := &o.row
+			return []any{o.owner, v.Kind, v.Subject, v.Level, table.Micros(v.Since), v.Version}
+		},
+		Scan: func(r table.Row) (o owned[store.Relation], err error) {
+			var since int64
+			v := &o.row
+			err = r.Scan(&o.owner, &v.Kind, &v.Subject, &v.Level, &since, &v.Version)
+			v.Since = table.FromMicros(since)
+			return o, err
+		},
+	}
+	removals = table.Table[owned[Removal]]{
+		Shape: table.Shape{Name: "contact_removals", Columns: "owner, version, kind, subject", Key: "owner, version"},
+		Args:  func(o *owned[Removal]) []any { v := &o.row; return []any{v.Owner, v.Version, v.Kind, v.Subject} },
+		Scan: func(r table.Row) (o owned[Removal], err error) {
+			v := &o.row
+			err = r.Scan(&v.Owner, &v.Version, &v.Kind, &v.Subject)
+			o.owner = v.Owner
+			return o, err
+		},
+	}
+)
 
-// ScanGroup reads GroupColumns.
-func ScanGroup(r Row) (o Owned[store.ContactGroup], err error) {
-	g := &o.Row
-	err = r.Scan(&o.Owner, &g.ID, &g.Version, &g.Name, &g.Position)
-	return o, err
-}
-
-// GroupArgs are the values of GroupColumns.
-func GroupArgs(owner string, g *store.ContactGroup) []any {
-	return []any{owner, g.ID, g.Version, g.Name, g.Position}
-}
-
-// ScanRelation reads RelationColumns.
-func ScanRelation(r Row) (o Owned[store.Relation], err error) {
-	var since int64
-	v := &o.Row
-	err = r.Scan(&o.Owner, &v.Kind, &v.Subject, &v.Level, &since, &v.Version)
-	v.Since = time.UnixMicro(since).UTC()
-	return o, err
-}
-
-// RelationArgs are the values of RelationColumns.
-func RelationArgs(owner string, r *store.Relation) []any {
-	return []any{owner, r.Kind, r.Subject, r.Level, r.Since.UnixMicro(), r.Version}
+// read reads the rows of an owner with a version above since, without him.
+func read[T any](ctx context.Context, q table.Querier, t *table.Table[owned[T]], doing, order, owner string, since int64) ([]T, error) {
+	rows, err := q.QueryContext(ctx, t.Select()+`WHERE owner = $1 AND version > $2 ORDER BY `+order, owner, since)
+	return table.Collect(rows, err, "people: "+doing, func(r table.Row) (T, error) {
+		o, err := t.Scan(r)
+		return o.row, err
+	})
 }

@@ -10,21 +10,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/sqlstore/table"
 )
 
-// DB is the database as sqlstore has it.
-type DB struct {
-	Read *sql.DB
-	// Change runs a function in a transaction; what it returns without a kind becomes Unavailable.
-	Change func(ctx context.Context, doing string, fn func(*sql.Tx) error) error
-	// Scrub makes every text fit for the database.
-	Scrub func(args []any)
-}
-
 // Store implements store.Sessions, store.PersonSettings and store.PushSubscriptions.
-type Store struct{ DB DB }
+type Store struct{ *table.DB }
 
 var (
 	_ store.Sessions          = Store{}
@@ -32,25 +23,25 @@ var (
 	_ store.PushSubscriptions = Store{}
 )
 
-// Row is *sql.Row or *sql.Rows.
-type Row interface{ Scan(dest ...any) error }
-
-const columns = "id, aor, token, label, class, address, created, seen, expires"
-
-func scan(r Row) (s store.Session, err error) {
-	var token []byte
-	var created, seen, expires int64
-	err = r.Scan(&s.ID, &s.AOR, &token, &s.Label, &s.Class, &s.Address, &created, &seen, &expires)
-	copy(s.Token[:], token)
-	s.Created, s.Seen, s.Expires = time.UnixMicro(created).UTC(), time.UnixMicro(seen).UTC(), time.UnixMicro(expires).UTC()
-	return s, err
+// sessions is their table.
+var sessions = table.Table[store.Session]{
+	Shape: table.Shape{Name: "sessions", Columns: "id, aor, token, label, class, address, created, seen, expires", Key: "id"},
+	Args: func(v *store.Session) []any {
+		return []any{v.ID, v.AOR, v.Token[:], v.Label, v.Class, v.Address, table.Micros(v.Created), table.Micros(v.Seen), table.Micros(v.Expires)}
+	},
+	Scan: func(r table.Row) (s store.Session, err error) {
+		var token []byte
+		var created, seen, expires int64
+		err = r.Scan(&s.ID, &s.AOR, &token, &s.Label, &s.Class, &s.Address, &created, &seen, &expires)
+		copy(s.Token[:], token)
+		s.Created, s.Seen, s.Expires = table.FromMicros(created), table.FromMicros(seen), table.FromMicros(expires)
+		return s, err
+	},
 }
 
 // AddSession is store.Sessions.AddSession.
 func (s Store) AddSession(ctx context.Context, v store.Session, as *store.User, most int) (ended []string, err error) {
-	args := []any{v.ID, v.AOR, v.Token[:], v.Label, v.Class, v.Address, v.Created.UnixMicro(), v.Seen.UnixMicro(), v.Expires.UnixMicro()}
-	s.DB.Scrub(args)
-	err = s.DB.Change(ctx, "adding a session", func(tx *sql.Tx) error {
+	err = s.Change(ctx, "adding a session", func(tx *sql.Tx) error {
 		ended = nil
 		if err := lock(ctx, tx, v.AOR); err != nil {
 			return err
@@ -65,7 +56,7 @@ func (s Store) AddSession(ctx context.Context, v store.Session, as *store.User, 
 		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO sessions (`+columns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`, args...); err != nil {
+		if err := sessions.Add(ctx, tx, s.DB, &v); err != nil {
 			return err
 		}
 		ended, err = beyond(ctx, tx, v, most)
@@ -85,31 +76,14 @@ func (s Store) AddSession(ctx context.Context, v store.Session, as *store.User, 
 // beyond are the sessions of an account, beside a new one, that are too many: those that were used longest ago.
 func beyond(ctx context.Context, tx *sql.Tx, v store.Session, most int) (ids []string, err error) {
 	rows, err := tx.QueryContext(ctx, `SELECT id FROM sessions WHERE aor = $1 AND id <> $2 ORDER BY seen DESC, id`, v.AOR, v.ID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for n := 1; rows.Next(); n++ {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		if n >= most {
-			ids = append(ids, id)
-		}
-	}
-	return ids, rows.Err()
+	ids, err = table.Collect(rows, err, "sessions: reading sessions", table.Text)
+	return ids[min(len(ids), max(most-1, 0)):], err
 }
 
 func remove(ctx context.Context, tx *sql.Tx, aor, id string) error {
 	r, err := tx.ExecContext(ctx, `DELETE FROM sessions WHERE aor = $1 AND id = $2`, aor, id)
-	if err != nil {
+	if err := table.Changed(r, err, "sessions: "+id); err != nil {
 		return err
-	}
-	if n, err := r.RowsAffected(); err != nil {
-		return err
-	} else if n == 0 {
-		return fmt.Errorf("sessions: %s: %w", id, store.ErrNotFound)
 	}
 	_, err = tx.ExecContext(ctx, `DELETE FROM push_subscriptions WHERE session = $1`, id)
 	return err
@@ -117,40 +91,17 @@ func remove(ctx context.Context, tx *sql.Tx, aor, id string) error {
 
 // SessionByToken is store.Sessions.SessionByToken.
 func (s Store) SessionByToken(ctx context.Context, token [32]byte) (*store.Session, error) {
-	v, err := scan(s.DB.Read.QueryRowContext(ctx, `SELECT `+columns+` FROM sessions WHERE token = $1 AND expires > $2`, token[:], time.Now().UnixMicro()))
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("sessions: %w", store.ErrNotFound)
-	}
-	if err != nil {
-		return nil, errs.Wrap(errs.Unavailable, err, "sessions: reading a session")
-	}
-	return &v, nil
+	return sessions.One(ctx, s.Read, "sessions: reading a session", "sessions", `WHERE token = $1 AND expires > $2`, token[:], time.Now().UnixMicro())
 }
 
 // SessionsOf is store.Sessions.SessionsOf.
 func (s Store) SessionsOf(ctx context.Context, aor string) ([]store.Session, error) {
-	rows, err := s.DB.Read.QueryContext(ctx, `SELECT `+columns+` FROM sessions WHERE aor = $1 AND expires > $2 ORDER BY created, id`, aor, time.Now().UnixMicro())
-	return all(rows, err, "reading sessions", scan)
-}
-
-func all[T any](rows *sql.Rows, err error, doing string, scan func(Row) (T, error)) (list []T, _ error) {
-	if err != nil {
-		return nil, errs.Wrap(errs.Unavailable, err, "sessions: "+doing)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		v, err := scan(rows)
-		if err != nil {
-			return nil, errs.Wrap(errs.Unavailable, err, "sessions: "+doing)
-		}
-		list = append(list, v)
-	}
-	return list, errs.Wrap(errs.Unavailable, rows.Err(), "sessions: "+doing)
+	return sessions.List(ctx, s.Read, "sessions: reading sessions", `WHERE aor = $1 AND expires > $2 ORDER BY created, id`, aor, time.Now().UnixMicro())
 }
 
 // TouchSessions is store.Sessions.TouchSessions.
 func (s Store) TouchSessions(ctx context.Context, used map[string]store.SessionUse) error {
-	return s.DB.Change(ctx, "noting the use of sessions", func(tx *sql.Tx) error {
+	return s.Change(ctx, "noting the use of sessions", func(tx *sql.Tx) error {
 		for id, u := range used {
 			if _, err := tx.ExecContext(ctx, `UPDATE sessions SET seen = $2, expires = $3, address = $4 WHERE id = $1`,
 				id, u.Seen.UnixMicro(), u.Expires.UnixMicro(), u.Address); err != nil {
@@ -163,14 +114,14 @@ func (s Store) TouchSessions(ctx context.Context, used map[string]store.SessionU
 
 // RemoveSession is store.Sessions.RemoveSession.
 func (s Store) RemoveSession(ctx context.Context, aor, id string) error {
-	return s.DB.Change(ctx, "ending a session", func(tx *sql.Tx) error { return remove(ctx, tx, aor, id) })
+	return s.Change(ctx, "ending a session", func(tx *sql.Tx) error { return remove(ctx, tx, aor, id) })
 }
 
 // SweepSessions is store.Sessions.SweepSessions.
 func (s Store) SweepSessions(ctx context.Context, now time.Time) (over []store.Session, err error) {
-	err = s.DB.Change(ctx, "removing expired sessions", func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, `SELECT `+columns+` FROM sessions WHERE expires <= $1 ORDER BY expires, id`, now.UnixMicro())
-		if over, err = all(rows, err, "reading sessions", scan); err != nil {
+	err = s.Change(ctx, "removing expired sessions", func(tx *sql.Tx) error {
+		over, err = sessions.List(ctx, tx, "sessions: reading sessions", `WHERE expires <= $1 ORDER BY expires, id`, now.UnixMicro())
+		if err != nil {
 			return err
 		}
 		for i := range over {

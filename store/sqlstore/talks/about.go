@@ -12,10 +12,8 @@ import (
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/sqlstore/filing"
+	"github.com/parley-im/parley/store/sqlstore/table"
 )
-
-// most is how many keys are in a statement.
-const most = 200
 
 // About is store.Talks.About.
 func (s Store) About(ctx context.Context, ids ...id.ID) ([]store.Record, error) {
@@ -25,11 +23,11 @@ func (s Store) About(ctx context.Context, ids ...id.ID) ([]store.Record, error) 
 		wanted[d], keys[i] = true, filing.Changes(d)
 	}
 	key := map[int64]int64{} // by seq
-	for part := range slices.Chunk(keys, most) {
+	for part := range slices.Chunk(keys, table.Most) {
 		in, args := list(part)
 		text := fmt.Sprintf(`SELECT about, seq FROM (SELECT about, seq, row_number() OVER (PARTITION BY about ORDER BY gone, seq DESC) AS n
 			FROM changes WHERE about IN (%s)) AS c WHERE n <= %d`, in, store.MaxAbout)
-		err := s.Index(ctx, text, args, func(r Row) error {
+		err := s.Index(ctx, text, args, func(r table.Row) error {
 			var about, seq int64
 			err := r.Scan(&about, &seq)
 			key[seq] = about
@@ -67,7 +65,7 @@ func (s Store) Changes(ctx context.Context, rid id.ID, most int) (n int, err err
 		return 0, err
 	}
 	err = s.Index(ctx, `SELECT count(*) FROM (SELECT 1 FROM filed WHERE key = $1 LIMIT $2) AS c`, []any{filing.About(rid), most},
-		func(r Row) error { return r.Scan(&n) })
+		func(r table.Row) error { return r.Scan(&n) })
 	return n, err
 }
 

@@ -16,12 +16,13 @@ import (
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/sqlstore/filing"
+	"github.com/parley-im/parley/store/sqlstore/table"
 )
 
 // DB are the databases as sqlstore has them. Their errors have kinds.
 type DB struct {
 	// Index runs a query on the index and calls scan for each row.
-	Index func(ctx context.Context, text string, args []any, scan func(Row) error) error
+	Index func(ctx context.Context, text string, args []any, scan func(table.Row) error) error
 	// Records returns these records of the log, ascending, but for those that must not be seen.
 	Records func(ctx context.Context, seqs ...int64) ([]store.Record, error)
 	// Outlines is Records with Seq, At, Kind, From and To alone.
@@ -29,9 +30,6 @@ type DB struct {
 	// Since returns a Seq before which there is no record at t or later, also when the clock was wrong by a little.
 	Since func(ctx context.Context, t time.Time) (int64, error)
 }
-
-// Row is *sql.Rows.
-type Row interface{ Scan(dest ...any) error }
 
 // Store implements store.Talks.
 type Store struct{ DB }
@@ -62,7 +60,7 @@ func (s Store) Talk(ctx context.Context, owner, peer string) (store.Talk, error)
 }
 
 func (s Store) talks(ctx context.Context, owner, text string, args ...any) (list []store.Talk, err error) {
-	err = s.Index(ctx, text, args, func(r Row) error {
+	err = s.Index(ctx, text, args, func(r table.Row) error {
 		t := store.Talk{Owner: owner}
 		var got int64
 		err := r.Scan(&t.Peer, &t.Read, &t.Sent, &got)
@@ -226,7 +224,7 @@ func (s Store) pages(ctx context.Context, read func(context.Context, ...int64) (
 }
 
 func (s Store) seqs(ctx context.Context, text string, args ...any) (list []int64, err error) {
-	err = s.Index(ctx, text, args, func(r Row) error {
+	err = s.Index(ctx, text, args, func(r table.Row) error {
 		var seq int64
 		err := r.Scan(&seq)
 		list = append(list, seq)
