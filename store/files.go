@@ -63,6 +63,8 @@ type Blobs interface {
 
 	// Open opens content. ErrNotFound.
 	Open(ctx context.Context, h BlobHash) (Blob, error)
+	// Touch is as if the content was committed now: for whoever is about to make another file of it. ErrNotFound.
+	Touch(ctx context.Context, h BlobHash) error
 	// Remove removes content that nobody committed since a time. It says whether it is gone.
 	Remove(ctx context.Context, h BlobHash, since time.Time) (bool, error)
 	// Walk calls f for all content, with the time it was last committed.

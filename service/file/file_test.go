@@ -386,6 +386,122 @@ func TestForward(t *testing.T) {
 	}
 }
 
+// TestForwardAgain: a request to pass a file on that is repeated, because nobody has heard the answer, makes one file.
+func TestForwardAgain(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.MaxFiles = 2 })
+	f := r.send("a.txt", "", []byte("pass it on"))
+	claim := func() *store.File {
+		t.Helper()
+		g, err := r.Claim(t.Context(), bob, carol, f.ID)
+		if err != nil || g.Owner != bob || g.Conversation != carol || g.SHA256 != f.SHA256 {
+			t.Fatal(g, err)
+		}
+		return g
+	}
+	ids := make(chan string)
+	for range 8 {
+		go func() {
+			g, err := r.Claim(t.Context(), bob, carol, f.ID)
+			if err != nil {
+				t.Error(err)
+				g = &store.File{}
+			}
+			ids <- g.ID
+		}()
+	}
+	first := <-ids
+	for range 7 {
+		if got := <-ids; got != first {
+			t.Errorf("%s and %s", first, got)
+		}
+	}
+	if first == f.ID || claim().ID != first {
+		t.Error("a repeat made another file")
+	}
+	g := claim()
+	seq := r.record(g)
+	r.Recorded(g.ID, seq)
+	if claim().ID != first {
+		t.Error("a repeat behind the record made another file")
+	}
+	if h, err := r.Claim(t.Context(), bob, alice, f.ID); err != nil || h.ID == first || h.ID == f.ID {
+		t.Error("to somebody else it is the same", h, err)
+	}
+	// Taken back it cannot be fetched any more: then it is another one.
+	list, err := r.store.Log().Read(t.Context(), seq-1, 1)
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	r.append(&store.Record{Kind: store.KindRetract, From: bob, To: carol, Ref: list[0].ID})
+	again := claim()
+	if again.ID == first {
+		t.Error("what was taken back is passed on again under the same name")
+	}
+	r.Recorded(again.ID, r.record(again))
+	r.wantStatus(r.ask(carol, "GET", Path(again.ID, again.Name), nil), 200)
+	r.wantStatus(r.ask(carol, "GET", Path(first, again.Name), nil), 404)
+}
+
+// late does something between the question whether content is used and its removal.
+type late struct {
+	store.Files
+	then func()
+}
+
+func (l *late) HasContent(ctx context.Context, h store.BlobHash) (bool, error) {
+	used, err := l.Files.HasContent(ctx, h)
+	l.then()
+	return used, err
+}
+
+// TestForwardWhileSwept: what is passed on in the moment in which its content is about to go keeps it.
+func TestForwardWhileSwept(t *testing.T) {
+	var files *late
+	r := newRig(t, func(o *Options) { files = &late{Files: o.Files, then: func() {}}; o.Files = files })
+	data := []byte("about to go")
+	f := r.send("a.txt", "", data)
+	r.noteRecorded(t.Context())
+	source, err := r.store.Files().File(t.Context(), f.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.store.Files().RemoveFiles(t.Context(), f.ID); err != nil { // its time is over
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-2 * partLife)
+	path := filepath.Join(r.dir, "files", f.SHA256.String()[:2], f.SHA256.String())
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	var g *store.File
+	files.then = func() {
+		files.then = func() {}
+		var err error
+		if g, err = r.passOn(t.Context(), source, bob, carol); err != nil { // it has looked at the file before
+			t.Error(err)
+		}
+	}
+	if err := r.sweepContent(t.Context(), time.Now().Add(-partLife)); err != nil {
+		t.Fatal(err)
+	}
+	if g == nil {
+		t.Fatal("nothing was swept")
+	}
+	r.Recorded(g.ID, r.record(g))
+	if a := r.ask(carol, "GET", Path(g.ID, g.Name), nil); string(a.body) != string(data) {
+		t.Fatal(a.Status)
+	}
+	// Once it is gone, it cannot be passed on.
+	if err := r.store.Files().RemoveFiles(t.Context(), g.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.passOn(t.Context(), source, bob, carol)
+	wantKind(t, "without content", err, errs.NotFound)
+}
+
 // TestRetracted: the file of a message that was taken back is gone for both sides, for who passes it on and for who has an
 // address without a session; the file of another message that names it as well is not.
 func TestRetracted(t *testing.T) {

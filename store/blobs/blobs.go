@@ -431,6 +431,24 @@ func (b *Folder) Discard(_ context.Context, part string) error {
 	return nil
 }
 
+// Touch is store.Blobs.Touch.
+func (b *Folder) Touch(ctx context.Context, h store.BlobHash) error {
+	if h.IsZero() {
+		return fmt.Errorf("blobs: no hash: %w", store.ErrNotFound)
+	}
+	done, err := b.wait(ctx, h)
+	if err != nil {
+		return err
+	}
+	defer done()
+	now := time.Now()
+	err = os.Chtimes(b.path(h), now, now)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("blobs: %s: %w", h, store.ErrNotFound)
+	}
+	return fail(err, "renewing a file")
+}
+
 // Remove is store.Blobs.Remove.
 func (b *Folder) Remove(ctx context.Context, h store.BlobHash, since time.Time) (bool, error) {
 	if h.IsZero() {

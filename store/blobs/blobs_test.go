@@ -120,6 +120,17 @@ func TestCommit(t *testing.T) {
 	if gone, err := b.Remove(ctx, want, time.Now().Add(-time.Hour)); gone || err != nil {
 		t.Fatal("what was just committed was removed", err)
 	}
+	if err := errors.Join(os.Chtimes(b.path(want), old, old), b.Touch(ctx, want)); err != nil {
+		t.Fatal(err)
+	}
+	if gone, err := b.Remove(ctx, want, time.Now().Add(-time.Hour)); gone || err != nil {
+		t.Fatal("what was just touched was removed", err)
+	}
+	for _, h := range []store.BlobHash{{}, {1}} {
+		if err := b.Touch(ctx, h); !errors.Is(err, store.ErrNotFound) {
+			t.Fatal("what is not there was touched", err)
+		}
+	}
 	if gone, err := b.Remove(ctx, want, time.Now().Add(time.Hour)); !gone || err != nil {
 		t.Fatal(gone, err)
 	}
