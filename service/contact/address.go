@@ -2,13 +2,10 @@ package contact
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/wire/sip"
@@ -28,7 +25,8 @@ func (s *Service) address(text string) (string, error) {
 	canonical := ""
 	switch scheme {
 	case "sip", "sips":
-		if canonical = aorOf(rest); canonical != "" && scheme == "sips" {
+		aor, err := sip.ParseAOR("sip:" + rest)
+		if canonical = aor; err == nil && scheme == "sips" {
 			canonical = "sips:" + canonical
 		}
 	case "tel":
@@ -40,25 +38,6 @@ func (s *Service) address(text string) (string, error) {
 		return "", errs.New(errs.Invalid, "contact: %q is not an address; write it as bob@%s or tel:+4930123456", shorten(text), s.o.Domains[0])
 	}
 	return canonical, nil
-}
-
-// aorOf is the address-of-record of "user@domain", "" when it is none. A password, port, parameters or headers in it would be
-// lost without a word, so they are refused.
-func aorOf(text string) string {
-	var b strings.Builder
-	text = norm.NFC.String(text) // jürgen is one person however typed
-	for i := range len(text) {
-		if text[i] < utf8.RuneSelf {
-			b.WriteByte(text[i])
-		} else {
-			fmt.Fprintf(&b, "%%%02X", text[i])
-		}
-	}
-	u, err := sip.ParseURI("sip:" + b.String())
-	if err != nil || u.Password != "" || u.Port != 0 || u.Params != "" || u.Headers != "" || !utf8.ValidString(sip.Unescape(u.User)) {
-		return ""
-	}
-	return u.AOR()
 }
 
 // telOf is a telephone number without what only makes it readable, "" when it is none.

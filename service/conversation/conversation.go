@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/parley-im/parley/base/errs"
@@ -189,7 +188,7 @@ func (s *Service) drafts(ctx context.Context, owner string) (map[string]*store.D
 
 // Get returns one conversation, also when nothing was said in it yet. Errors: Invalid for what is no address, Unavailable.
 func (s *Service) Get(ctx context.Context, owner, peer string) (Conversation, error) {
-	peer, err := canonical(peer)
+	peer, err := sip.ParseAOR(peer)
 	if err != nil {
 		return Conversation{}, err
 	}
@@ -370,22 +369,6 @@ func (s *Service) changes(ctx context.Context, records []store.Record) ([]Said, 
 		}
 	}
 	return list, nil
-}
-
-// maxAddress is the longest address that anybody can have, in bytes: what people write is kept under it.
-const maxAddress = 255
-
-// canonical is the address of whom people mean: "bob@example.com", "sip:bob@example.com".
-func canonical(address string) (string, error) {
-	text := address
-	if !strings.HasPrefix(text, "sip:") && !strings.HasPrefix(text, "sips:") {
-		text = "sip:" + text
-	}
-	u, err := sip.ParseURI(text)
-	if err != nil || u.AOR() == "" || len(u.AOR()) > maxAddress {
-		return "", errs.Say(errs.New(errs.Invalid, "conversation: %.80q is no address", address), "an address looks like alice@example.com")
-	}
-	return u.AOR(), nil
 }
 
 // peerOf is the other side, as owner sees it.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/wire/sip"
 )
 
 // SetDraft keeps what the owner has written on a device but not sent; an empty text removes it. Errors: Invalid, TooMany,
@@ -14,7 +15,7 @@ func (s *Service) SetDraft(ctx context.Context, owner, device, peer, text string
 	if len(text) > MaxDraft {
 		return errs.Say(errs.New(errs.Invalid, "conversation: a draft of %d bytes", len(text)), "the draft is too long: 64 kB at most")
 	}
-	peer, err := canonical(peer)
+	peer, err := sip.ParseAOR(peer)
 	if err != nil {
 		return err
 	}

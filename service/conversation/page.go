@@ -7,6 +7,7 @@ import (
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/wire/sip"
 )
 
 // PageQuery says which messages of a conversation are wanted. At most one of Before, After, Around and At is given; none: the newest.
@@ -48,7 +49,7 @@ func (s *Service) Messages(ctx context.Context, owner string, q PageQuery) (Page
 	if err != nil {
 		return Page{}, err
 	}
-	peer, err := canonical(q.Peer)
+	peer, err := sip.ParseAOR(q.Peer)
 	if err != nil {
 		return Page{}, err
 	}

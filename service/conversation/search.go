@@ -9,6 +9,7 @@ import (
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/wire/sip"
 )
 
 // SearchQuery says what is looked for in the owner's conversations.
@@ -45,7 +46,7 @@ func (s *Service) Search(ctx context.Context, owner string, q SearchQuery) (Foun
 		if *a == "" {
 			continue
 		}
-		if *a, err = canonical(*a); err != nil {
+		if *a, err = sip.ParseAOR(*a); err != nil {
 			return Found{}, err
 		}
 	}

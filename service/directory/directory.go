@@ -13,8 +13,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/text/unicode/norm"
-
 	"github.com/parley-im/parley/auth"
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
@@ -186,7 +184,7 @@ func (s *Service) seal(row *store.User, password string, hash bool) error {
 
 // Limits of what is said of a user, in bytes.
 const (
-	maxAddress = 255
+	maxAddress = sip.MaxAOR
 	maxName    = 255
 )
 
@@ -197,10 +195,8 @@ func (s *Service) Canonical(address string) (string, error) {
 	if scheme, rest, ok := strings.Cut(text, ":"); ok && strings.EqualFold(scheme, "sip") {
 		text = rest
 	}
-	u, err := sip.ParseURI("sip:" + escapeLetters(text))
-	aor := u.AOR()
-	// A password, port, parameters or headers in it would be lost without a word.
-	if err != nil || aor == "" || u.Password != "" || u.Port != 0 || strings.ContainsAny(text, ";?:/") || len(aor) > maxAddress || !utf8.ValidString(sip.Unescape(u.User)) {
+	aor, err := sip.ParseAOR(text)
+	if err != nil || strings.ContainsAny(text, ";?:/") {
 		return "", errs.New(errs.Invalid, "directory: %q is not an address; write it as alice@%s", shorten(address), s.o.Domains[0])
 	}
 	_, domain, _ := strings.Cut(aor, "@")
@@ -209,20 +205,6 @@ func (s *Service) Canonical(address string) (string, error) {
 			aor, strings.Join(s.o.Domains, ", "))
 	}
 	return aor, nil
-}
-
-// escapeLetters writes letters beyond ASCII as SIP has them, in the composed form: jürgen is one person however typed.
-func escapeLetters(text string) string {
-	text = norm.NFC.String(text)
-	var b strings.Builder
-	for i := range len(text) {
-		if text[i] < utf8.RuneSelf {
-			b.WriteByte(text[i])
-		} else {
-			fmt.Fprintf(&b, "%%%02X", text[i])
-		}
-	}
-	return b.String()
 }
 
 // shorten keeps an error readable whatever was given.

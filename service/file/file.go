@@ -24,7 +24,6 @@ import (
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/wire/rcsft"
-	"github.com/parley-im/parley/wire/sip"
 )
 
 // Defaults of Options, and what is no option.
@@ -156,19 +155,6 @@ func shorten(s string) string {
 		return strings.ToValidUTF8(s[:80], "") + "…"
 	}
 	return s
-}
-
-// address is an AOR of what people write: "bob@example.com", with or without "sip:".
-func address(text string) (string, error) {
-	text = strings.TrimSpace(text)
-	if !strings.HasPrefix(strings.ToLower(text), "sip:") {
-		text = "sip:" + text
-	}
-	u, err := sip.ParseURI(text)
-	if err != nil || u.User == "" || u.AOR() == "" {
-		return "", errs.Say(errs.New(errs.Invalid, "file: %q is no address", shorten(text)), "A conversation is named by an address, such as bob@example.com")
-	}
-	return u.AOR(), nil
 }
 
 // name is the name of a file as it is kept.
@@ -404,7 +390,12 @@ func (s *Service) Claim(ctx context.Context, from, to, id string) (*store.File, 
 		}
 		return nil, err
 	}
-	return s.passOn(ctx, f, from, to)
+	g := *f
+	g.ID, g.Owner, g.Conversation, g.Created, g.Recorded = newID(), from, to, time.Time{}, 0
+	if err := s.o.Files.AddFile(ctx, g, s.quota()); err != nil {
+		return nil, s.explain(err)
+	}
+	return &g, nil
 }
 
 func (s *Service) quota() store.FileQuota {

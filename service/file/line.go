@@ -1,6 +1,10 @@
 package file
 
-import "context"
+import (
+	"context"
+
+	"github.com/parley-im/parley/wire/sip"
+)
 
 // Line is that of a device that somebody has and that is there now.
 type Line struct {
@@ -11,7 +15,7 @@ type Line struct {
 // Check tells before an upload how long a file of so many bytes takes to the other side: slow when each device that is there has a slow line,
 // seconds on the best of them, 0 when not known.
 func (s *Service) Check(ctx context.Context, from, conversation string, size int64) (slow bool, seconds int64, err error) {
-	to, err := address(conversation)
+	to, err := sip.ParseAOR(conversation)
 	if err != nil || s.o.Lines == nil {
 		return false, 0, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/wire/sip"
 )
 
 // Upload is what is to come.
@@ -24,7 +25,7 @@ var ErrMissing = errs.New(errs.Conflict, "file: bytes are missing")
 // CreateUpload begins an upload and returns its id. Errors: Invalid for a size or type that is not taken, NotFound when there is no
 // such other side, TooMany beyond the quota.
 func (s *Service) CreateUpload(ctx context.Context, u Upload) (id string, err error) {
-	to, err := address(u.Conversation)
+	to, err := sip.ParseAOR(u.Conversation)
 	if err != nil {
 		return "", err
 	}

@@ -13,13 +13,14 @@ import (
 	"github.com/parley-im/parley/service/message/content"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/wire/rcsft"
+	"github.com/parley-im/parley/wire/sip"
 )
 
 // Post is something that one person says to another over the API. Text, HTML or File is there.
 type Post struct {
 	From      string // AOR of the sender, who has signed in
 	Device    string // the sender's session, as it is called in records
-	To        string // AOR of the receiver
+	To        string // address of the receiver, as people write it
 	Display   string // name of the sender, "" for none
 	RequestID string // makes a repeat recognisable, up to 64 bytes; "" for none
 	Priority  string // of RFC 3261 §20.26; "": normal
@@ -38,6 +39,9 @@ const maxRequestID = 64
 // receiver's account, TooMany, Unavailable when it could not be recorded (then it was not delivered either; a repeat with the
 // same RequestID is safe), Conflict when the RequestID was used for something else.
 func (s *Service) Post(ctx context.Context, p Post) (rec *store.Record, delivered bool, err error) {
+	if p.To, err = sip.ParseAOR(p.To); err != nil {
+		return nil, false, err
+	}
 	r := s.newSaid(store.KindMessage, p.From, p.Device, p.To, p.RequestID)
 	set(r, metaDisplay, p.Display)
 	r.Meta[store.MetaMessageID] = r.ID.String() // receipts name it

@@ -643,6 +643,47 @@ func TestTookTellsWhoAsked(t *testing.T) {
 	})
 }
 
+// Whoever is spoken to may be written as people write addresses.
+func TestAddressesAsPeopleWriteThem(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		typing := make(chan string, 1)
+		r := startPages(t, func(o *Options) { o.Typing = func(from, to string, _ bool) { typing <- from + " to " + to } })
+		ctx := context.Background()
+		const to = " SIP:bob@EXAMPLE.com. "
+		rec, _, err := r.service.Post(ctx, Post{From: alice, To: to, Text: "hello", RequestID: "1"})
+		if err != nil || rec.To != bob {
+			t.Fatalf("%+v %v", rec, err)
+		}
+		if again, _, err := r.service.Post(ctx, Post{From: alice, To: bob, Text: "hello", RequestID: "1"}); err != nil || again.ID != rec.ID {
+			t.Errorf("%+v %v", again, err)
+		}
+		if err := r.service.SetTyping(ctx, alice, to, true); err != nil {
+			t.Error(err)
+		}
+		if got := <-typing; got != alice+" to "+bob {
+			t.Error(got)
+		}
+		o := say("hello")
+		o.From, o.To = bob, alice
+		r.send(o)
+		msgs := r.records(store.KindMessage)
+		if err := r.service.MarkRead(ctx, alice, page, to, msgs[1].Seq, true); err != nil {
+			t.Fatal(err)
+		}
+		if list := r.records(store.KindReceipt); len(list) != 1 || list[0].To != bob || list[0].Ref != msgs[1].ID {
+			t.Errorf("receipts %+v", list)
+		}
+		for _, to := range []string{"", "bob", "bob@example.com:5060", "tel:+49"} {
+			_, _, post := r.service.Post(ctx, Post{From: alice, To: to, Text: "hello"})
+			for _, err := range []error{post, r.service.SetTyping(ctx, alice, to, true), r.service.MarkRead(ctx, alice, page, to, 1, true)} {
+				if errs.KindOf(err) != errs.Invalid || !strings.Contains(errs.Reason(err), "alice@example.com") {
+					t.Errorf("%q: %v", to, err)
+				}
+			}
+		}
+	})
+}
+
 // closeness says how close people are: those in know at once, the others when the store is asked.
 type closeness struct {
 	known, asked map[string]policy.Level

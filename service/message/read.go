@@ -13,6 +13,7 @@ import (
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/wire/cpim"
 	"github.com/parley-im/parley/wire/imdn"
+	"github.com/parley-im/parley/wire/sip"
 )
 
 // maxReceipts is how many messages one MarkRead acknowledges one by one, the newest ones, and how many records it looks at for them.
@@ -25,6 +26,10 @@ const (
 // record, SIP clients that have asked for it by the receipts of RFC 5438; without it only the reader's own devices do. What
 // was read before is not recorded again. Errors: Invalid, Unavailable.
 func (s *Service) MarkRead(ctx context.Context, reader, device, peer string, seq int64, tell bool) error {
+	peer, err := sip.ParseAOR(peer)
+	if err != nil {
+		return err
+	}
 	if seq < 1 || seq > s.o.Store.Head() {
 		return refuse(errs.Invalid, "there is nothing at this position")
 	}

@@ -19,8 +19,12 @@ import (
 const typingRefresh = time.Minute
 
 // SetTyping passes on that somebody writes to somebody, or has stopped. Whether anybody sees it is nobody's to know: who is
-// blocked hears nothing else. Errors: NotFound and Forbidden for the receiver's account.
+// blocked hears nothing else. Errors: Invalid for what is no address, NotFound and Forbidden for the receiver's account.
 func (s *Service) SetTyping(ctx context.Context, from, to string, active bool) error {
+	to, err := sip.ParseAOR(to)
+	if err != nil {
+		return err
+	}
 	state := iscomposing.State{State: "idle"}
 	if active {
 		state = iscomposing.State{State: "active", ContentType: "text/plain", Refresh: typingRefresh}

@@ -8,6 +8,7 @@ import (
 	"github.com/parley-im/parley/dialog"
 	"github.com/parley-im/parley/service/presence/compose"
 	"github.com/parley-im/parley/wire/pidf"
+	"github.com/parley-im/parley/wire/sip"
 )
 
 // Follower is a watch by a program instead of a SIP subscription: the event stream of the API. Its calls come one at a time.
@@ -76,7 +77,7 @@ func (x *Follower) Add(ctx context.Context, owners ...string) error {
 	var people []person
 	var names []string
 	for _, o := range owners {
-		aor, err := canonical(o)
+		aor, err := sip.ParseAOR(o)
 		if err != nil || !s.ours(aor) {
 			continue
 		}
@@ -138,7 +139,7 @@ func (x *Follower) place(names []string, people []person) (fresh []person, ok bo
 // Remove stops following people.
 func (x *Follower) Remove(owners ...string) {
 	for _, o := range owners {
-		aor, err := canonical(o)
+		aor, err := sip.ParseAOR(o)
 		if err != nil {
 			continue
 		}

@@ -132,7 +132,7 @@ func (s *Service) record(ctx context.Context, by Actor, owner string, m compose.
 
 // See tells what watcher sees of owner, which watcher and administrators may ask. Errors: Forbidden, NotFound, Unavailable.
 func (s *Service) See(ctx context.Context, by Actor, watcher, owner string) (Seen, error) {
-	watcher, err := canonical(watcher)
+	watcher, err := sip.ParseAOR(watcher)
 	if err != nil {
 		return Seen{}, err
 	}
@@ -156,7 +156,7 @@ func seen(src *compose.Sources, st *compose.State, level policy.Level) Seen {
 // Explain tells what watcher sees of owner, and why, which owner and administrators may ask. Errors: Forbidden, NotFound,
 // Unavailable.
 func (s *Service) Explain(ctx context.Context, by Actor, owner, watcher string) (Explanation, error) {
-	watcher, err := canonical(watcher)
+	watcher, err := sip.ParseAOR(watcher)
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -225,11 +225,11 @@ func (s *Service) look(ctx context.Context, by Actor, owner, whom string) (*comp
 
 // authorise returns owner's AOR, if there is such an account and by may act for whom.
 func (s *Service) authorise(ctx context.Context, by Actor, owner, whom string) (string, error) {
-	aor, err := canonical(owner)
+	aor, err := sip.ParseAOR(owner)
 	if err != nil {
 		return "", err
 	}
-	if whom, err = canonical(whom); err != nil {
+	if whom, err = sip.ParseAOR(whom); err != nil {
 		return "", err
 	}
 	if by.Name != whom && !by.Admin {
@@ -240,17 +240,4 @@ func (s *Service) authorise(ctx context.Context, by Actor, owner, whom string) (
 		return "", errs.Say(err, "there is no user "+aor+"; parley user list shows who there is")
 	}
 	return aor, err
-}
-
-// canonical is the AOR of an address as people write it.
-func canonical(address string) (string, error) {
-	text := address
-	if !strings.HasPrefix(text, "sip:") && !strings.HasPrefix(text, "sips:") {
-		text = "sip:" + text
-	}
-	u, err := sip.ParseURI(text)
-	if err != nil || u.AOR() == "" {
-		return "", errs.Say(errs.New(errs.Invalid, "presence: %q is no address", address), "an address looks like alice@example.com")
-	}
-	return u.AOR(), nil
 }
