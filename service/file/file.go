@@ -390,12 +390,7 @@ func (s *Service) Claim(ctx context.Context, from, to, id string) (*store.File, 
 		}
 		return nil, err
 	}
-	g := *f
-	g.ID, g.Owner, g.Conversation, g.Created, g.Recorded = newID(), from, to, time.Time{}, 0
-	if err := s.o.Files.AddFile(ctx, g, s.quota()); err != nil {
-		return nil, s.explain(err)
-	}
-	return &g, nil
+	return s.passOn(ctx, f, from, to)
 }
 
 func (s *Service) quota() store.FileQuota {
