@@ -56,11 +56,14 @@ func (s *Server) serveFiles(ctx context.Context) error {
 
 // fileAddress is where SIP clients, which know nothing of the page, fetch files. A proxy that is known, and does TLS, does it at the
 // usual port.
-func fileAddress(c *config.Config) string {
-	if c.Files.URL != "" || c.HTTP.Listen == "" {
+func fileAddress(c *config.Config) string { return pageAddress(c, c.HTTP.Listen) }
+
+// pageAddress is where browsers find the page when the door listens at an address; "" when there is no door.
+func pageAddress(c *config.Config, listen string) string {
+	if c.Files.URL != "" || listen == "" {
 		return c.Files.URL
 	}
-	host, port, err := net.SplitHostPort(c.HTTP.Listen)
+	host, port, err := net.SplitHostPort(listen)
 	if err != nil { // config has checked it
 		return ""
 	}

@@ -160,7 +160,12 @@ func (s *Server) Serve(ctx context.Context) error {
 	for _, d := range s.doors {
 		g.Add(d.name, d.serve)
 	}
-	return g.Serve(ctx)
+	g.Add("farewell", s.farewell)
+	err := g.Serve(ctx)
+	if err == nil {
+		s.log.Info("parley: stopped", "after", time.Since(s.started).Round(time.Millisecond))
+	}
+	return err
 }
 
 // serveSIP takes requests once the registrar knows who was here. What was said is read while people sign in already: messages
@@ -187,7 +192,7 @@ func (s *Server) serveSIP(ctx context.Context) error {
 	if !message.Recording {
 		s.log.Error("parley: messages are not recorded and are lost with this process: this build is for benchmarks alone")
 	}
-	s.log.Info("parley: ready", "version", Version(), "domains", s.cfg.Domains, "data", s.cfg.Data, "took", time.Since(s.started).Round(time.Millisecond))
+	s.greet()
 	err := s.transport.Serve(ctx, s.transactions)
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause

@@ -36,12 +36,16 @@ type parts struct {
 
 // openStore opens the data folder and makes it on the first start.
 func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) (*parts, error) {
+	missing := FolderMissing(cfg.Data)
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, errs.New(errs.Invalid, "server: the data folder %s cannot be made: %w; name another with data = \"…\"", cfg.Data, err)
 	}
 	st, err := sqlstore.Open(ctx, sqlstore.Options{Dir: cfg.Data, URL: cfg.Store.URL, Log: log, Registerer: reg, Text: message.Text})
 	if err != nil {
 		return nil, errs.Wrap(errs.KindOf(err), err, "server: opening the store")
+	}
+	if missing {
+		log.Info("parley: made a new data folder", "data", cfg.Data)
 	}
 	return &parts{st.Log(), st.Index(), st.Users(), st.Bindings(), st.Cursors(), st.Settings(), st.Contacts(), st.Talks(), st}, nil
 }

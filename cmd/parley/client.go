@@ -2,8 +2,11 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/parley-im/parley/base/errs"
@@ -16,12 +19,42 @@ import (
 const startingUp = 3 * time.Second
 
 // administer runs f with the API of the server that runs on the data folder, or, when none runs, of one in this
-// process that does nothing else.
+// process that does nothing else. There must be a data folder.
 func (a *app) administer(f func(*parley.Client) error) error {
 	cfg, err := a.load()
 	if err != nil {
 		return err
 	}
+	if server.FolderMissing(cfg.Data) && !running(cfg) {
+		return errs.New(errs.NotFound, "there is no server in the data folder %s; name the server's configuration file with -c, or make a new server with parley serve or parley user add", absolute(cfg.Data))
+	}
+	return a.inFolder(cfg, f)
+}
+
+// begin is administer for what a new server begins with: it makes the data folder when there is none.
+func (a *app) begin(f func(*parley.Client) error) error {
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	missing := server.FolderMissing(cfg.Data)
+	return a.inFolder(cfg, func(p *parley.Client) error {
+		if missing {
+			fmt.Fprintln(os.Stderr, "made a new data folder", absolute(cfg.Data))
+		}
+		return f(p)
+	})
+}
+
+// absolute is a path that can be found from everywhere.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+func (a *app) inFolder(cfg *config.Config, f func(*parley.Client) error) (err error) {
 	for deadline := time.Now().Add(startingUp); ; time.Sleep(100 * time.Millisecond) {
 		if running(cfg) {
 			return f(dial(cfg))

@@ -52,7 +52,11 @@ func (configCheckCmd) Run(a *app) error {
 	if name == "" {
 		name = "the default configuration"
 	}
-	fmt.Printf("%s is right: data in %s, domains %s\n", name, cfg.Data, strings.Join(cfg.Domains, ", "))
+	missing := ""
+	if server.FolderMissing(cfg.Data) {
+		missing = " (does not exist yet, will be made)"
+	}
+	fmt.Printf("%s is right: data in %s%s, domains %s\n", name, cfg.Data, missing, strings.Join(cfg.Domains, ", "))
 	return nil
 }
 

@@ -71,7 +71,7 @@ func (c userAddCmd) Run(a *app) error {
 			made = append(made, u)
 		}
 	}
-	return a.administer(func(p *parley.Client) error {
+	return a.begin(func(p *parley.Client) error {
 		resp, err := p.Users.AddUsers(a.ctx, connect.NewRequest(&v1.AddUsersRequest{Users: list}))
 		if err != nil {
 			return rows.locate(err)
