@@ -18,25 +18,6 @@ const (
 	together   = 500
 )
 
-// bucket is a number of calls that fills up again.
-type bucket struct {
-	level float64
-	at    time.Time
-}
-
-// take takes one, and tells whether there was one.
-func (b *bucket) take(now time.Time, rate, most float64) bool {
-	if d := now.Sub(b.at); d > 0 {
-		b.level = min(most, b.level+rate*d.Seconds())
-	}
-	b.at = now
-	if b.level < 1 {
-		return false
-	}
-	b.level--
-	return true
-}
-
 // Serve writes the last use of sessions from time to time and ends those that expire, until ctx ends.
 func (s *Service) Serve(ctx context.Context) error {
 	tick := time.NewTicker(writeEvery)

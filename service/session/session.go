@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/base/rate"
 	"github.com/parley-im/parley/store"
 )
 
@@ -92,7 +93,7 @@ type entry struct {
 	read    time.Time // when it was read from the store
 	written time.Time // when its use was written
 	used    bool      // since then
-	bucket  bucket
+	bucket  rate.Bucket
 }
 
 // New makes a Service. Serve writes what is noted meanwhile.
@@ -234,12 +235,19 @@ func (s *Service) use(e *entry, from netip.Addr, now time.Time) (Session, bool) 
 			e.Address = from.String()
 		}
 	}
-	return e.Session, s.o.Rate <= 0 || e.bucket.take(now, float64(s.o.Rate), float64(4*s.o.Rate))
+	return e.Session, e.bucket.Take(now, rate.Limit{Per: float64(s.o.Rate), Most: float64(4 * s.o.Rate)})
 }
 
 // read reads a session and its account.
 func (s *Service) read(ctx context.Context, hash [32]byte) (*Session, error) {
 	row, err := s.o.Store.SessionByToken(ctx, hash)
+	if err == nil {
+		s.mu.Lock()
+		if e := s.byHash[hash]; e != nil && e.used && e.Expires.After(row.Expires) {
+			row.Expires = e.Expires // it is used, and that could not be written yet
+		}
+		s.mu.Unlock()
+	}
 	if errors.Is(err, errs.NotFound) || err == nil && !s.o.Now().Before(row.Expires) {
 		s.forget(hash)
 		return nil, ErrEnded
@@ -258,10 +266,16 @@ func (s *Service) read(ctx context.Context, hash [32]byte) (*Session, error) {
 	return &Session{Session: *row, Name: u.Name, Admin: u.Admin}, nil
 }
 
-// remember puts what was read into the cache, over what was there. mu is held.
+// remember puts what was read into the cache, over what was there. Another node may have noted a later use. mu is held.
 func (s *Service) remember(v *Session, now time.Time) {
 	if e := s.byHash[v.Token]; e != nil {
 		e.Name, e.Admin, e.read = v.Name, v.Admin, now
+		if v.Expires.After(e.Expires) {
+			e.Expires = v.Expires
+		}
+		if v.Seen.After(e.Seen) {
+			e.Seen, e.Address = v.Seen, v.Address
+		}
 		return
 	}
 	if len(s.byHash) >= maxCached {
@@ -272,7 +286,7 @@ func (s *Service) remember(v *Session, now time.Time) {
 			}
 		}
 	}
-	e := &entry{Session: *v, read: now, written: v.Seen, bucket: bucket{level: float64(4 * s.o.Rate), at: now}}
+	e := &entry{Session: *v, read: now, written: v.Seen}
 	s.byHash[v.Token], s.byID[v.ID] = e, e
 	if s.people[v.AOR] == nil {
 		s.people[v.AOR] = map[*entry]bool{}

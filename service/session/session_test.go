@@ -296,3 +296,45 @@ func TestKnownAtOnce(t *testing.T) {
 		t.Errorf("a session that has ended is known: %v", err)
 	}
 }
+
+// A session that was used by way of another node, or of which the use cannot be written, goes on.
+func TestUsedElsewhere(t *testing.T) {
+	r := start(t)
+	token, _ := r.in(alice)
+	other := New(r.o)
+	r.pass(50 * time.Minute)
+	if _, err := other.Find(t.Context(), token, home); err != nil {
+		t.Fatal(err)
+	}
+	other.write(t.Context(), 0)
+	r.pass(20 * time.Minute) // more than an hour since it was used here
+	if v, err := r.Find(t.Context(), token, home); err != nil || !v.Expires.Equal(r.o.Now().Add(time.Hour)) {
+		t.Errorf("%+v, %v", v, err)
+	}
+	r.pass(2 * time.Hour)
+	if r.find(token) {
+		t.Error("it goes on without being used")
+	}
+
+	r.o.Store = readOnly{r.o.Store}
+	full := New(r.o)
+	token, _ = r.in(alice)
+	for range 6 {
+		r.pass(40 * time.Minute)
+		if _, err := full.Find(t.Context(), token, home); err != nil {
+			t.Fatal(err)
+		}
+		full.write(t.Context(), 0)
+	}
+	r.pass(2 * time.Hour)
+	if _, err := full.Find(t.Context(), token, home); !errors.Is(err, ErrEnded) {
+		t.Error(err)
+	}
+}
+
+// readOnly cannot note the use of sessions.
+type readOnly struct{ store.Sessions }
+
+func (readOnly) TouchSessions(context.Context, map[string]store.SessionUse) error {
+	return errs.New(errs.Unavailable, "test: nothing is written")
+}
