@@ -35,8 +35,6 @@ type Talks interface {
 	// reacts again and again makes it no longer. Of one ID it returns MaxAbout at most: reactions that were taken away are
 	// left out first, then the oldest. Whether their senders may do what they say is the caller's to judge.
 	About(ctx context.Context, ids ...id.ID) ([]Record, error)
-	// Changes counts all edits of this one and reactions to it that were ever recorded, up to most (1 … 1,000).
-	Changes(ctx context.Context, rid id.ID, most int) (int, error)
 	// Fates returns the deliveries and receipts that have this one as Ref, ascending.
 	Fates(ctx context.Context, rid id.ID) ([]Record, error)
 	// ConversationAfter returns messages and starts of calls between two AORs after the given Seq, ascending. It is

@@ -22,6 +22,7 @@ import (
 	"github.com/parley-im/parley/store/sqlstore/devices"
 	"github.com/parley-im/parley/store/sqlstore/drafts"
 	"github.com/parley-im/parley/store/sqlstore/files"
+	"github.com/parley-im/parley/store/sqlstore/meta"
 	"github.com/parley-im/parley/store/sqlstore/people"
 	"github.com/parley-im/parley/store/sqlstore/presence"
 	"github.com/parley-im/parley/store/sqlstore/sessions"
@@ -408,12 +409,12 @@ func (r *restorer) finish(ctx context.Context, head int64) error {
 // recordArgs are the columns of a record.
 func recordArgs(r *store.Record) []any {
 	var ref []byte
-	var meta any
+	var more any
 	if !r.Ref.IsZero() {
 		ref = r.Ref[:]
 	}
 	if len(r.Meta) > 0 {
-		meta = string(appendMeta(nil, r.Meta))
+		more = string(meta.Append(nil, r.Meta))
 	}
-	return []any{r.Seq, r.ID[:], r.At.UnixMicro(), r.Kind, r.From, r.To, r.Device, ref, meta, r.ContentType, r.Hash[:], table.Filled(r.Body)}
+	return []any{r.Seq, r.ID[:], r.At.UnixMicro(), r.Kind, r.From, r.To, r.Device, ref, more, r.ContentType, r.Hash[:], table.Filled(r.Body)}
 }

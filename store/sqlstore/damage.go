@@ -66,7 +66,7 @@ func (m *mark) close() {
 // skip makes the next record's seq greater than seq.
 func (w *sqliteWriter) skip(seq int64) { w.next = max(w.next, seq+1) }
 
-// lookForMissing compares the log with what the rest of the folder knows of it. known is the mark, broken what scanWAL found
+// lookForMissing compares the log with what the rest of the folder knows of it. known is the mark, broken what walscan.Scan found
 // before the log was opened. It is called when the index is open and before anything is written.
 func (s *Store) lookForMissing(ctx context.Context, w *sqliteWriter, known int64, broken int) {
 	head := s.log.Head()

@@ -16,6 +16,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/parley-im/parley/store/sqlstore/search"
 )
 
 // dialect is where the two databases differ in text. All statements use $1, $2 …, which both understand; how a batch is
@@ -28,10 +30,8 @@ type dialect struct {
 	// snapshot is the isolation in which several queries see one moment.
 	snapshot sql.IsolationLevel
 
-	// findWords selects the seqs of records with all words; %s stands for further conditions. $1 is what queryArg makes.
-	findWords string
-	// queryArg makes the argument of findWords; a word that ends in * is a prefix.
-	queryArg func(words []string) any
+	// words is how the index is asked for words.
+	words *search.Words
 }
 
 var sqliteDialect = &dialect{
@@ -43,19 +43,7 @@ var sqliteDialect = &dialect{
 		// No positions and no text are kept: the index answers which records, the log answers what is in them.
 		"@words", "CREATE VIRTUAL TABLE words USING fts5(text, content='', detail=none, columnsize=0, tokenize='ascii');",
 	),
-	findWords: `SELECT rowid AS seq FROM words WHERE words MATCH $1%s`,
-	queryArg: func(words []string) any {
-		// Each word stands in quotes, so that AND, NEAR, ^ and what else the query language knows is only text.
-		q := make([]string, len(words))
-		for i, w := range words {
-			if p, ok := strings.CutSuffix(w, "*"); ok {
-				q[i] = `"` + p + `"*`
-			} else {
-				q[i] = `"` + w + `"`
-			}
-		}
-		return strings.Join(q, " AND ")
-	},
+	words: search.SQLite,
 }
 
 var postgresDialect = &dialect{
@@ -67,18 +55,7 @@ var postgresDialect = &dialect{
 		"@clustered", "",
 		"@words", "CREATE TABLE words (seq BIGINT PRIMARY KEY, text TSVECTOR NOT NULL);\nCREATE INDEX words_text ON words USING gin (text);",
 	),
-	findWords: `SELECT seq FROM words WHERE text @@ $1::tsquery%s`,
-	queryArg: func(words []string) any {
-		q := make([]string, len(words))
-		for i, w := range words {
-			p, prefix := strings.CutSuffix(w, "*")
-			q[i] = "'" + strings.ReplaceAll(strings.ReplaceAll(p, `\`, `\\`), "'", "''") + "'"
-			if prefix {
-				q[i] += ":*"
-			}
-		}
-		return strings.Join(q, " & ")
-	},
+	words: search.Postgres,
 }
 
 // values is "($1,$2),($3,$4)": rows of columns placeholders. On SQLite they are bare, because it finds numbered ones by

@@ -35,18 +35,9 @@ var _ store.Log = (*log)(nil)
 // visible is the condition on every read: durable, settled, and not void.
 const visible = `seq <= $1 AND NOT EXISTS (SELECT 1 FROM voided WHERE voided.seq = log.seq)`
 
-// page puts a limit into the range that the interfaces promise.
-func page(limit int) (int, error) {
-	if limit < 1 || limit > 1000 {
-		return 0, errs.New(errs.Invalid, "sqlstore: limit %d is not between 1 and 1000", limit)
-	}
-	return limit, nil
-}
-
 // Read is store.Log.Read.
 func (l *log) Read(ctx context.Context, after int64, limit int) ([]store.Record, error) {
-	limit, err := page(limit)
-	if err != nil {
+	if err := table.Limit("sqlstore", limit); err != nil {
 		return nil, err
 	}
 	head := l.Head()
@@ -210,6 +201,23 @@ func (l *log) seek(ctx context.Context, t time.Time) (int64, error) {
 		}
 	}
 	return low, nil
+}
+
+// since is seek, with a look at what was recorded when the clock was wrong; until is the same for an end.
+func (l *log) since(ctx context.Context, t time.Time) (int64, error) {
+	return l.seek(ctx, t.Add(-clockSlack))
+}
+func (l *log) until(ctx context.Context, t time.Time) (int64, error) {
+	return l.seek(ctx, t.Add(clockSlack))
+}
+
+// seqs returns those of records that may be seen and fit a condition, whose arguments begin with $2.
+func (l *log) seqs(ctx context.Context, rest string, args ...any) ([]int64, error) {
+	rows, err := l.db.QueryContext(ctx, `SELECT seq FROM log WHERE `+visible+rest, append([]any{l.Head()}, args...)...)
+	return table.Collect(rows, err, "sqlstore: reading the log", func(row table.Row) (seq int64, err error) {
+		err = row.Scan(&seq)
+		return seq, err
+	})
 }
 
 // Tail is store.Log.Tail.

@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -18,7 +17,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 	"modernc.org/sqlite"
-	"pgregory.net/rapid"
 
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/base/id"
@@ -366,27 +364,6 @@ func TestTail(t *testing.T) {
 		}
 		if err := r.Log().Tail(t.Context(), time.Time{}, func(*store.Record) error { return os.ErrInvalid }); !errors.Is(err, os.ErrInvalid) {
 			t.Error(err)
-		}
-	})
-}
-
-// TestMeta: any map comes back as it was.
-func TestMeta(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		want := rapid.MapOfN(rapid.String(), rapid.String(), 1, 20).Draw(t, "meta")
-		text := appendMeta(nil, want)
-		var plain map[string]string
-		if err := json.Unmarshal(text, &plain); err != nil {
-			t.Fatalf("%s: %v", text, err)
-		}
-		got, err := decodeMeta(string(text))
-		if err != nil || len(got) != len(want) {
-			t.Fatalf("%s: %v, %v", text, got, err)
-		}
-		for k, v := range want {
-			if got[k] != v || plain[k] != v {
-				t.Fatalf("%q: got %q, want %q", k, got[k], v)
-			}
 		}
 	})
 }

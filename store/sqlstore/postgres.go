@@ -18,6 +18,7 @@ import (
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/committer"
 	"github.com/parley-im/parley/store/crashpoint"
+	"github.com/parley-im/parley/store/sqlstore/meta"
 )
 
 // How the log is written on PostgreSQL: one statement for a batch, which moves the head row and inserts the records above
@@ -203,7 +204,7 @@ func postgresArgs(records []*store.Record) []any {
 			refs[i] = r.Ref[:]
 		}
 		if len(r.Meta) > 0 {
-			s := string(appendMeta(nil, r.Meta))
+			s := string(meta.Append(nil, r.Meta))
 			metas[i] = &s
 		}
 		texts[0][i], texts[1][i], texts[2][i], texts[3][i], texts[4][i] = r.Kind, r.From, r.To, r.Device, r.ContentType

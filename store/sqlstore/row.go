@@ -1,13 +1,11 @@
 package sqlstore
 
 import (
-	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/parley-im/parley/store"
+	"github.com/parley-im/parley/store/sqlstore/meta"
 	"github.com/parley-im/parley/store/sqlstore/table"
 )
 
@@ -21,8 +19,8 @@ const (
 func scanRecord(row table.Row, r *store.Record) error {
 	var at int64
 	var rid, ref, hash, body []byte
-	var meta *string
-	if err := row.Scan(&r.Seq, &rid, &at, &r.Kind, &r.From, &r.To, &r.Device, &ref, &meta, &r.ContentType, &hash, &body); err != nil {
+	var more *string
+	if err := row.Scan(&r.Seq, &rid, &at, &r.Kind, &r.From, &r.To, &r.Device, &ref, &more, &r.ContentType, &hash, &body); err != nil {
 		return err
 	}
 	copy(r.ID[:], rid)
@@ -30,107 +28,18 @@ func scanRecord(row table.Row, r *store.Record) error {
 	copy(r.Hash[:], hash)
 	r.At = time.UnixMicro(at).UTC()
 	r.Body = body
-	return scanMeta(meta, r)
+	return scanMeta(more, r)
 }
 
-func scanMeta(meta *string, r *store.Record) error {
+func scanMeta(text *string, r *store.Record) error {
 	r.Meta = nil
-	if meta == nil {
+	if text == nil {
 		return nil
 	}
-	m, err := decodeMeta(*meta)
+	m, err := meta.Parse(*text)
 	if err != nil {
 		return fmt.Errorf("sqlstore: meta of record %d: %w", r.Seq, err)
 	}
 	r.Meta = m
 	return nil
-}
-
-// appendMeta appends a flat JSON object with sorted keys.
-func appendMeta(b []byte, m map[string]string) []byte {
-	var room [16]string
-	keys := room[:0]
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	b = append(b, '{')
-	for i, k := range keys {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendJSON(b, k)
-		b = append(b, ':')
-		b = appendJSON(b, m[k])
-	}
-	return append(b, '}')
-}
-
-// appendJSON appends a JSON string. The text is valid UTF-8, so only quotes, backslashes and controls need escapes.
-func appendJSON(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	start := 0
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' {
-			continue
-		}
-		b = append(b, s[start:i]...)
-		if c == '"' || c == '\\' {
-			b = append(b, '\\', c)
-		} else {
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		}
-		start = i + 1
-	}
-	return append(append(b, s[start:]...), '"')
-}
-
-// decodeMeta reads what appendMeta wrote: by hand, because it is on the path of every reader of the log, and with the
-// library where there are escapes.
-func decodeMeta(s string) (map[string]string, error) {
-	if strings.IndexByte(s, '\\') < 0 {
-		if m, ok := decodePlain(s); ok {
-			return m, nil
-		}
-	}
-	var m map[string]string
-	err := json.Unmarshal([]byte(s), &m)
-	return m, err
-}
-
-func decodePlain(s string) (map[string]string, bool) {
-	if len(s) < 2 || s[0] != '{' || s[len(s)-1] != '}' {
-		return nil, false
-	}
-	m := make(map[string]string, 6)
-	for s = s[1 : len(s)-1]; s != ""; {
-		k, rest, ok := cutString(s)
-		if !ok || rest == "" || rest[0] != ':' {
-			return nil, false
-		}
-		v, rest, ok := cutString(rest[1:])
-		if !ok {
-			return nil, false
-		}
-		m[k] = v
-		if rest == "" {
-			return m, true
-		}
-		if rest[0] != ',' || len(rest) == 1 {
-			return nil, false
-		}
-		s = rest[1:]
-	}
-	return m, true
-}
-
-// cutString takes a JSON string without escapes off the front.
-func cutString(s string) (text, rest string, ok bool) {
-	if s == "" || s[0] != '"' {
-		return "", "", false
-	}
-	text, rest, ok = strings.Cut(s[1:], `"`)
-	return text, rest, ok
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/committer"
 	"github.com/parley-im/parley/store/crashpoint"
+	"github.com/parley-im/parley/store/sqlstore/meta"
 )
 
 // How the log is written on SQLite: one connection with prepared statements, WAL with synchronous=FULL, so that each COMMIT
@@ -135,7 +136,7 @@ func (w *sqliteWriter) bind(a []driver.NamedValue, r *store.Record) {
 		a[7].Value = r.Ref[:]
 	}
 	if len(r.Meta) > 0 {
-		w.meta = appendMeta(w.meta[:0], r.Meta)
+		w.meta = meta.Append(w.meta[:0], r.Meta)
 		a[8].Value = string(w.meta)
 	}
 	a[9].Value, a[10].Value, a[11].Value = r.ContentType, r.Hash[:], r.Body

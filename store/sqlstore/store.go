@@ -25,6 +25,7 @@ import (
 	"github.com/parley-im/parley/store/crashpoint"
 	"github.com/parley-im/parley/store/sqlstore/filing"
 	"github.com/parley-im/parley/store/sqlstore/waiting"
+	"github.com/parley-im/parley/store/sqlstore/walscan"
 	"github.com/parley-im/parley/store/words"
 )
 
@@ -122,7 +123,7 @@ func (s *Store) openSQLite(ctx context.Context) error {
 		}
 		return abs
 	}
-	broken, err := scanWAL(file("log.db-wal"))
+	broken, err := walscan.Scan(file("log.db-wal"))
 	if err != nil {
 		return err
 	}

@@ -394,12 +394,6 @@ func TestAboutIsBounded(t *testing.T) {
 		if got := seqsOf(about(of.ID)); !slices.Equal(got, want) {
 			t.Errorf("about, when the last is void: %v, want %v", got, want)
 		}
-		if n, err := r.Talks().Changes(ctx, of.ID, 1000); n != 1000 || err != nil {
-			t.Errorf("%d changes, %v", n, err)
-		}
-		if n, err := r.Talks().Changes(ctx, other.ID, 1000); n != store.MaxAbout+11 || err != nil {
-			t.Errorf("%d changes of the other, %v", n, err)
-		}
 	})
 }
 
@@ -413,10 +407,9 @@ func TestTalksErrors(t *testing.T) {
 			_, err2 := x.Unread(ctx, store.Talk{Owner: "a@x", Peer: "b@x", Last: 1}, limit)
 			_, err3 := x.ConversationAfter(ctx, "a@x", "b@x", 0, limit)
 			_, err4 := x.PersonAfter(ctx, "a@x", 0, limit)
-			_, err7 := x.Changes(ctx, id.ID{}, limit)
 			_, err5 := r.Index().Conversation(ctx, "a@x", "b@x", 0, limit)
 			_, err6 := r.Index().Mailbox(ctx, "a@x", 0, limit)
-			for i, err := range []error{err1, err2, err3, err4, err5, err6, err7} {
+			for i, err := range []error{err1, err2, err3, err4, err5, err6} {
 				if !errors.Is(err, errs.Invalid) {
 					t.Errorf("limit %d, call %d: %v", limit, i+1, err)
 				}

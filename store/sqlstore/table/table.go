@@ -198,6 +198,14 @@ func Each[T any](rows *sql.Rows, err error, doing string, scan func(Row) (T, err
 	return errs.Wrap(errs.Unavailable, rows.Err(), doing)
 }
 
+// Limit refuses a limit that the interfaces do not promise.
+func Limit(who string, limit int) error {
+	if limit < 1 || limit > 1000 {
+		return errs.New(errs.Invalid, "%s: limit %d is not between 1 and 1000", who, limit)
+	}
+	return nil
+}
+
 // Text reads a row of one text.
 func Text(r Row) (s string, err error) {
 	err = r.Scan(&s)

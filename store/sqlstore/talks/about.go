@@ -59,16 +59,6 @@ func (s Store) About(ctx context.Context, ids ...id.ID) ([]store.Record, error) 
 	return slices.DeleteFunc(records, func(r store.Record) bool { return !wanted[r.Ref] || !changes(&r) }), nil
 }
 
-// Changes is store.Talks.Changes.
-func (s Store) Changes(ctx context.Context, rid id.ID, most int) (n int, err error) {
-	if err := check(most); err != nil {
-		return 0, err
-	}
-	err = s.Index(ctx, `SELECT count(*) FROM (SELECT 1 FROM filed WHERE key = $1 LIMIT $2) AS c`, []any{filing.About(rid), most},
-		func(r table.Row) error { return r.Scan(&n) })
-	return n, err
-}
-
 // changes says that a record is something that was done to another, or the end of a call.
 func changes(r *store.Record) bool {
 	return r.Kind == store.KindEdit || r.Kind == store.KindRetract || r.Kind == store.KindReaction || r.Kind == store.KindCallEnd

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/base/id"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/store/sqlstore/filing"
@@ -41,7 +40,7 @@ const columns = `peer, read_seq, coalesce((SELECT max(seq) FROM filed WHERE key 
 
 // Talks is store.Talks.Talks. It looks at all conversations of the owner, at 10 to 20 µs each.
 func (s Store) Talks(ctx context.Context, owner string, before int64, limit int) ([]store.Talk, error) {
-	if err := check(limit); err != nil {
+	if err := table.Limit("talks", limit); err != nil {
 		return nil, err
 	}
 	list, err := s.talks(ctx, owner, `SELECT `+columns+` FROM talks WHERE owner = $1`, owner)
@@ -73,7 +72,7 @@ func (s Store) talks(ctx context.Context, owner, text string, args ...any) (list
 
 // Unread is store.Talks.Unread.
 func (s Store) Unread(ctx context.Context, t store.Talk, most int) (int, error) {
-	if err := check(most); err != nil {
+	if err := table.Limit("talks", most); err != nil {
 		return 0, err
 	}
 	after := max(t.Read, t.Sent)
@@ -92,7 +91,7 @@ func (s Store) Unread(ctx context.Context, t store.Talk, most int) (int, error) 
 
 // Fates is store.Talks.Fates.
 func (s Store) Fates(ctx context.Context, rid id.ID) ([]store.Record, error) {
-	seqs, err := s.seqs(ctx, `SELECT seq FROM filed WHERE key = $1`, filing.Fates(rid))
+	seqs, err := s.Seqs(ctx, `SELECT seq FROM filed WHERE key = $1`, filing.Fates(rid))
 	if err != nil || len(seqs) == 0 {
 		return nil, err
 	}
@@ -104,7 +103,7 @@ func (s Store) Fates(ctx context.Context, rid id.ID) ([]store.Record, error) {
 
 // Conversation is store.Index.Conversation.
 func (s Store) Conversation(ctx context.Context, a, b string, before int64, limit int) ([]store.Record, error) {
-	if err := check(limit); err != nil {
+	if err := table.Limit("talks", limit); err != nil {
 		return nil, err
 	}
 	if before <= 0 {
@@ -172,7 +171,7 @@ var (
 
 // list returns the records from a Seq on that fit, up to limit.
 func (s Store) list(ctx context.Context, o order, from int64, limit int, keys []int64, fits func(*store.Record) bool) ([]store.Record, error) {
-	if err := check(limit); err != nil {
+	if err := table.Limit("talks", limit); err != nil {
 		return nil, err
 	}
 	var all []store.Record
@@ -201,7 +200,7 @@ func (s Store) pages(ctx context.Context, read func(context.Context, ...int64) (
 	text := strings.Join(parts, ` UNION ALL `) + ` ORDER BY ` + o.by + ` LIMIT $2`
 	for {
 		args[0] = from
-		seqs, err := s.seqs(ctx, text, args...)
+		seqs, err := s.Seqs(ctx, text, args...)
 		if err != nil || len(seqs) == 0 {
 			return err
 		}
@@ -223,7 +222,8 @@ func (s Store) pages(ctx context.Context, read func(context.Context, ...int64) (
 	}
 }
 
-func (s Store) seqs(ctx context.Context, text string, args ...any) (list []int64, err error) {
+// Seqs runs a query for seqs on the index.
+func (s Store) Seqs(ctx context.Context, text string, args ...any) (list []int64, err error) {
 	err = s.Index(ctx, text, args, func(r table.Row) error {
 		var seq int64
 		err := r.Scan(&seq)
@@ -231,12 +231,4 @@ func (s Store) seqs(ctx context.Context, text string, args ...any) (list []int64
 		return err
 	})
 	return list, err
-}
-
-// check refuses a limit that the interfaces do not promise.
-func check(limit int) error {
-	if limit < 1 || limit > 1000 {
-		return errs.New(errs.Invalid, "talks: limit %d is not between 1 and 1000", limit)
-	}
-	return nil
 }

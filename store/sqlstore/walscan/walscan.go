@@ -1,4 +1,5 @@
-package sqlstore
+// Package walscan looks at the write-ahead log of a SQLite database before SQLite does.
+package walscan
 
 import (
 	"encoding/binary"
@@ -9,27 +10,27 @@ import (
 	"os"
 )
 
-// scanWAL reads a write-ahead log that no process has open, as SQLite's recovery will, and looks at what SQLite ignores: the
+// Scan reads a write-ahead log that no process has open, as SQLite's recovery will, and looks at what SQLite ignores: the
 // frames behind the first that is not whole (SQLite's file format, section 4). It returns how many commits at the place of the
 // damage or behind it were followed by another transaction.
 //
 // A transaction is only begun when the one before it is on the disk. So the frames of one torn transaction may be there in
 // any choice after a power loss, and nothing of the next one: that is no damage. If anything of the next one is there, a
 // commit was acknowledged that SQLite is about to drop.
-func scanWAL(name string) (broken int, err error) {
+func Scan(name string) (broken int, err error) {
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("sqlstore: reading the write-ahead log: %w", err)
+		return 0, fmt.Errorf("walscan: reading the write-ahead log: %w", err)
 	}
 	defer f.Close()
 	var head [32]byte
 	if _, err := io.ReadFull(f, head[:]); err != nil {
 		return 0, nil // empty: nothing was committed since it was emptied
 	}
-	w := walSum{order: binary.BigEndian}
+	w := sum{order: binary.BigEndian}
 	switch binary.BigEndian.Uint32(head[0:]) {
 	case 0x377f0682:
 		w.order = binary.LittleEndian
@@ -67,14 +68,14 @@ func scanWAL(name string) (broken int, err error) {
 	}
 }
 
-// walSum is the running checksum of a write-ahead log.
-type walSum struct {
+// sum is the running checksum of a write-ahead log.
+type sum struct {
 	a, b  uint32
 	order binary.ByteOrder
 }
 
 // add takes a multiple of 8 bytes.
-func (w *walSum) add(p []byte) {
+func (w *sum) add(p []byte) {
 	a, b := w.a, w.b
 	if w.order == binary.LittleEndian {
 		for ; len(p) >= 8; p = p[8:] {
@@ -90,6 +91,6 @@ func (w *walSum) add(p []byte) {
 	w.a, w.b = a, b
 }
 
-func (w *walSum) is(p []byte) bool {
+func (w *sum) is(p []byte) bool {
 	return w.a == binary.BigEndian.Uint32(p) && w.b == binary.BigEndian.Uint32(p[4:])
 }
