@@ -27,7 +27,9 @@ func scanRecord(row table.Row, r *store.Record) error {
 	copy(r.Ref[:], ref)
 	copy(r.Hash[:], hash)
 	r.At = time.UnixMicro(at).UTC()
-	r.Body = body
+	if len(body) > 0 { // PostgreSQL tells no bytes from none, SQLite does not
+		r.Body = body
+	}
 	return scanMeta(more, r)
 }
 
