@@ -112,7 +112,7 @@ func Handler(o Options) http.Handler {
 	path, lists := parleyv1connect.NewContactServiceHandler(&contacts{o.Contacts}, limited(maxList, door(somebody))...)
 	mux.Handle(path, few(maxLists, lists))
 	mux.Handle(parleyv1connect.NewPresenceServiceHandler(&presences{o.Presence}, limited(maxSetting, door(somebody))...))
-	return mux
+	return understood(mux)
 }
 
 // via is the door by which all of this package's callers come, for records.
@@ -134,8 +134,19 @@ func (kinds) WrapStreamingClient(next connect.StreamingClientFunc) connect.Strea
 
 func (k kinds) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
-		return k.public(ctx, conn.Spec().Procedure, next(ctx, conn))
+		if err := next(ctx, conn); err != nil {
+			return k.refused(ctx, conn, err)
+		}
+		return nil
 	}
+}
+
+// refused is what the caller of a stream is told. It is a function of its own because streams wait for hours: what is in one on the
+// way there is in the stack of each.
+//
+//go:noinline
+func (k kinds) refused(ctx context.Context, conn connect.StreamingHandlerConn, err error) error {
+	return k.public(ctx, conn.Spec().Procedure, err)
 }
 
 var codes = map[errs.Kind]connect.Code{

@@ -591,29 +591,52 @@ func TestReference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var blocks []string
+	var script strings.Builder
 	for _, b := range strings.Split(string(text), "```sh\n")[1:] {
 		block, _, _ := strings.Cut(b, "```")
-		blocks = append(blocks, block)
-	}
-	if len(blocks) != 2 {
-		t.Fatalf("%d examples", len(blocks))
+		script.WriteString(block)
 	}
 	s := Start(t)
-	edit := strings.NewReplacer("http://localhost:8443", s.web(), "parley.test", Domain, "PASSWORD", Password("alice"))
-	sh := func(script string) string {
-		out, err := exec.CommandContext(t.Context(), "sh", "-c", edit.Replace(script)).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
+	edit := strings.NewReplacer("http://localhost:8443", s.web(), "parley.test", Domain, "PASSWORD", Password("alice"), "-m 60", "-m 2")
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", edit.Replace(script.String()))
+	cmd.Dir = t.TempDir()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{`{"message":{`, `"messages":[{`, `"text":"Hello from curl"`, `"text":"Here it is"`, `"sha256":"`, `"ready":{`} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("there is no %s in\n%s", want, out)
 		}
-		return string(out)
 	}
-	var in struct{ Token string }
-	if out := sh(blocks[0]); json.Unmarshal([]byte(out), &in) != nil || in.Token == "" {
-		t.Fatal(out)
-	}
-	if out := sh("PARLEY=" + s.web() + "\nTOKEN=" + in.Token + "\n" + blocks[1]); !strings.Contains(out, `"text":"Hello from curl"`) {
-		t.Error(out)
+}
+
+// Whoever calls what is not there, or not as it must be called, is told so in the documented form.
+func TestNotUnderstood(t *testing.T) {
+	t.Parallel()
+	s := Start(t)
+	bearer := "Bearer " + s.signedInOver(t, "alice").Token()
+	for _, c := range []struct {
+		method, path, media string
+		status              int
+		code, text          string
+	}{
+		{http.MethodPost, "/parley.v1.MessageService/Sent", "application/json", 404, "unimplemented", "there is no call"},
+		{http.MethodPost, "/parley.v1.Nothing/At", "application/json", 404, "unimplemented", "there is no call"},
+		{http.MethodPost, "/parley.v1.SessionService/SignIn", "application/x-www-form-urlencoded", 415, "invalid_argument", "Content-Type: application/json"},
+		{http.MethodPost, "/parley.v1.SessionService/SignIn", "", 415, "invalid_argument", "Content-Type: application/json"},
+		{http.MethodPost, "/parley.v1.EventService/Stream", "application/json", 415, "invalid_argument", "Content-Type: application/connect+json"},
+		{http.MethodGet, "/parley.v1.SessionService/SignIn", "", 405, "invalid_argument", "POST"},
+	} {
+		headers := []string{"Authorization", bearer}
+		if c.media != "" {
+			headers = append(headers, "Content-Type", c.media)
+		}
+		a := s.ask(t, c.method, c.path, strings.NewReader("{}"), headers...)
+		var told struct{ Code, Message string }
+		if err := json.Unmarshal([]byte(a.body), &told); err != nil || a.status != c.status || told.Code != c.code || !strings.Contains(told.Message, c.text) {
+			t.Errorf("%s %s as %q: %v %v", c.method, c.path, c.media, a, err)
+		}
 	}
 }
 
