@@ -71,6 +71,34 @@ export function messages({ world, until, must }) {
       await world.leave(a, b);
     },
 
+    async "a click on a conversation leads into the text field, what is typed beside it goes there, and menus stay in the window"() {
+      const [ada, ben] = world.pair();
+      await ben.say(ada, `a text as wide as there is room for: ${"wide ".repeat(40)}`);
+      const a = await world.enter(ada, "/", { viewport: { width: 1280, height: 800 } });
+      const { page } = a;
+      await page.getByRole("link", { name: new RegExp(ben.name) }).click();
+      await focused(page);
+      await page.keyboard.type("typed at once");
+      await holds(page, "typed at once");
+      // After a click on a message letters are text; on one that was reached by keys they are its shortcuts.
+      await said(page, "a text as wide").locator(".m-bubble").click();
+      await page.keyboard.type(", cool");
+      await holds(page, "typed at once, cool");
+      const inside = (box) => box.evaluate((element) => {
+        const { left, top, right, bottom } = element.getBoundingClientRect();
+        const seen = [[left + 3, top + 3], [right - 3, top + 3], [left + 3, bottom - 3], [right - 3, bottom - 3]];
+        return left >= 0 && top >= 0 && right <= innerWidth && bottom <= innerHeight && seen.every(([x, y]) => element.contains(document.elementFromPoint(x, y)));
+      });
+      for (const [name, role] of [["React", "dialog"], ["More", "menu"]]) {
+        const row = await tool(page, "a text as wide", name);
+        const box = row.getByRole(role);
+        await until(`${name} is seen whole`, () => inside(box));
+        await page.keyboard.press("Escape");
+        await box.waitFor({ state: "detached" });
+      }
+      await world.leave(a);
+    },
+
     async "reply, edit by ArrowUp, react and take back, retract"() {
       const { ada, ben, a, b } = await both();
       await write(a.page, "is the door open");

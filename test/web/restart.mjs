@@ -86,12 +86,12 @@ export function restarts({ program, browser, until, must }) {
         await first.page.getByRole("button", { name: "Save" }).click();
         await first.page.getByText("Saved").waitFor();
         const fresh = "quite another password";
-        await first.page.getByLabel("Password until now").fill("not the one");
+        await first.page.getByLabel("Current password").fill("not the one");
         await first.page.getByLabel("New password", { exact: true }).fill(fresh);
         await first.page.getByLabel("New password again").fill(fresh);
         await first.page.getByRole("button", { name: "Change password" }).click();
         await first.page.locator(".toast-failed").waitFor();
-        await first.page.getByLabel("Password until now").fill(server.password);
+        await first.page.getByLabel("Current password").fill(server.password);
         await first.page.getByRole("button", { name: "Change password" }).click();
         await first.page.getByText("Your password is changed").waitFor();
         await second.page.getByText("You were signed out").waitFor();

@@ -170,8 +170,8 @@ const tests = {
     await form.getByLabel("Level").selectOption("blocked");
     await form.getByRole("button", { name: "Add" }).click();
     await page.getByLabel("Level of Bob Brown").waitFor();
-    await page.locator("form", { has: page.getByRole("button", { name: "Look" }) }).getByLabel("Person").fill("bob@parley.test");
-    await page.getByRole("button", { name: "Look" }).click();
+    await page.locator("form", { has: page.getByRole("button", { name: "Show" }) }).getByLabel("Person").fill("bob@parley.test");
+    await page.getByRole("button", { name: "Show" }).click();
     const dialog = page.getByRole("dialog");
     await dialog.getByText("Blocked").waitFor();
     await dialog.getByText("there is a rule for bob@parley.test").waitFor();

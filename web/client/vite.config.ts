@@ -60,5 +60,9 @@ export default defineConfig({
     fs: { allow: [here("../..")] },
     proxy: { "^/(parley\\.v1\\.|files/|demo\\.json)": { target: process.env.PARLEY, secure: false } },
   },
-  test: { environment: "happy-dom", include: ["test/**/*.test.ts", "test/**/*.test.tsx"] },
+  test: {
+    environment: "happy-dom",
+    include: ["test/**/*.test.ts", "test/**/*.test.tsx"],
+    css: { include: [/tokens\.css/] },
+  },
 });

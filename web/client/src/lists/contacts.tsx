@@ -1,6 +1,6 @@
 import type { Contact } from "@parley-im/sdk";
 import { signal } from "@preact/signals";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { locale, t } from "../i18n";
 import { AddPeople } from "../pages/add-people";
 import { EditContact } from "../pages/edit-contact";
@@ -10,10 +10,13 @@ import {
   contactsState,
   groups,
   loadContacts,
+  moved,
+  moveGroup,
+  type Place,
   removeContact,
   removeGroup,
 } from "../state/contacts";
-import { nameOf } from "../state/people";
+import { nameOf, userOf, wantName } from "../state/people";
 import { availabilityOf, noteOf, presenceOf } from "../state/presence";
 import { route, talkPath } from "../state/router";
 import { Avatar } from "../ui/avatar";
@@ -25,6 +28,7 @@ import { Icon } from "../ui/icon";
 import { memo } from "../ui/memo";
 import { Menu } from "../ui/menu";
 import { Empty, Failed, SkeletonRows } from "../ui/parts";
+import { announce } from "../ui/toast";
 import { GroupDialog, type GroupTask } from "./group-dialog";
 import { rowKeys } from "./rows";
 
@@ -32,8 +36,13 @@ interface Section {
   key: string;
   title: string;
   people: Contact[];
-  group?: bigint;
+  place: Place;
 }
+
+/** The contact that is dragged, and the section from which. */
+const dragged = signal<{ contact: Contact; from: Place } | undefined>(undefined);
+/** How many groups the menu of a contact offers; the dialog has all. */
+const offered = 8;
 
 /** Favourites first, then the groups, then everybody who is in none. */
 function sections(words: string): Section[] {
@@ -47,20 +56,27 @@ function sections(words: string): Section[] {
     .sort((a, b) => compare(a.name, b.name))
     .map(({ contact }) => contact);
   const out: Section[] = [
-    { key: "favourites", title: t("contacts.favourites"), people: all.filter((one) => one.favourite) },
+    {
+      key: "favourites",
+      title: t("contacts.favourites"),
+      people: all.filter((one) => one.favourite),
+      place: "favourites",
+    },
     ...groups.value.map((group) => ({
       key: String(group.id),
       title: group.name,
-      group: group.id,
+      place: group.id,
       people: all.filter((one) => one.groups.includes(group.id)),
     })),
     {
       key: "others",
       title: groups.value.length > 0 || all.some((one) => one.favourite) ? t("contacts.others") : t("contacts.all"),
       people: all.filter((one) => !one.favourite && one.groups.length === 0),
+      place: "others",
     },
   ];
-  return out.filter((one) => one.people.length > 0 || (one.group !== undefined && !wanted));
+  const target = (place: Place) => typeof place === "bigint" || (place === "others" && dragged.value !== undefined);
+  return out.filter((one) => one.people.length > 0 || (target(one.place) && !wanted));
 }
 
 type Task =
@@ -87,7 +103,7 @@ export function ContactList() {
           title={t("contacts.add-group")}
           onClick={() => setTask({ kind: "group", task: { kind: "add" } })}
         >
-          <Icon name="group" />
+          <Icon name="folderAdd" />
         </button>
         <button
           type="button"
@@ -143,10 +159,30 @@ function fold(key: string): void {
 }
 
 function ContactSection({ section, onTask }: { section: Section; onTask: (task: Task) => void }) {
-  const group = groups.value.find((one) => one.id === section.group);
+  const group = groups.value.find((one) => one.id === section.place);
+  const [over, setOver] = useState(false);
+  const takes = () => dragged.value !== undefined && dragged.value.from !== section.place;
   const open = !folded.value.has(section.key);
   return (
-    <section class="section">
+    <section
+      class={over && takes() ? "section section-over" : "section"}
+      data-section={section.key}
+      aria-label={section.title}
+      onDragOver={(event) => {
+        if (!takes()) return;
+        event.preventDefault();
+        setOver(true);
+      }}
+      onDragLeave={(event) => {
+        if (!(event.relatedTarget instanceof Node && event.currentTarget.contains(event.relatedTarget))) setOver(false);
+      }}
+      onDrop={(event) => {
+        event.preventDefault();
+        setOver(false);
+        const what = dragged.peek();
+        if (what) void move(what.contact, what.from, section);
+      }}
+    >
       <div class="section-head">
         <h2>
           <button type="button" class="section-fold" aria-expanded={open} onClick={() => fold(section.key)}>
@@ -160,6 +196,19 @@ function ContactSection({ section, onTask }: { section: Section; onTask: (task: 
             label={t("contacts.group-menu", { name: group.name })}
             class="icon-button icon-small"
             items={[
+              {
+                label: t("contacts.group-up"),
+                icon: "arrowUp",
+                disabled: group === groups.value[0],
+                onSelect: () => void attempt(() => moveGroup(group, -1)),
+              },
+              {
+                label: t("contacts.group-down"),
+                icon: "arrowDown",
+                disabled: group === groups.value.at(-1),
+                onSelect: () => void attempt(() => moveGroup(group, 1)),
+              },
+              "line",
               {
                 label: t("action.rename"),
                 icon: "edit",
@@ -179,12 +228,43 @@ function ContactSection({ section, onTask }: { section: Section; onTask: (task: 
       {open && (
         <ul class="rows">
           {section.people.map((contact) => (
-            <ContactRow key={String(contact.id)} contact={contact} onTask={onTask} />
+            <ContactRow key={String(contact.id)} contact={contact} place={section.place} onTask={onTask} />
           ))}
         </ul>
       )}
     </section>
   );
+}
+
+/** Puts a contact from one section into another, and says so. */
+async function move(contact: Contact, from: Place, to: Pick<Section, "key" | "title" | "place">): Promise<void> {
+  const change = moved(contact, from, to.place);
+  if (!change || !(await attempt(() => changeContact(contact, change)))) return;
+  announce(t("contacts.moved", { name: nameOf(contact.address), group: to.title }));
+  requestAnimationFrame(() => {
+    const row = `[data-section="${to.key}"] a[href="${CSS.escape(talkPath(contact.address))}"]`;
+    document.querySelector<HTMLElement>(row)?.focus();
+  });
+}
+
+/** By keyboard: to the section before or behind. */
+function moveBy(event: KeyboardEvent, contact: Contact, from: Place): void {
+  if (!event.altKey || !event.shiftKey || (event.key !== "ArrowDown" && event.key !== "ArrowUp")) return;
+  event.preventDefault();
+  event.stopPropagation();
+  const all = places();
+  const at = all.findIndex((one) => one.place === from);
+  const next = all[at + (event.key === "ArrowDown" ? 1 : -1)];
+  if (next) void move(contact, from, next);
+}
+
+/** Where a contact can be moved to. */
+function places(): Pick<Section, "key" | "title" | "place">[] {
+  return [
+    { key: "favourites", title: t("contacts.favourites"), place: "favourites" },
+    ...groups.value.map((group) => ({ key: String(group.id), title: group.name, place: group.id })),
+    { key: "others", title: t("contacts.others"), place: "others" },
+  ];
 }
 
 /** What a contact's row says under the name: the note, else the state and until when. */
@@ -196,13 +276,43 @@ function stateLine(address: string): string {
   return note ? (timed ? `${timed} · ${note}` : note) : timed;
 }
 
-const ContactRow = memo(function ContactRow({ contact, onTask }: { contact: Contact; onTask: (task: Task) => void }) {
+interface RowProps {
+  contact: Contact;
+  place: Place;
+  onTask: (task: Task) => void;
+}
+
+const ContactRow = memo(function ContactRow({ contact, place, onTask }: RowProps) {
   const name = nameOf(contact.address);
+  useEffect(() => {
+    if (!contact.name && name === userOf(contact.address)) wantName(contact.address);
+  }, [contact.address]);
   const now = route.value;
   const current = now.page === "talk" && now.peer === contact.address;
+  const targets = places()
+    .filter(
+      (to) => to.place !== place && to.place !== "favourites" && (to.place !== "others" || place !== "favourites"),
+    )
+    .slice(0, offered);
   return (
     <li class="row-frame">
-      <a class="row row-small" href={talkPath(contact.address)} aria-current={current ? "page" : undefined}>
+      <a
+        class="row row-small"
+        href={talkPath(contact.address)}
+        aria-current={current ? "page" : undefined}
+        aria-keyshortcuts="Alt+Shift+ArrowDown Alt+Shift+ArrowUp"
+        onKeyDown={(event) => moveBy(event, contact, place)}
+        onDragStart={(event) => {
+          event.dataTransfer?.setData("text/plain", name);
+          // The list may change for it, but not before the browser has drawn what is dragged.
+          requestAnimationFrame(() => {
+            dragged.value = { contact, from: place };
+          });
+        }}
+        onDragEnd={() => {
+          dragged.value = undefined;
+        }}
+      >
         <Avatar address={contact.address} name={name} size={40} dot />
         <span class="row-text">
           <span class="row-name">{name}</span>
@@ -220,6 +330,12 @@ const ContactRow = memo(function ContactRow({ contact, onTask }: { contact: Cont
           },
           { label: t("contacts.edit"), icon: "edit", onSelect: () => onTask({ kind: "edit", contact }) },
           "line",
+          ...targets.map((to) => ({
+            label: t("contacts.move-to", { group: to.title }),
+            icon: "folder" as const,
+            onSelect: () => void move(contact, place, to),
+          })),
+          ...(targets.length > 0 ? (["line"] as const) : []),
           {
             label: t("contacts.remove"),
             icon: "trash",

@@ -100,8 +100,10 @@ const TalkRow = memo(function TalkRow({ talk, current }: { talk: Talk; current: 
         <Avatar address={talk.id} name={name} size={48} dot />
         <span class="row-text">
           <span class="row-top">
-            <span class="row-name">{name}</span>
-            {state && <span class="unseen">{`, ${state}, `}</span>}
+            <span class="row-name">
+              {name}
+              {state && <span class="unseen">{`, ${state}`}</span>}
+            </span>
             {last?.at && (
               <time class="row-time" dateTime={date(last.at).toISOString()} title={full(last.at)}>
                 {short(last.at)}

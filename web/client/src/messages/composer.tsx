@@ -3,6 +3,7 @@ import type { Message } from "@parley-im/sdk";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { t } from "../i18n";
 import { saveDraft, talk } from "../state/conversations";
+import { writesIn } from "../state/keys";
 import { nameOf } from "../state/people";
 import { me, sdk } from "../state/session";
 import { setting } from "../state/settings";
@@ -10,6 +11,7 @@ import { sayTyping } from "../state/typing";
 import { attempt } from "../ui/failure";
 import { Icon } from "../ui/icon";
 import type { IconName } from "../ui/icons";
+import { medium } from "../ui/media";
 import { announce, toast } from "../ui/toast";
 import { EmojiPicker } from "./emoji";
 import { fromHTML, type Mark, mark, toHTML } from "./markers";
@@ -27,6 +29,8 @@ interface Props {
   onFiles: (change: (old: readonly Enclosure[]) => readonly Enclosure[]) => void;
   /** The own message that ArrowUp in an empty field edits. */
   lastOwn: () => Message | undefined;
+  /** The focus belongs to a message that is looked for. */
+  jumped: boolean;
 }
 
 const marks: readonly {
@@ -42,7 +46,7 @@ const marks: readonly {
 
 const bytes = (text: string) => new TextEncoder().encode(text).length;
 
-export function Composer({ peer, purpose, onPurpose, files, onFiles, lastOwn }: Props) {
+export function Composer({ peer, purpose, onPurpose, files, onFiles, lastOwn, jumped }: Props) {
   const [text, setText] = useState(() => talk(peer)?.draft ?? "");
   const [picking, setPicking] = useState(false);
   const [formatting, setFormatting] = useState(false);
@@ -83,6 +87,22 @@ export function Composer({ peer, purpose, onPurpose, files, onFiles, lastOwn }: 
     area.style.height = `${area.scrollHeight}px`;
   }, [text]);
   useEffect(() => () => sayTyping(peer, false), [peer]);
+  useEffect(() => {
+    // It may come long after the click that asked for it. Whoever types elsewhere by then goes on there.
+    const now = document.activeElement;
+    const free = !now || now === document.body || now.matches("a.row, h1, main");
+    if (medium.peek() && free && !jumped && !document.querySelector("dialog[open]")) field.current?.focus();
+    document.addEventListener("keydown", takeKeys);
+    return () => document.removeEventListener("keydown", takeKeys);
+  }, []);
+  /** What is typed beside the field goes into it, unless it means something there. */
+  const takeKeys = (event: KeyboardEvent) => {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    if ([...event.key].length !== 1 || event.key === " " || event.key === "?") return;
+    const target = event.target instanceof Element ? event.target : null;
+    if (writesIn(target) || target?.closest("dialog, [popover], [role=log]:not([data-pointed]) [data-row]")) return;
+    field.current?.focus();
+  };
 
   const select = (start: number, end: number) =>
     requestAnimationFrame(() => {

@@ -6,7 +6,7 @@ import { nameOf } from "../state/people";
 import { sdk } from "../state/session";
 import { Dialog } from "../ui/dialog";
 import { failureText } from "../ui/failure";
-import { full } from "../ui/format";
+import { exact } from "../ui/format";
 import { Text } from "./text";
 
 const whats: Record<string, Key> = {
@@ -37,7 +37,7 @@ export function MessageDetails({ message, onClose }: { message: Message; onClose
           <bdi>{nameOf(message.from)}</bdi> <span class="m-faint">{message.from}</span>
         </dd>
         <dt>{t("message.at")}</dt>
-        <dd>{message.at && full(message.at)}</dd>
+        <dd>{message.at && exact(message.at)}</dd>
       </dl>
       {failed && <p role="alert">{failed}</p>}
       {!got && !failed && <p role="status">{t("loading")}</p>}
@@ -49,7 +49,7 @@ export function MessageDetails({ message, onClose }: { message: Message; onClose
               {(fate.label || fate.device) && <bdi> {fate.label || fate.device}</bdi>}
               {fate.reason && <span> — {fate.reason}</span>}
               <br />
-              <span class="m-faint">{fate.at && full(fate.at)}</span>
+              <span class="m-faint">{fate.at && exact(fate.at)}</span>
             </li>
           ))}
         </ul>
@@ -58,10 +58,10 @@ export function MessageDetails({ message, onClose }: { message: Message; onClose
         <>
           <h3>{t("message.versions")}</h3>
           <ol class="m-versions">
-            {got.versions.map((version, at) => (
+            {got.versions.slice(0, -1).map((version, at) => (
               <li key={at}>
                 <Text text={version.text} html={version.html} />
-                <span class="m-faint">{version.at && full(version.at)}</span>
+                <span class="m-faint">{version.at && exact(version.at)}</span>
               </li>
             ))}
           </ol>

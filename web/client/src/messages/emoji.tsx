@@ -1,6 +1,7 @@
 /** A small choice of emoji, by keyboard too. The system draws them. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { type Key, t } from "../i18n";
+import { useFloating } from "../ui/floating";
 
 const groups: readonly { key: Key; emoji: string }[] = [
   {
@@ -34,14 +35,16 @@ function recent(): string[] {
 interface Props {
   onPick: (emoji: string) => void;
   onClose: () => void;
-  /** Where it opens from its button. */
+  /** Where it opens from its button, if there is room. */
   place?: "above" | "below";
 }
 
 export function EmojiPicker({ onPick, onClose, place = "above" }: Props) {
   const root = useRef<HTMLDivElement>(null);
   const [own] = useState(recent);
-  useEffect(() => {
+  useFloating(root, () => root.current?.parentElement, true, { place });
+  // Before the next key: whoever types fast is not ahead of it.
+  useLayoutEffect(() => {
     const before = document.activeElement;
     root.current?.querySelector("button")?.focus();
     const outside = (event: Event) => {
@@ -77,7 +80,7 @@ export function EmojiPicker({ onPick, onClose, place = "above" }: Props) {
       </button>
     ));
   return (
-    <div class={`m-picker m-${place}`} role="dialog" aria-label={t("composer.emoji")} ref={root} onKeyDown={onKeyDown}>
+    <div class="m-picker floating" role="dialog" aria-label={t("composer.emoji")} ref={root} onKeyDown={onKeyDown}>
       <div class="m-picker-row">{row(own)}</div>
       {groups.map(({ key, emoji }) => (
         <section key={key} aria-label={t(key)}>

@@ -180,8 +180,16 @@ export function MessageList({ peer, jump, actions }: Props) {
         // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard
         tabIndex={0}
         onKeyDown={(event) => onListKey(event, items, all, own)}
-        onPointerOver={(event) => setActive(rowId(event.target) ?? active)}
-        onPointerLeave={() => setActive(rowId(document.activeElement) ?? "")}
+        // Letters act on a message that was reached by keys. Whoever has clicked on one and types wants to write.
+        onPointerDown={(event) => {
+          event.currentTarget.dataset.pointed = "";
+        }}
+        onPointerOver={(event) => {
+          if (!opened(event.currentTarget)) setActive(rowId(event.target) ?? active);
+        }}
+        onPointerLeave={(event) => {
+          if (!opened(event.currentTarget)) setActive(rowId(document.activeElement) ?? "");
+        }}
         onFocusIn={(event) => setActive(rowId(event.target) ?? "")}
       >
         <div class="m-rows">
@@ -279,6 +287,11 @@ function reachedBy(message: Message, own: string, delivered: bigint, read: bigin
   return message.position <= delivered ? "delivered" : "stored";
 }
 
+/** A menu of a message is open: the tools stay with it, wherever the pointer goes. */
+function opened(box: Element): boolean {
+  return box.querySelector('.m-tools [aria-expanded="true"]') !== null;
+}
+
 function rowId(target: EventTarget | null): string | undefined {
   return target instanceof Element ? (target.closest<HTMLElement>("[data-id]")?.dataset.id ?? undefined) : undefined;
 }
@@ -295,6 +308,7 @@ function onListKey(event: KeyboardEvent, items: readonly Message[], actions: Act
   const message = items.find((m) => m.id === target.dataset.id);
   const focus = (to: number) => {
     const row = rows[Math.max(0, Math.min(rows.length - 1, to))];
+    delete box.dataset.pointed;
     row?.focus();
     row?.scrollIntoView({ block: "nearest" });
   };
@@ -309,6 +323,7 @@ function onListKey(event: KeyboardEvent, items: readonly Message[], actions: Act
       focus(rows.length - 1);
       break;
     default:
+      if (box.dataset.pointed !== undefined && event.key.length === 1) return;
       if (!message || !letter(event.key, message, actions, own, target)) return;
   }
   event.preventDefault();

@@ -1,6 +1,6 @@
 /** One message, and what can be done with it. */
 import type { Message, Quote, Reaction } from "@parley-im/sdk";
-import { useRef, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { type Key, t } from "../i18n";
 import { nameOf } from "../state/people";
 import { clock, duration, full } from "../ui/format";
@@ -45,13 +45,11 @@ export function editable(message: Message, own: string): boolean {
 
 function Plain({ message, own, first, last, reached, active, flash, words, actions }: Props) {
   const mine = message.from === own;
-  const row = useRef<HTMLElement>(null);
   if (message.call) return <CallRow message={message} mine={mine} flash={flash} />;
   const group = `${first ? "m-first" : ""} ${last ? "m-last" : ""} ${flash ? "m-flash" : ""}`;
   const big = !message.html && !message.file && !message.replyTo && onlyEmoji(message.text);
   return (
     <article
-      ref={row}
       class={`m-row ${mine ? "m-own" : "m-other"} ${group}`}
       data-row={message.id}
       data-position={String(message.position)}
@@ -59,7 +57,8 @@ function Plain({ message, own, first, last, reached, active, flash, words, actio
       tabIndex={-1}
       aria-labelledby={`w-${message.id} b-${message.id}`}
     >
-      <p class={first && !mine ? "m-who" : "unseen"} id={`w-${message.id}`}>
+      {/* There are two people, and the side says which of them it is. */}
+      <p class="unseen" id={`w-${message.id}`}>
         <bdi>{mine ? t("message.you") : nameOf(message.from)}</bdi>
       </p>
       <div class="m-line">
@@ -86,9 +85,7 @@ function Plain({ message, own, first, last, reached, active, flash, words, actio
             </p>
           </div>
         </div>
-        {active && !message.retracted && (
-          <Tools message={message} mine={mine} own={own} actions={actions} row={row.current} />
-        )}
+        {active && !message.retracted && <Tools message={message} mine={mine} own={own} actions={actions} />}
       </div>
       {message.reactions.length > 0 && (
         <Reactions reactions={message.reactions} own={own} onPick={(emoji) => actions.react(message, emoji)} />
@@ -169,7 +166,7 @@ function Reactions({
               title={label}
               onClick={() => onPick(emoji)}
             >
-              {emoji} {from.length > 1 && <span class="m-count">{from.length}</span>}
+              {emoji} {from.length > 1 && <span class="m-count" data-count={from.length} />}
             </button>
           </li>
         );
@@ -213,13 +210,10 @@ interface ToolsProps {
   mine: boolean;
   own: string;
   actions: Actions;
-  row: HTMLElement | null;
 }
 
-function Tools({ message, own, actions, row }: ToolsProps) {
+function Tools({ message, mine, own, actions }: ToolsProps) {
   const [picking, setPicking] = useState(false);
-  // A menu opens to where there is room.
-  const low = (row?.getBoundingClientRect().top ?? 0) > innerHeight / 2;
   const items: (MenuItem | "line")[] = [
     ...(message.text
       ? [{ label: t("message.copy"), icon: "copy", onSelect: () => actions.copy(message) } as const]
@@ -237,7 +231,7 @@ function Tools({ message, own, actions, row }: ToolsProps) {
       : []),
   ];
   return (
-    <div class={`m-tools ${low ? "m-up" : ""}`} role="toolbar" aria-label={t("message.actions")}>
+    <div class="m-tools" role="toolbar" aria-label={t("message.actions")}>
       <button
         type="button"
         class="icon-button icon-small"
@@ -258,10 +252,10 @@ function Tools({ message, own, actions, row }: ToolsProps) {
       >
         <Icon name="reply" size={18} />
       </button>
-      <Menu label={t("message.more")} items={items} class="icon-button icon-small" />
+      <Menu label={t("message.more")} items={items} class="icon-button icon-small" align={mine ? "end" : "start"} />
       {picking && (
         <EmojiPicker
-          place={low ? "above" : "below"}
+          place="below"
           onClose={() => setPicking(false)}
           onPick={(emoji) => {
             setPicking(false);

@@ -183,7 +183,7 @@ async function transfer({ requestId, peer }: Parcel, file: Blob & { name: string
     if (parcels.peek().has(requestId)) uploads.set(requestId, id);
     change(requestId, { state: "pending" });
   } catch (error) {
-    change(requestId, { state: "failed", why: failureText(error) });
+    change(requestId, { state: "failed", why: failureText(error, "error.file") });
   } finally {
     clearTimeout(stalled);
     stops.delete(requestId);

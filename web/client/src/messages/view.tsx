@@ -81,6 +81,7 @@ export function MessageView({ peer, jump }: Props) {
         files={files}
         onFiles={setFiles}
         lastOwn={lastOwn}
+        jumped={jump !== undefined}
       />
       {shown && <MessageDetails message={shown} onClose={() => setShown(undefined)} />}
       {leaving && (

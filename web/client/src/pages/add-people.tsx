@@ -47,7 +47,7 @@ export function AddPeople({ onClose }: { onClose: () => void }) {
   const outside =
     /^(sips?:|tel:)?[^\s@]+@[^\s@]+$|^tel:\+?[\d-]+$/.test(wanted) && !found.some((p) => p.address === wanted);
   const add = (address: string, name: string) =>
-    attempt(() => addContact(address, "", group ? BigInt(group) : undefined)).then((done) => {
+    attempt(() => addContact(address, "", group ? BigInt(group) : undefined), "error.address").then((done) => {
       if (done) announce(t("contacts.added", { name }));
     });
 

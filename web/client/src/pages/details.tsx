@@ -1,10 +1,10 @@
-import type { SeenPresence } from "@parley-im/sdk";
+import type { GetLevelResponse, SeenPresence, Sight } from "@parley-im/sdk";
 import { useEffect, useState } from "preact/hooks";
 import { t } from "../i18n";
-import { addContact, changeContact, contactOf, groups } from "../state/contacts";
+import { addContact, changeContact, contactOf, groups, levelRule, relations } from "../state/contacts";
 import { askFor, nameOf, personOf } from "../state/people";
 import { availabilityOf, noteOf, presenceOf } from "../state/presence";
-import { me } from "../state/session";
+import { me, ownAddress, sdk } from "../state/session";
 import { Avatar } from "../ui/avatar";
 import { Dot, stateText } from "../ui/dot";
 import { attempt } from "../ui/failure";
@@ -13,7 +13,7 @@ import { Icon } from "../ui/icon";
 import { toast } from "../ui/toast";
 import { EditContact } from "./edit-contact";
 import { Explain } from "./explain";
-import { LevelSelect } from "./level-select";
+import { LevelSelect, levelName } from "./level-select";
 
 /** Who somebody is: presence, what the directory says, and what the person is to them. */
 export function Details({ peer }: { peer: string }) {
@@ -68,7 +68,9 @@ function ContactPart({ peer, name }: { peer: string; name: string }) {
           type="button"
           class="button"
           onClick={() =>
-            void attempt(() => addContact(peer, "")).then((done) => done && toast(t("contacts.added", { name })))
+            void attempt(() => addContact(peer, ""), "error.address").then(
+              (done) => done && toast(t("contacts.added", { name })),
+            )
           }
         >
           <Icon name="personAdd" size={18} />
@@ -168,10 +170,26 @@ function Devices({ seen }: { seen: SeenPresence | undefined }) {
 
 function SightPart({ peer }: { peer: string }) {
   const [explaining, setExplaining] = useState(false);
+  const [level, setLevel] = useState<GetLevelResponse>();
+  const contact = contactOf(peer);
+  useEffect(() => {
+    const stop = new AbortController();
+    sdk()
+      .contacts.getLevel({ owner: ownAddress(), person: peer }, { signal: stop.signal })
+      .then(setLevel, () => {}); // the rule is shown
+    return () => stop.abort();
+  }, [peer, relations.value, contact?.groups.join()]);
+  const ruled = levelRule("person", peer) !== "";
   return (
     <section class="details-part">
       <h3>{t("details.sight")}</h3>
-      <LevelSelect kind="person" subject={peer} label={t("privacy.level-of", { name: nameOf(peer) })} />
+      <LevelSelect
+        kind="person"
+        subject={peer}
+        label={t("privacy.level-of", { name: nameOf(peer) })}
+        otherwise={level && !ruled && level.basis !== "person" ? level.level : ""}
+      />
+      {level && <p class="hint">{`${levelName(level.level)}: ${sightText(level.sight)}`}</p>}
       <button type="button" class="button button-plain" onClick={() => setExplaining(true)}>
         <Icon name="eye" size={18} />
         {t("privacy.explain-one", { name: nameOf(peer) })}
@@ -179,4 +197,16 @@ function SightPart({ peer }: { peer: string }) {
       {explaining && <Explain watcher={peer} onClose={() => setExplaining(false)} />}
     </section>
   );
+}
+
+/** What a level lets somebody see, in a line. */
+function sightText(sight: Sight | undefined): string {
+  const all = [
+    sight && sight.state !== "nothing" && t("sight.state"),
+    sight?.note && t("sight.note"),
+    sight?.device && t("sight.device"),
+    sight && sight.calendar !== "nothing" && t("sight.calendar"),
+    sight?.interrupt && t("sight.interrupt"),
+  ].filter((one) => typeof one === "string" && one !== "");
+  return all.length > 0 ? all.join(", ") : t("sight.nothing");
 }

@@ -1,6 +1,7 @@
 import type { ExplainPresenceResponse } from "@parley-im/sdk";
 import { useEffect, useState } from "preact/hooks";
 import { type Key, t } from "../i18n";
+import { said } from "../i18n/server";
 import { nameOf } from "../state/people";
 import { ownAddress, sdk } from "../state/session";
 import { Dialog } from "../ui/dialog";
@@ -17,7 +18,7 @@ export function Explain({ watcher, onClose }: { watcher: string; onClose: () => 
   useEffect(() => {
     sdk()
       .presence.explainPresence({ owner: ownAddress(), watcher })
-      .then(setAnswer, (error: unknown) => setFailure(failureText(error)));
+      .then(setAnswer, (error: unknown) => setFailure(failureText(error, "error.address")));
   }, [watcher]);
   return (
     <Dialog title={t("privacy.explain-title", { name: nameOf(watcher) })} onClose={onClose}>
@@ -49,7 +50,7 @@ function Seen({ answer }: { answer: ExplainPresenceResponse }) {
           <dt>{t("privacy.level")}</dt>
           <dd>
             {levelName(answer.level)}
-            <p class="hint">{answer.levelReason}</p>
+            <p class="hint">{said(answer.levelReason)}</p>
           </dd>
         </div>
         {sight && (
@@ -66,7 +67,7 @@ function Seen({ answer }: { answer: ExplainPresenceResponse }) {
             <dt>{t("privacy.really")}</dt>
             <dd>
               {stateText(answer.state.availability)}
-              {answer.state.reason && <p class="hint">{answer.state.reason}</p>}
+              {answer.state.reason && <p class="hint">{said(answer.state.reason)}</p>}
             </dd>
           </div>
         )}

@@ -19,10 +19,12 @@ interface Props {
   kind: RelationKind;
   subject: string;
   label: string;
+  /** What holds without a rule, if that is known. */
+  otherwise?: string;
 }
 
 /** Decides what a person, group or domain is; "by itself" takes the decision back. */
-export function LevelSelect({ kind, subject, label }: Props) {
+export function LevelSelect({ kind, subject, label, otherwise = "" }: Props) {
   const rule = levelRule(kind, subject);
   return (
     <select
@@ -34,7 +36,7 @@ export function LevelSelect({ kind, subject, label }: Props) {
         void attempt(() => setLevel(kind, subject, next));
       }}
     >
-      <option value="">{t("level.none")}</option>
+      <option value="">{otherwise ? t("level.default", { level: levelName(otherwise) }) : t("level.none")}</option>
       {levels.map((level) => (
         <option key={level} value={level}>
           {levelName(level)}

@@ -1,6 +1,7 @@
 import { signal } from "@preact/signals";
 import { useState } from "preact/hooks";
 import { t } from "../i18n";
+import { said } from "../i18n/server";
 import { signOutEverywhere } from "../state/life";
 import { type Choice, choices, ownManual, ownState, setOwn } from "../state/presence";
 import { me } from "../state/session";
@@ -41,6 +42,12 @@ function local(at: Date): string {
   return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 }
 
+/** The full hour that comes next, but not within minutes. */
+function nextHour(now: Date): Date {
+  const soon = new Date(now.getTime() + 15 * 60_000);
+  return new Date(soon.getFullYear(), soon.getMonth(), soon.getDate(), soon.getHours() + 1);
+}
+
 /** Says by hand how the person is, with a note and an end: "do not disturb until", "back at". */
 export function PresenceDialog() {
   const manual = ownManual.value;
@@ -54,10 +61,14 @@ export function PresenceDialog() {
   const close = () => {
     presenceOpen.value = false;
   };
+  const chooseEnd = (next: End) => {
+    setEnd(next);
+    if (next === "at" && !at) setAt(local(nextHour(new Date())));
+  };
   const save = async (event: Event) => {
     event.preventDefault();
     setBusy(true);
-    const done = await attempt(() => setOwn(choice, note.trim(), endOf(end, at)));
+    const done = await attempt(() => setOwn(choice, note.trim(), endOf(end, at)), "error.end");
     setBusy(false);
     if (!done) return;
     announce(t("presence.set", { state: stateText(ownState.peek()?.availability ?? "") }));
@@ -78,7 +89,7 @@ export function PresenceDialog() {
                     ? t("presence.until", { state: stateText(now.availability), time: until(now.until) })
                     : stateText(now.availability)
                   : own.address}
-                {now?.reason && ` · ${now.reason}`}
+                {now?.reason && ` · ${said(now.reason)}`}
               </p>
             </div>
           </div>
@@ -123,7 +134,12 @@ export function PresenceDialog() {
         {timed && (
           <Field label={choice === "brb" || choice === "away" ? t("presence.back-at") : t("presence.ends")}>
             {(ids) => (
-              <select {...ids} class="input" value={end} onChange={(event) => setEnd(event.currentTarget.value as End)}>
+              <select
+                {...ids}
+                class="input"
+                value={end}
+                onChange={(event) => chooseEnd(event.currentTarget.value as End)}
+              >
                 <option value="">{t("presence.end.never")}</option>
                 <option value="30">{t("presence.end.30")}</option>
                 <option value="60">{t("presence.end.60")}</option>

@@ -26,6 +26,7 @@ const list: readonly { title: Key; keys: readonly (readonly [string, Key])[] }[]
       ["Alt ↑", "shortcuts.previous"],
       ["Alt U", "shortcuts.unread"],
       ["↑ ↓", "shortcuts.rows"],
+      ["Alt Shift ↓", "shortcuts.move"],
     ],
   },
   {

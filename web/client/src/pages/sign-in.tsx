@@ -1,6 +1,7 @@
 import { ParleyError } from "@parley-im/sdk";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { t, tn } from "../i18n";
+import { t } from "../i18n";
+import { said } from "../i18n/server";
 import { endedBecause, signIn } from "../state/session";
 import { Avatar } from "../ui/avatar";
 import { failureText } from "../ui/failure";
@@ -58,7 +59,7 @@ export function SignIn() {
         {why && !failure && (
           <p class="note note-warn" role="status">
             <Icon name="info" size={18} />
-            <span>{t("sign-in.ended", { reason: why })}</span>
+            <span>{t("sign-in.ended", { reason: said(why) })}</span>
           </p>
         )}
         {failure && (
@@ -141,8 +142,6 @@ export function SignIn() {
 }
 
 function explain(reason: unknown): string {
-  if (!(reason instanceof ParleyError)) return failureText(reason);
-  if (reason.code === "unauthenticated") return t("sign-in.wrong");
-  if (reason.code === "resource_exhausted") return tn("sign-in.wait", Math.max(1, Math.ceil(reason.retryAfter / 60)));
-  return failureText(reason);
+  if (reason instanceof ParleyError && reason.code === "unauthenticated") return t("sign-in.wrong");
+  return failureText(reason, "sign-in.wrong");
 }

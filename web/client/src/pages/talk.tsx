@@ -92,7 +92,13 @@ function TalkHead({ peer }: { peer: string }) {
       <button type="button" class="icon-button talk-back" aria-label={t("action.back")} onClick={back}>
         <Icon name="back" />
       </button>
-      <button type="button" class="talk-person" onClick={toggle} title={peer}>
+      <button
+        type="button"
+        class="talk-person"
+        onClick={toggle}
+        aria-label={t("details.of", { name })}
+        title={t("details.of", { name })}
+      >
         <Avatar address={peer} name={name} size={40} dot />
       </button>
       <div class="talk-title">
@@ -121,7 +127,7 @@ function TalkHead({ peer }: { peer: string }) {
         aria-pressed={shown}
         onClick={toggle}
       >
-        <Icon name="panel" />
+        <Icon name={wide.value ? "panel" : "info"} />
       </button>
       {drawer && !wide.value && (
         <Dialog title={t("details.title")} class="drawer" onClose={() => setDrawer(false)}>

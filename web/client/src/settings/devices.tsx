@@ -180,6 +180,7 @@ function Made({ made, onDone }: { made: MakeDevicePasswordResponse; onDone: () =
           </div>
         ))}
       </dl>
+      <p class="hint">{t("devices.trust")}</p>
       <button type="button" class="button" onClick={onDone}>
         {t("action.done")}
       </button>

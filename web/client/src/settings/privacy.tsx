@@ -114,7 +114,7 @@ function PersonField({ label, value, onChange }: PersonFieldProps) {
             autocomplete="off"
             spellcheck={false}
             required
-            placeholder={t("sign-in.address-example")}
+            placeholder={t("privacy.person-example")}
             value={value}
             onInput={(event) => onChange(event.currentTarget.value)}
           />
@@ -180,7 +180,10 @@ function AddRule() {
   const add = async (event: Event) => {
     event.preventDefault();
     setBusy(true);
-    const done = await attempt(() => setLevel(kind, chosen, level));
+    const done = await attempt(
+      () => setLevel(kind, chosen, level),
+      kind === "domain" ? "error.domain" : "error.address",
+    );
     setBusy(false);
     if (done) setSubject("");
   };

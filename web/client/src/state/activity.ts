@@ -1,30 +1,50 @@
 /** Tells the server whether somebody is at this device: it is part of the person's presence. */
+import { effect } from "@preact/signals";
 import { timestamp } from "../ui/format";
+import { link } from "./feed";
 import { sdk } from "./session";
+import { onUsed, sayUsed } from "./tabs";
 
 const idleAfter = 5 * 60_000;
 const look = 30_000;
+/** The tabs of a browser are one device. So often one that is used tells the others. */
+const share = 10_000;
 
 /** Watches keys and pointers until the returned function is called. */
 export function startActivity(): () => void {
   let last = Date.now();
-  let idle = false;
-  const tell = (since: number | undefined) =>
-    sdk()
-      .sessions.setActivity(since === undefined ? {} : { idleSince: timestamp(new Date(since)) })
-      .catch(() => {
-        idle = since === undefined; // not heard: say it again at the next look
-      });
-  const touched = () => {
-    last = Date.now();
-    if (!idle) return;
-    idle = false;
-    void tell(undefined);
+  let shared = 0;
+  /** What the server knows: since when nobody is here, 0 for somebody is; undefined: not known. */
+  let told: number | undefined;
+  let telling = false;
+  const now = () => (Date.now() - last < idleAfter ? 0 : last);
+  // One request at a time, then what is so by now: two under way could arrive in the other order.
+  const tell = async () => {
+    if (telling) return;
+    telling = true;
+    try {
+      while (told !== now()) {
+        const since = now();
+        told = undefined;
+        await sdk().sessions.setActivity(since === 0 ? {} : { idleSince: timestamp(new Date(since)) });
+        told = since;
+      }
+    } catch {
+      // It is said again at the next look.
+    } finally {
+      telling = false;
+    }
   };
-  const looked = () => {
-    if (idle || Date.now() - last < idleAfter) return;
-    idle = true;
-    void tell(last);
+  const here = () => {
+    last = Date.now();
+    if (told !== undefined && told !== 0) void tell();
+  };
+  const touched = () => {
+    here();
+    if (last - shared > share) {
+      shared = last;
+      sayUsed();
+    }
   };
   const shown = () => {
     if (!document.hidden) touched();
@@ -32,10 +52,19 @@ export function startActivity(): () => void {
   const events = ["pointerdown", "pointermove", "keydown", "wheel"] as const;
   for (const name of events) addEventListener(name, touched, { passive: true });
   document.addEventListener("visibilitychange", shown);
-  const timer = setInterval(looked, look);
-  void tell(undefined);
+  // The tab that is used may not know that this one has said otherwise.
+  onUsed(here);
+  const timer = setInterval(() => void tell(), look);
+  // After a break nobody knows what the server has kept.
+  const off = effect(() => {
+    if (link.value !== "online") return;
+    told = undefined;
+    void tell();
+  });
   return () => {
+    off();
     clearInterval(timer);
+    onUsed(() => {});
     for (const name of events) removeEventListener(name, touched);
     document.removeEventListener("visibilitychange", shown);
   };

@@ -94,6 +94,19 @@ export async function changeContact(contact: Contact, change: ContactChange): Pr
   await loadContacts();
 }
 
+/** Where a contact stands in the list: among the favourites, in a group by its id, or among the others. */
+export type Place = "favourites" | "others" | bigint;
+
+/** What changes when a contact is moved from one place to another; undefined: nothing. */
+export function moved(contact: Contact, from: Place, to: Place): ContactChange | undefined {
+  if (from === to) return undefined;
+  const left = contact.groups.filter((id) => id !== from);
+  // Among the others is who is nowhere else.
+  if (to === "others") return { favourite: false, groups: [] };
+  if (to === "favourites") return { favourite: true, groups: left };
+  return { favourite: from === "favourites" ? false : contact.favourite, groups: [...new Set([...left, to])] };
+}
+
 export async function removeContact(contact: Contact): Promise<void> {
   await sdk().contacts.removeContact({ owner: ownAddress(), contact: contact.address });
   await loadContacts();
@@ -107,6 +120,22 @@ export async function addGroup(name: string): Promise<ContactGroup | undefined> 
 
 export async function renameGroup(group: ContactGroup, name: string): Promise<void> {
   await sdk().contacts.setGroup({ owner: ownAddress(), group: String(group.id), name });
+  await loadContacts();
+}
+
+/** Puts a group before or behind its neighbour. */
+export async function moveGroup(group: ContactGroup, by: 1 | -1): Promise<void> {
+  const order = [...groups.peek()];
+  const at = order.indexOf(group);
+  const other = order[at + by];
+  if (!other) return;
+  order[at] = other;
+  order[at + by] = group;
+  // Groups may have had the same position.
+  for (const [position, one] of order.entries()) {
+    if (one.position === BigInt(position + 1)) continue;
+    await sdk().contacts.setGroup({ owner: ownAddress(), group: String(one.id), position: BigInt(position + 1) });
+  }
   await loadContacts();
 }
 

@@ -33,7 +33,8 @@ export function onKey(combo: string, run: Handler, where?: "global"): () => void
   };
 }
 
-function writesIn(target: EventTarget | null): boolean {
+/** Whether keys that are pressed there write something. */
+export function writesIn(target: EventTarget | null): boolean {
   if (!(target instanceof HTMLElement)) return false;
   return (
     target.isContentEditable ||

@@ -31,6 +31,29 @@ export function personOf(address: string): Person | null | undefined {
   return directory.get(address);
 }
 
+/** Who is called by the address only, and is asked for when others have been. */
+const nameless = new Set<string>();
+let asking = 0;
+
+/** Finds out what somebody is called whose name nothing here tells: a few at a time, a list may have hundreds of them. */
+export function wantName(address: string): void {
+  if (directory.peek(address) !== undefined) return;
+  nameless.add(address);
+  while (asking < 3 && nameless.size > 0) {
+    asking++;
+    void askNext().finally(() => {
+      asking--;
+    });
+  }
+}
+
+async function askNext(): Promise<void> {
+  for (const address of nameless) {
+    nameless.delete(address);
+    await askFor(address).catch(() => {}); // the address is shown
+  }
+}
+
 /** Asks the directory for one address, once. */
 export function askFor(address: string): Promise<void> {
   if (directory.peek(address) !== undefined || !address.includes("@")) return Promise.resolve();
@@ -56,5 +79,6 @@ export async function findPeople(words: string, limit = 20, signal?: AbortSignal
 
 export function forgetPeople(): void {
   directory.clear();
+  nameless.clear();
   asked.clear();
 }

@@ -12,13 +12,18 @@ interface Left {
   kind: "left";
   tab: string;
 }
-type Said = Looking | SignedOut | Left;
+/** Somebody is at a tab. */
+interface Used {
+  kind: "used";
+}
+type Said = Looking | SignedOut | Left | Used;
 
 const self = crypto.randomUUID();
 const channel = new BroadcastChannel("parley");
 const looking = new Map<string, string>();
 let leading = false;
 let signedOut = () => {};
+let used = () => {};
 
 /** Begins to listen. ended is called when another tab has signed out. */
 export function startTabs(ended: () => void): void {
@@ -34,6 +39,7 @@ export function startTabs(ended: () => void): void {
 channel.onmessage = (event: MessageEvent<Said>) => {
   const said = event.data;
   if (said.kind === "signed-out") signedOut();
+  else if (said.kind === "used") used();
   else if (said.kind === "left") looking.delete(said.tab);
   else if (said.kind === "looking") looking.set(said.tab, said.peer);
 };
@@ -56,6 +62,15 @@ export function lookAt(peer: string): void {
 /** Some tab shows a conversation to somebody. */
 export function lookedAt(peer: string): boolean {
   return [...looking.values()].includes(peer);
+}
+
+/** Calls back when somebody uses another tab. */
+export function onUsed(run: () => void): void {
+  used = run;
+}
+
+export function sayUsed(): void {
+  say({ kind: "used" });
 }
 
 export function saySignedOut(): void {

@@ -27,11 +27,13 @@ interface Props {
   dot?: boolean;
 }
 
-/** A person's letters on the person's colour. The name stands beside it, so it is silent. */
+/**
+ * A person's letters on the person's colour: a picture, which the style sheet draws. The name stands beside it, so it is silent.
+ */
 export function Avatar({ address, name, size = 40, dot = false }: Props) {
   return (
     <span class={`avatar avatar-${size}`} aria-hidden="true">
-      <span class={`avatar-face av-${hue(address)}`}>{initials(name)}</span>
+      <span class={`avatar-face av-${hue(address)}`} data-letters={initials(name)} />
       {dot && <Dot state={availabilityOf(address)} />}
     </span>
   );

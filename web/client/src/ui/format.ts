@@ -72,6 +72,11 @@ export function full(at: Stamp | Date): string {
   return format("full", { dateStyle: "full", timeStyle: "short" }).format(at instanceof Date ? at : date(at));
 }
 
+/** All of it with seconds, where the order of things counts. */
+export function exact(at: Stamp | Date): string {
+  return format("exact", { dateStyle: "medium", timeStyle: "medium" }).format(at instanceof Date ? at : date(at));
+}
+
 /** When something ends: the time today, else with the day. */
 export function until(at: Stamp | Date, now = new Date()): string {
   const when = at instanceof Date ? at : date(at);
@@ -111,7 +116,7 @@ export function size(bytes: bigint | number): string {
   return new Intl.NumberFormat(locale.value, {
     style: "unit",
     unit,
-    unitDisplay: "short",
+    unitDisplay: unit === "byte" ? "long" : "short",
     maximumFractionDigits: digits,
   }).format(value);
 }

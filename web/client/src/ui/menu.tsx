@@ -1,5 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useFloating } from "./floating";
 import { Icon } from "./icon";
 import type { IconName } from "./icons";
 
@@ -20,13 +21,16 @@ interface Props {
   children?: ComponentChildren;
   class?: string;
   align?: "start" | "end";
+  /** Where it opens, if there is room there. */
+  place?: "above" | "below";
 }
 
 /** A button with a menu: arrows, Home, End, first letters and Escape work as in every menu. */
-export function Menu({ label, items, children, class: extra = "icon-button", align = "end" }: Props) {
+export function Menu({ label, items, children, class: extra = "icon-button", align = "end", place = "below" }: Props) {
   const [open, setOpen] = useState(false);
   const root = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
+  const list = useRef<HTMLDivElement>(null);
   const id = useId();
 
   const entries = () => [...(root.current?.querySelectorAll<HTMLElement>("[role^=menuitem]:not([disabled])") ?? [])];
@@ -39,6 +43,7 @@ export function Menu({ label, items, children, class: extra = "icon-button", ali
     if (back) button.current?.focus();
   };
 
+  useFloating(list, () => button.current, open, { align, place });
   // Before the next key: whoever types fast is not ahead of the menu.
   useLayoutEffect(() => {
     if (!open) return;
@@ -107,7 +112,7 @@ export function Menu({ label, items, children, class: extra = "icon-button", ali
         {children ?? <Icon name="more" />}
       </button>
       {open && (
-        <div id={id} class={`menu menu-${align}`} role="menu" aria-label={label}>
+        <div id={id} ref={list} class="menu floating" role="menu" aria-label={label}>
           {items.map((item, at) =>
             item === "line" ? (
               <hr key={`line ${at}`} />
