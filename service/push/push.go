@@ -64,11 +64,15 @@ type Options struct {
 
 // Service sends notifications.
 type Service struct {
-	o       Options
-	client  *http.Client
+	o      Options
+	client *http.Client
+	// metrics has the label "result": sent, failed, gone, read, later (the push service puts it off), left out (too many, or a newer
+	// one of the conversation waits).
 	metrics *prometheus.CounterVec
 	wake    chan struct{}
 	queue   chan *notification
+	waiting *waiting
+	putOff  chan struct{} // a push service wants to be left alone
 
 	position atomic.Int64 // up to which the log was looked at; -1 before Serve
 
@@ -79,9 +83,12 @@ type Service struct {
 
 // notification is one that waits.
 type notification struct {
-	to   store.PushSubscription
-	from string
-	text []byte
+	to    store.PushSubscription
+	from  string
+	seq   int64 // of the message
+	text  []byte
+	host  string // of the push service
+	tries int
 }
 
 // New makes a Service; Serve runs it.
@@ -90,6 +97,7 @@ func New(o Options) *Service {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{o: o, client: newClient(o.Private, o.TLS), wake: make(chan struct{}, 1), queue: make(chan *notification, queued), people: map[string]bool{},
+		waiting: newWaiting(), putOff: make(chan struct{}, 1),
 		metrics: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "parley_push_notifications_total", Help: "Notifications by Web Push, by what came of them."}, []string{"result"})}
 	s.position.Store(-1)
 	if o.Registerer != nil {
@@ -123,6 +131,8 @@ func (s *Service) Serve(ctx context.Context) error {
 	}
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
+	again := time.NewTimer(longest) // until what was put off may be sent
+	defer again.Stop()
 	s.look(ctx)
 	for {
 		select {
@@ -130,6 +140,10 @@ func (s *Service) Serve(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			s.look(ctx)
+		case <-s.putOff:
+			again.Reset(s.sendAgain(time.Now()))
+		case now := <-again.C:
+			again.Reset(s.sendAgain(now))
 		case <-s.wake:
 			s.position.Store(s.read(ctx, s.position.Load()))
 		}
@@ -169,8 +183,15 @@ func (s *Service) read(ctx context.Context, position int64) int64 {
 			s.o.Log.Debug("push: the log was not read", "err", err)
 			return head // hints that are late are worth nothing
 		}
+		p := page{read: map[pair]int64{}, to: map[string][]store.PushSubscription{}}
 		for i := range list {
-			s.tell(ctx, &list[i])
+			if who, upTo, ok := readUpTo(&list[i]); ok {
+				p.read[who] = max(p.read[who], upTo)
+				s.waiting.read(who, upTo)
+			}
+		}
+		for i := range list {
+			s.tell(ctx, &list[i], &p)
 		}
 		if len(list) == 0 {
 			return head
@@ -180,9 +201,15 @@ func (s *Service) read(ctx context.Context, position int64) int64 {
 	return position
 }
 
+// page is what is known of records that are read together.
+type page struct {
+	read map[pair]int64                      // how far who has read what of whom
+	to   map[string][]store.PushSubscription // the subscriptions of somebody, asked for once
+}
+
 // tell puts what one record is worth into the queue.
-func (s *Service) tell(ctx context.Context, r *store.Record) {
-	if r.Kind != store.KindMessage || r.From == r.To {
+func (s *Service) tell(ctx context.Context, r *store.Record, p *page) {
+	if r.Kind != store.KindMessage || r.From == r.To || r.Seq <= p.read[pair{r.To, r.From}] {
 		return
 	}
 	s.mu.Lock()
@@ -191,22 +218,53 @@ func (s *Service) tell(ctx context.Context, r *store.Record) {
 	if !has || s.o.Quiet(r.To, r.From) {
 		return
 	}
-	list, err := s.o.Subscriptions.PushOf(ctx, r.To)
-	if err != nil {
-		s.o.Log.Debug("push: subscriptions not read", "err", err)
-		return
+	list, asked := p.to[r.To]
+	if !asked {
+		var err error
+		if list, err = s.o.Subscriptions.PushOf(ctx, r.To); err != nil {
+			s.o.Log.Debug("push: subscriptions not read", "err", err)
+			return
+		}
+		p.to[r.To] = list
 	}
 	for _, to := range list {
 		if s.o.Online(r.To, to.Session) {
 			continue
 		}
-		n := &notification{to: to, from: r.From, text: s.payload(ctx, r, to.Preview)}
-		select {
-		case s.queue <- n:
-		default:
-			s.metrics.WithLabelValues("left out").Inc()
+		n := &notification{to: to, from: r.From, seq: r.Seq, text: s.payload(ctx, r, to.Preview)}
+		if u, err := url.Parse(to.Endpoint); err == nil { // else it fails when it is sent
+			n.host = u.Host
 		}
+		s.waiting.begin(n)
+		s.enqueue(n)
 	}
+}
+
+// enqueue puts a notification into the queue, or leaves it out.
+func (s *Service) enqueue(n *notification) {
+	select {
+	case s.queue <- n:
+	default:
+		s.over(n, "left out")
+	}
+}
+
+// over ends a notification.
+func (s *Service) over(n *notification, result string) {
+	s.waiting.end(n)
+	s.metrics.WithLabelValues(result).Inc()
+}
+
+// sendAgain puts what may be sent by now back into the queue, and returns how long to wait for the rest.
+func (s *Service) sendAgain(now time.Time) time.Duration {
+	list, next := s.waiting.due(now)
+	for _, n := range list {
+		s.enqueue(n)
+	}
+	if next.IsZero() {
+		return longest
+	}
+	return next.Sub(now)
 }
 
 // payload is what the service worker of the page gets. Without a preview it tells that somebody wrote, and where a click leads.
@@ -247,46 +305,78 @@ func (s *Service) send(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case n := <-s.queue:
-			result, err := s.post(ctx, n)
-			s.metrics.WithLabelValues(result).Inc()
-			if err != nil {
-				s.o.Log.Debug("push: not sent", "aor", n.to.AOR, "err", err)
-			}
+			s.sendOne(ctx, n)
 		}
 	}
 }
 
-// post sends one notification (RFC 8030 §5), and removes a subscription that is no more.
-func (s *Service) post(ctx context.Context, n *notification) (result string, err error) {
+// sendOne sends a notification, unless the person has seen meanwhile what it is about, or the push service wants to be left alone.
+func (s *Service) sendOne(ctx context.Context, n *notification) {
+	if s.waiting.known(n) || s.o.Online(n.to.AOR, n.to.Session) {
+		s.over(n, "read")
+		return
+	}
+	if s.hold(n, 0) {
+		return
+	}
+	n.tries++
+	result, wait, err := s.post(ctx, n)
+	if err != nil {
+		s.o.Log.Debug("push: not sent", "aor", n.to.AOR, "err", err)
+	}
+	if wait == 0 || n.tries >= mostTry {
+		s.over(n, result)
+		return
+	}
+	s.metrics.WithLabelValues("later").Inc()
+	s.hold(n, wait)
+	select {
+	case s.putOff <- struct{}{}:
+	default:
+	}
+}
+
+// hold is waiting.hold with its metric.
+func (s *Service) hold(n *notification, wait time.Duration) bool {
+	held, out := s.waiting.hold(n, time.Now(), wait)
+	if out != nil {
+		s.metrics.WithLabelValues("left out").Inc()
+	}
+	return held
+}
+
+// post sends one notification (RFC 8030 §5), and removes a subscription that is no more. A push service that says for how long it
+// wants to be left alone may be asked again after that.
+func (s *Service) post(ctx context.Context, n *notification) (result string, wait time.Duration, err error) {
 	const failed = "failed"
 	u, err := url.Parse(n.to.Endpoint)
 	if err != nil {
-		return failed, err
+		return failed, 0, err
 	}
 	decode := func(text string) ([]byte, error) {
 		return base64.RawURLEncoding.DecodeString(strings.TrimRight(text, "="))
 	}
 	public, err := decode(n.to.P256DH)
 	if err != nil {
-		return failed, err
+		return failed, 0, err
 	}
 	secret, err := decode(n.to.Auth)
 	if err != nil {
-		return failed, err
+		return failed, 0, err
 	}
 	body, err := webpush.Encrypt(n.text, public, secret)
 	if err != nil {
-		return failed, err
+		return failed, 0, err
 	}
 	authorization, err := s.o.Key.Authorization(u.Scheme+"://"+u.Host, time.Now().Add(validFor))
 	if err != nil {
-		return failed, err
+		return failed, 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.to.Endpoint, bytes.NewReader(body))
 	if err != nil {
-		return failed, err
+		return failed, 0, err
 	}
 	// RFC 8030 §5.2 to §5.4: of one conversation a device that comes back hears once.
 	topic := sha256.Sum256([]byte(n.from))
@@ -298,16 +388,19 @@ func (s *Service) post(ctx context.Context, n *notification) (result string, err
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return failed, err
+		return failed, 0, err
 	}
 	defer resp.Body.Close()
 	_, _ = io.CopyN(io.Discard, resp.Body, 1024) // so that the connection can be used again
 	switch {
 	case resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone:
 		// RFC 8030 §7.3: the browser does not want any more.
-		return "gone", s.o.Subscriptions.RemovePush(context.WithoutCancel(ctx), "", n.to.Endpoint)
+		return "gone", 0, s.o.Subscriptions.RemovePush(context.WithoutCancel(ctx), "", n.to.Endpoint)
 	case resp.StatusCode >= 300:
-		return failed, errs.New(errs.Unavailable, "push: %s answers %d", u.Host, resp.StatusCode)
+		if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
+			wait = retryAfter(resp.Header, time.Now())
+		}
+		return failed, wait, errs.New(errs.Unavailable, "push: %s answers %d", u.Host, resp.StatusCode)
 	}
-	return "sent", nil
+	return "sent", 0, nil
 }

@@ -47,6 +47,7 @@ type rig struct {
 	url    string
 	got    chan request
 	status atomic.Int64
+	after  atomic.Pointer[string] // Retry-After
 	online atomic.Bool
 	quiet  atomic.Bool
 }
@@ -60,6 +61,9 @@ func start(t *testing.T, private bool) *rig {
 		if req.URL.Path == "/redirect" {
 			http.Redirect(w, req, "/elsewhere", http.StatusTemporaryRedirect)
 		} else {
+			if after := r.after.Load(); after != nil {
+				w.Header().Set("Retry-After", *after)
+			}
 			w.WriteHeader(int(r.status.Load()))
 		}
 		r.got <- request{req.URL.Path, req.Header, len(body)}
@@ -324,4 +328,106 @@ func TestFlood(t *testing.T) {
 	if least := waves*wave - queued - senders - failed; left < least || left == 0 {
 		t.Errorf("%v were left out, and %v failed", left, failed)
 	}
+}
+
+// A push service that is busy is left alone for as long as it says, and is told then what is newest of each conversation.
+func TestRetryAfter(t *testing.T) {
+	r := start(t, true)
+	r.subscribe("/one", false)
+	say := func(after string, status int) {
+		r.after.Store(&after)
+		r.status.Store(int64(status))
+		r.say(bob, alice, "hello")
+	}
+	say("3600", http.StatusTooManyRequests)
+	r.next()
+	r.eventually("later", 1)
+	r.say(bob, alice, "the next one, which takes the place of the first")
+	r.eventually("left out", 1)
+	r.status.Store(http.StatusCreated)
+	if wait := r.sendAgain(time.Now()); wait <= 0 || wait > time.Hour || len(r.got) != 0 {
+		t.Errorf("in %v, and %d were sent", wait, len(r.got))
+	}
+	r.sendAgain(time.Now().Add(2 * time.Hour))
+	r.next()
+	r.eventually("sent", 1)
+
+	// By itself, too.
+	begun := time.Now()
+	say("1", http.StatusServiceUnavailable)
+	r.next()
+	r.eventually("later", 2)
+	r.status.Store(http.StatusCreated)
+	r.eventually("sent", 2)
+	if took := time.Since(begun); took < time.Second {
+		t.Errorf("it was asked again after %v", took)
+	}
+	if n := len(r.waiting.reads) + len(r.waiting.held); n != 0 {
+		t.Errorf("%d are kept", n)
+	}
+
+	now := time.Now()
+	for text, want := range map[string]time.Duration{"": 0, "soon": 0, "-1": 0, "0": shortest, "90": 90 * time.Second, "999999999999999": longest, "7200": longest,
+		now.Add(10 * time.Second).UTC().Format(http.TimeFormat): 10 * time.Second, now.Add(-time.Hour).UTC().Format(http.TimeFormat): shortest} {
+		if got := retryAfter(http.Header{"Retry-After": {text}}, now); (got - want).Abs() > time.Second {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
+// What was read while its notification waited is not told any more.
+func TestReadMeanwhile(t *testing.T) {
+	r := start(t, true)
+	r.subscribe("/one", false)
+	after := "3600"
+	r.after.Store(&after)
+	r.status.Store(http.StatusTooManyRequests)
+	r.say(bob, alice, "hello")
+	r.next()
+	r.eventually("later", 1)
+	list, err := r.store.Log().Read(t.Context(), r.store.Log().Head()-1, 1)
+	if err != nil || len(list) != 1 || list[0].Kind != store.KindMessage {
+		t.Fatal(list, err)
+	}
+	receipt := func(outcome string) {
+		r.append(store.Record{Kind: store.KindReceipt, From: alice, To: bob, Ref: list[0].ID, Meta: map[string]string{store.MetaOutcome: outcome, store.MetaSeq: fmt.Sprint(list[0].Seq)}})
+		r.waitRead()
+	}
+	r.status.Store(http.StatusCreated)
+	receipt("processed")
+	r.sendAgain(time.Now().Add(2 * time.Hour))
+	r.next()
+	r.eventually("sent", 1)
+
+	r.status.Store(http.StatusTooManyRequests)
+	r.say(bob, alice, "hello again")
+	r.next()
+	r.eventually("later", 2)
+	list[0].Seq = r.store.Log().Head()
+	r.status.Store(http.StatusCreated)
+	receipt(store.OutcomeDisplayed)
+	r.sendAgain(time.Now().Add(2 * time.Hour))
+	r.eventually("read", 1)
+	if len(r.got) != 0 {
+		t.Error("it was sent all the same")
+	}
+	// Of a message and its receipt that are seen together nothing is told at all.
+	p := page{read: map[pair]int64{{alice, bob}: 10}, to: map[string][]store.PushSubscription{alice: {{AOR: alice, Endpoint: "https://push.example.com/"}}}}
+	r.tell(t.Context(), &store.Record{Seq: 10, Kind: store.KindMessage, From: bob, To: alice}, &p)
+	if n := len(r.waiting.reads); n != 0 {
+		t.Errorf("%d wait", n)
+	}
+}
+
+// append puts a record into the log. A machine that is busy may refuse it for the moment.
+func (r *rig) append(rec store.Record) {
+	r.t.Helper()
+	for range 60 {
+		own, done := rec, make(chan error, 1)
+		r.store.Log().Append(&own, func(err error) { done <- err })
+		if <-done == nil {
+			return
+		}
+	}
+	r.t.Fatal("the log refuses everything")
 }
