@@ -83,6 +83,7 @@ export class EventStream implements AsyncIterable<ParleyEvent> {
 	#telling = false; // a reader takes its time with an event, which says nothing of the connection
 	#try: AbortController | undefined; // the connection that is open or being made
 	#wake: (() => void) | undefined; // ends the pause between tries
+	#paused = false; // until wake()
 	#acknowledged: bigint;
 	#acknowledging = false;
 	readonly #end = new AbortController();
@@ -113,7 +114,7 @@ export class EventStream implements AsyncIterable<ParleyEvent> {
 		return this.#error;
 	}
 
-	/** When the next try comes, in milliseconds since 1970, while the state is waiting. */
+	/** When the next try comes, in milliseconds since 1970, while the state is waiting; 0: when it is told to. */
 	get retryAt(): number {
 		return this.#retryAt;
 	}
@@ -147,6 +148,15 @@ export class EventStream implements AsyncIterable<ParleyEvent> {
 			this.#become("ended");
 		}
 		return this.#running ?? Promise.resolve();
+	}
+
+	/**
+	 * Gives the connection up until wake(), which in browsers comes by itself when the page is shown: a session has five at
+	 * most, and the page that somebody looks at needs one.
+	 */
+	pause(): void {
+		this.#paused = this.#state !== "waiting";
+		this.#try?.abort();
 	}
 
 	/** Tries at once when the stream waits, and makes sure of a connection that was quiet: for a page that is shown again. */
@@ -228,8 +238,8 @@ export class EventStream implements AsyncIterable<ParleyEvent> {
 					break;
 				}
 				const failed = err instanceof ParleyError ? err : new ParleyError("internal", String(err), { cause: err });
-				this.#error = failed;
-				if (forGood(failed)) {
+				this.#error = this.#paused ? undefined : failed;
+				if (this.#error && forGood(failed)) {
 					this.#end.abort();
 					break;
 				}
@@ -238,6 +248,7 @@ export class EventStream implements AsyncIterable<ParleyEvent> {
 				this.#id = "";
 			}
 			await this.#rest(tries++);
+			this.#paused = false;
 		}
 		unwatch();
 		this.#end.abort();
@@ -356,15 +367,15 @@ export class EventStream implements AsyncIterable<ParleyEvent> {
 	}
 
 	async #rest(tries: number): Promise<void> {
-		if (this.#end.signal.aborted || this.#error?.reason === "silence") {
+		if (this.#end.signal.aborted || (this.#error?.reason === "silence" && !this.#paused)) {
 			return;
 		}
 		const { shortest, longest } = this.#options.pause ?? { shortest: 500, longest: 30_000 };
 		const most = Math.min(longest, shortest * 2 ** Math.min(tries, 20));
 		const milliseconds = Math.max((most * (1 + Math.random())) / 2, (this.#error?.retryAfter ?? 0) * 1000);
-		this.#retryAt = Date.now() + milliseconds;
+		this.#retryAt = this.#paused ? 0 : Date.now() + milliseconds;
 		const over = new Promise<void>((resolve) => {
-			const timer = setTimeout(resolve, milliseconds);
+			const timer = this.#paused ? undefined : setTimeout(resolve, milliseconds);
 			this.#wake = () => {
 				clearTimeout(timer);
 				resolve();

@@ -138,3 +138,23 @@ test("waiting for a server that is away, and trying at once when told", async ()
 	await ear.open();
 	await ear.stream.close();
 });
+
+test("a stream that pauses leaves its place to another, and misses nothing", async () => {
+	const [a, b] = await Promise.all([signedIn(server.url, alice), signedIn(server.url, bob)]);
+	const ears = Array.from({ length: 5 }, () => new Ear(b.events({ pause })));
+	await Promise.all(ears.map((e) => e.open()));
+	const late = new Ear(b.events({ pause }));
+	await late.until(() => late.stream.error?.code === "resource_exhausted", "the refusal");
+	const first = ears[0] as Ear;
+	first.stream.pause();
+	await late.open();
+	expect(first.stream.state).toBe("waiting");
+	expect(first.stream.retryAt).toBe(0);
+	await a.send({ conversation: bob, text: "while it paused" });
+	await late.until(() => late.texts.includes("while it paused"), "the message");
+	expect(first.texts).toEqual([]);
+	late.stream.pause();
+	first.stream.wake();
+	await first.until(() => first.texts.includes("while it paused"), "what it missed");
+	await Promise.all([late, ...ears].map((e) => e.stream.close()));
+});
