@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"reflect"
 	"sync"
 	"time"
-	"unsafe"
+
+	"github.com/parley-im/parley/transport/idle"
 )
 
 // recordSize is the payload of the largest TLS record, in bytes.
@@ -43,12 +43,8 @@ func (c *sock) handshake(t *tls.Conn, limit time.Duration) error {
 // secured notes that c's handshake is over.
 func (c *sock) secured(t *tls.Conn) {
 	c.tls = t
-	c.raw = tlsBuffer(t, "rawInput")
-	for _, b := range []*bytes.Buffer{c.raw, tlsBuffer(t, "hand")} {
-		if b != nil && b.Len() == 0 {
-			*b = bytes.Buffer{}
-		}
-	}
+	c.raw = idle.Raw.Of(t)
+	idle.Relieve(t)
 }
 
 // decrypt gives take what data holds, nil for what is there already.
@@ -78,23 +74,7 @@ func (c *sock) decrypt(data []byte, take func([]byte) error) error {
 	}
 }
 
-// crypto/tls keeps what it has once read into, about 4 kB after a handshake,
-// as long as the connection lives, and there is no public way to tell it that
-// nothing will come for hours. So its two buffers are reached by name: the one
-// for records is lent while there is something to read, the one for handshakes
-// goes when there is none. If they are called otherwise one day,
-// TestTLSBuffers fails, and a connection is that much larger.
-
-// tlsBuffer is a field of t; nil if there is no such buffer.
-func tlsBuffer(t *tls.Conn, name string) *bytes.Buffer {
-	f := reflect.ValueOf(t).Elem().FieldByName(name)
-	if !f.IsValid() || f.Type() != reflect.TypeFor[bytes.Buffer]() {
-		return nil
-	}
-	return (*bytes.Buffer)(unsafe.Pointer(f.UnsafeAddr())) //nolint:gosec // see above
-}
-
-// rawSize is the room for records that is lent, in bytes.
+// rawSize is the room for records that is lent to crypto/tls while there is something to read, in bytes.
 const rawSize = 4 << 10
 
 var raws = sync.Pool{New: func() any { return new([rawSize]byte) }}
