@@ -3,10 +3,13 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -17,7 +20,8 @@ import (
 // Lines are the event streams over HTTP/1.1 that were taken from net/http, which keeps 10 kB of buffers and a deep stack for
 // each as long as it lasts. The zero value is ready; Shutdown waits for all.
 type Lines struct {
-	Log *slog.Logger // nil: slog's default
+	Await func(net.Conn) error // waits until something comes, for less memory than a read that waits; nil: that one waits
+	Log   *slog.Logger         // nil: slog's default
 
 	all     sync.WaitGroup
 	mu      sync.Mutex // guards what follows
@@ -86,6 +90,9 @@ func (l *Lines) take(w http.ResponseWriter, r *http.Request, body []byte) *line 
 	}
 	x := &line{conn: conn, lines: l, header: header, body: body}
 	x.ctx, x.cancel = context.WithCancel(context.WithoutCancel(r.Context())) // that one ends with net/http's part
+	if _, err := x.drain(); err != nil {
+		x.cancel() // the client has gone
+	}
 	return x
 }
 
@@ -159,16 +166,64 @@ func (x *line) serve(h http.Handler, r *http.Request) {
 }
 
 // watch ends the stream when the client goes.
+//
+// What a client says after its request is dropped, also a second request, whether net/http has it in its buffer or it comes while the
+// stream runs: an answer could only come after this one, with which the connection closes. So such a request is never done, and
+// a client that has sent it sends it again on another connection, as with any that closes before an answer. It is read all the same:
+// TLS wants to hear some of it, and only behind it one hears that the client has gone.
 func (x *line) watch() {
 	defer x.cancel()
-	b := make([]byte, 64)
+	await := x.lines.Await
+	if await == nil {
+		await = func(net.Conn) error { return nil }
+	}
 	for heard := 0; heard < mostHeard; {
-		n, err := x.conn.Read(b)
-		if err != nil {
+		if await(x.conn) != nil {
 			return
 		}
+		to := make(chan said, 1)
+		go x.hear(to) // a stack that was deep does not become small again
+		s := <-to
+		if heard += s.bytes; s.err != nil {
+			return
+		}
+	}
+}
+
+// said is how much a client has said before an error.
+type said struct {
+	bytes int
+	err   error
+}
+
+// hear waits until the client says something, and reads it with all that TLS has taken from the socket meanwhile.
+func (x *line) hear(to chan<- said) {
+	n, err := x.conn.Read(make([]byte, 256))
+	if err == nil {
+		var more int
+		more, err = x.drain()
+		n += more
+	}
+	to <- said{n, err}
+}
+
+// drain reads what TLS has taken from the socket: that can be awaited no more.
+func (x *line) drain() (heard int, err error) {
+	if _, secure := x.conn.(*tls.Conn); !secure {
+		return 0, nil
+	}
+	if err := x.conn.SetReadDeadline(time.Unix(1, 0)); err != nil { // nothing is taken from there
+		return 0, err
+	}
+	for b := make([]byte, 256); err == nil; {
+		var n int
+		n, err = x.conn.Read(b)
 		heard += n
 	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return heard, err
+	}
+	return heard, x.conn.SetReadDeadline(time.Time{})
 }
 
 func (x *line) Header() http.Header {

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -10,6 +12,7 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -245,7 +248,7 @@ func TestLinesLeave(t *testing.T) {
 func TestLineHearsTooMuch(t *testing.T) {
 	here, there := net.Pipe()
 	ctx, cancel := context.WithCancel(t.Context())
-	x := &line{conn: here, ctx: ctx, cancel: cancel}
+	x := &line{conn: here, lines: quietLines(), ctx: ctx, cancel: cancel}
 	go x.watch()
 	if _, err := there.Write(make([]byte, mostHeard)); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 		t.Fatal(err)
@@ -253,4 +256,148 @@ func TestLineHearsTooMuch(t *testing.T) {
 	wait(t, "the end", ctx.Done())
 	here.Close()
 	there.Close()
+}
+
+// segment gathers what TLS writes until it is let go, so that all of it comes at once.
+type segment struct {
+	net.Conn
+	held []byte
+}
+
+func (s *segment) Write(p []byte) (int, error) {
+	if s.held == nil {
+		return s.Conn.Write(p)
+	}
+	s.held = append(s.held, p...)
+	return len(p), nil
+}
+
+// begin opens a connection to a server whose streams l takes, over TLS when secure. Nothing is written after it until the function
+// that it returns is called, but the handshake.
+func begin(t *testing.T, l *Lines, secure bool, h http.Handler) (c net.Conn, together func()) {
+	t.Helper()
+	s := httptest.NewUnstartedServer(l.over(h))
+	if secure {
+		s.StartTLS()
+	} else {
+		s.Start()
+	}
+	t.Cleanup(s.Close)
+	nc, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	raw := &segment{Conn: nc}
+	c = raw
+	if secure {
+		config := s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+		config.ServerName, config.NextProtos = "example.com", []string{"http/1.1"}
+		tc := tls.Client(raw, config)
+		if err := tc.HandshakeContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		c = tc
+	}
+	raw.held = []byte{}
+	return c, func() {
+		_ = nc.SetDeadline(time.Now().Add(time.Minute)) // crypto/tls ends writing with its goodbye
+		if _, err := nc.Write(raw.held); err != nil {
+			t.Fatal(err)
+		}
+		raw.held = nil
+	}
+}
+
+func post(path, contentType string) string {
+	return "POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: " + contentType + "\r\nContent-Length: 2\r\n\r\n{}"
+}
+
+// What a client asks behind a stream, at once or while it runs, is not done, and it hears that: the connection closes after the
+// stream's answer. Nothing of it is left.
+func TestLinePipelined(t *testing.T) {
+	for name, secure := range map[string]bool{"plain": false, "over TLS": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			awaited, end := make(chan struct{}), make(chan struct{})
+			l := quietLines()
+			l.Await = func(net.Conn) error { awaited <- struct{}{}; return nil }
+			var streams, others atomic.Int32
+			c, together := begin(t, l, secure, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/stream" {
+					others.Add(1)
+					return
+				}
+				streams.Add(1)
+				_, _ = io.WriteString(w, "x")
+				w.(*line).Flush()
+				select {
+				case <-end:
+				case <-r.Context().Done():
+					t.Error("it ended early")
+				}
+			}))
+			say := func(text string) {
+				if _, err := io.WriteString(c, text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			say(post("/stream", streaming))
+			say(post("/other", "application/json"))
+			say(post("/stream", streaming))
+			together()
+			<-awaited
+			in := bufio.NewReader(c)
+			resp, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if _, err := io.ReadFull(resp.Body, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			say(post("/other", "application/json"))
+			<-awaited // that was read
+			close(end)
+			if rest, err := io.ReadAll(resp.Body); err != nil || len(rest) > 0 {
+				t.Errorf("%q, %v", rest, err)
+			}
+			if rest, err := io.ReadAll(in); err != nil || len(rest) > 0 {
+				t.Errorf("after the stream: %q, %v", rest, err)
+			}
+			gone, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if l.Shutdown(gone); gone.Err() != nil {
+				t.Error("something of it is left")
+			}
+			if streams.Load() != 1 || others.Load() != 0 {
+				t.Errorf("%d streams, %d other requests", streams.Load(), others.Load())
+			}
+		})
+	}
+}
+
+// A client over TLS may ask, and go, in one breath: TLS has taken its goodbye from the socket before anybody waits there.
+func TestLineClientHasGone(t *testing.T) {
+	for name, behind := range map[string]string{"at once": "", "behind another request": post("/stream", streaming)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, left := quietLines(), make(chan struct{})
+			awaits, stop := context.WithCancel(context.Background())
+			defer stop()
+			l.Await = func(net.Conn) error { <-awaits.Done(); return awaits.Err() } // nothing comes any more
+			c, together := begin(t, l, true, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				<-r.Context().Done()
+				close(left)
+			}))
+			if _, err := io.WriteString(c, post("/stream", streaming)+behind); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.(*tls.Conn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			together()
+			wait(t, "the end", left)
+		})
+	}
 }

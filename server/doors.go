@@ -20,6 +20,7 @@ import (
 	webdoor "github.com/parley-im/parley/api/door"
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/transport"
+	"github.com/parley-im/parley/transport/idle"
 )
 
 // headerWithin bounds how long a client may take over the head of an HTTP request. Streams must not be cut, so there
@@ -68,7 +69,7 @@ func (s *Server) openHTTP() error {
 		c.NextProtos = []string{"h2", "http/1.1"}
 		l = tls.NewListener(transport.Listener(l), c)
 	}
-	lines := &api.Lines{Log: s.log}
+	lines := &api.Lines{Await: idle.Await, Log: s.log}
 	d := newDoor("http", l, s.openDoor(secure, lines), s.log)
 	d.lines = lines
 	d.server.ConnState = webdoor.NewConnections(s.cfg.Limits.Connections, s.cfg.Limits.ConnectionsPerAddress, s.cfg.HTTP.TrustedProxies(), s.registry).State
