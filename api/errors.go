@@ -9,6 +9,7 @@ import (
 
 	"github.com/parley-im/parley/auth"
 	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/service/message"
 	"github.com/parley-im/parley/service/session"
 )
 
@@ -25,6 +26,7 @@ const (
 	ReasonRate          = "rate"             // too many calls; Retry-After
 	ReasonOrigin        = "origin"           // a page of another site asked
 	ReasonMedia         = "media-type"       // a request that a form of another site could have made
+	ReasonChanges       = "too-many-changes" // of one message by one person; it will not work later
 )
 
 // reasonOf is the word for an error: one of the above, or the name of its kind.
@@ -41,6 +43,8 @@ func reasonOf(err error) string {
 		return ReasonWrongPassword
 	case errors.Is(err, auth.ErrDisabled):
 		return ReasonDisabled
+	case errors.Is(err, message.ErrChanges):
+		return ReasonChanges
 	}
 	return strings.ReplaceAll(errs.KindOf(err).String(), " ", "-")
 }
@@ -49,7 +53,7 @@ func reasonOf(err error) string {
 func retryAfter(h http.Header, err error) {
 	if locked, ok := errors.AsType[*auth.LockedError](err); ok {
 		h.Set("Retry-After", strconv.Itoa(int((locked.Wait+time.Second-1)/time.Second)))
-	} else if errs.KindOf(err) == errs.TooMany {
+	} else if errs.KindOf(err) == errs.TooMany && !errors.Is(err, message.ErrChanges) {
 		h.Set("Retry-After", "1")
 	}
 }

@@ -104,9 +104,10 @@ func (s *Service) write(r *store.Record, text, html string) error {
 		return s.tooLong()
 	}
 	text, r.ContentType = content.Clean(text), content.PlainType
+	visible := html != "" || content.Visible(text)
 	if html != "" {
 		html = content.Sanitise(html)
-		text = content.Plain(html)
+		text, visible = content.Plain(html), content.VisibleHTML(html)
 		if html = content.Formatting(html); html != "" {
 			r.ContentType, r.Body = content.HTMLType, []byte(html)
 		}
@@ -115,8 +116,8 @@ func (s *Service) write(r *store.Record, text, html string) error {
 		r.Body = []byte(text)
 	}
 	switch {
-	case strings.TrimSpace(text) == "":
-		return refuse(errs.Invalid, "there is no text in the message")
+	case !visible:
+		return refuse(errs.Invalid, "there is no text in the message, or nothing of it can be seen")
 	case len(r.Body) > s.o.MaxBody:
 		return s.tooLong()
 	}
@@ -153,7 +154,9 @@ func (s *Service) attach(ctx context.Context, r *store.Record, file, caption str
 	}
 	r.ContentType, r.Body = rcsft.ContentType, c.Document()
 	content.SetFile(r, c)
-	set(r, store.MetaCaption, content.Clean(strings.TrimSpace(caption)))
+	if content.Visible(caption) {
+		set(r, store.MetaCaption, content.Clean(strings.TrimSpace(caption)))
+	}
 	return nil
 }
 

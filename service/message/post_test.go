@@ -296,6 +296,9 @@ func TestPostRefusals(t *testing.T) {
 			"edit of the receiver":  {edit(bob, rec.ID, "x"), errs.Forbidden},
 			"edit of nothing":       {edit(alice, id.New(), "x"), errs.NotFound},
 			"edit to nothing":       {edit(alice, rec.ID, ""), errs.Invalid},
+			"edit to no width":      {edit(alice, rec.ID, "\u200b \u2066\ufe0f"), errs.Invalid},
+			"nothing to see":        {post(func(p *Post) { p.Text = "\u200b\u202e\u2800" }), errs.Invalid},
+			"an empty quote":        {post(func(p *Post) { p.HTML = "<blockquote>&#x200b;</blockquote>" }), errs.Invalid},
 			"edit of what is gone":  {edit(alice, taken.ID, "x"), errs.Conflict},
 			"edit of a call":        {edit(alice, call.ID, "x"), errs.NotFound},
 			"retract of a stranger": {retract(carol, rec.ID), errs.NotFound},
@@ -351,6 +354,62 @@ func TestReactLimits(t *testing.T) {
 			t.Errorf("err = %v", err)
 		}
 		r.must(r.service.React(ctx, Change{From: bob, Message: rec.ID}, "👍", false))
+	})
+}
+
+// Somebody who changes a message all the time comes to an end, and a repeat of the last change does not count.
+func TestChangeLimits(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := startPages(t, nil)
+		ctx := context.Background()
+		rec := r.post(Post{Text: "hello"})
+		// Of each kind one is left: the log has what alice did before.
+		for kind, body := range map[string]string{store.KindEdit: "before", store.KindReaction: "👍"} {
+			done := make(chan error, 1)
+			r.store.Append(&store.Record{Kind: kind, From: alice, To: bob, Ref: rec.ID, ContentType: content.PlainType, Body: []byte(body),
+				Meta: map[string]string{metaNth: "199"}}, func(err error) { done <- err })
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+		last := Change{From: alice, Device: page, Message: rec.ID, RequestID: "last"}
+		edit := r.must(r.service.Edit(ctx, last, "the last one", ""))
+		if edit.MetaValue(metaNth) != "200" {
+			t.Errorf("edit %+v", edit)
+		}
+		if again := r.must(r.service.Edit(ctx, last, "the last one", "")); again.ID != edit.ID {
+			t.Errorf("again: %+v", again)
+		}
+		r.must(r.service.React(ctx, r.change(rec), "👍", true))
+		_, edited := r.service.Edit(ctx, r.change(rec), "one more", "")
+		_, reacted := r.service.React(ctx, r.change(rec), "👍", false)
+		for what, err := range map[string]error{"edit": edited, "reaction": reacted} {
+			if !errors.Is(err, ErrChanges) || errs.KindOf(err) != errs.TooMany || !strings.Contains(errs.Reason(err), "200 times") {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		// Others have their own number, other messages theirs, and what was said can be taken back.
+		if other := r.must(r.service.React(ctx, Change{From: bob, Message: rec.ID}, "👍", false)); other.MetaValue(metaNth) != "1" {
+			t.Errorf("of bob: %+v", other)
+		}
+		second := r.post(Post{Text: "hello again"})
+		for i := range 3 {
+			if e := r.must(r.service.Edit(ctx, r.change(second), fmt.Sprint(i), "")); e.MetaValue(metaNth) != strconv.Itoa(i+1) {
+				t.Errorf("edit %d: %+v", i, e)
+			}
+		}
+		r.must(r.service.Retract(ctx, r.change(rec)))
+	})
+}
+
+// What SIP clients say is not judged.
+func TestNothingToSee(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := start(t)
+		phone := r.signIn(bob, "urn:uuid:phone", nil)
+		if res := r.send(say("\u200b")); res.Status != 200 || phone.text() != "\u200b" {
+			t.Errorf("%+v", res)
+		}
 	})
 }
 

@@ -660,7 +660,7 @@ type Fate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	What          string                 `protobuf:"bytes,1,opt,name=what,proto3" json:"what,omitempty"` // stored, delivered, refused, expired or read
 	At            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
-	Device        string                 `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"` // where; empty when not known
+	Device        string                 `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"` // where; empty when not known, or not for the caller to know
 	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"` // words for people
 	Label         string                 `protobuf:"bytes,5,opt,name=label,proto3" json:"label,omitempty"`   // of the device, when it is known: "Linphone 5.2"
 	unknownFields protoimpl.UnknownFields

@@ -1027,7 +1027,7 @@ type DeliveryChanged struct {
 	Conversation    string                 `protobuf:"bytes,2,opt,name=conversation,proto3" json:"conversation,omitempty"`
 	MessagePosition int64                  `protobuf:"varint,3,opt,name=message_position,json=messagePosition,proto3" json:"message_position,omitempty"` // 0 when not known
 	What            string                 `protobuf:"bytes,4,opt,name=what,proto3" json:"what,omitempty"`                                               // delivered, refused or expired
-	Device          string                 `protobuf:"bytes,5,opt,name=device,proto3" json:"device,omitempty"`
+	Device          string                 `protobuf:"bytes,5,opt,name=device,proto3" json:"device,omitempty"`                                           // empty when not known, or not for the caller to know
 	At              *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache

@@ -30,7 +30,7 @@ type Message struct {
 	At           *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
 	Conversation string                 `protobuf:"bytes,4,opt,name=conversation,proto3" json:"conversation,omitempty"` // address of the other side, as the caller sees it
 	From         string                 `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`                 // address
-	Device       string                 `protobuf:"bytes,6,opt,name=device,proto3" json:"device,omitempty"`             // of the sender
+	Device       string                 `protobuf:"bytes,6,opt,name=device,proto3" json:"device,omitempty"`             // of the sender; empty when the caller may not know it
 	Text         string                 `protobuf:"bytes,7,opt,name=text,proto3" json:"text,omitempty"`                 // plain text
 	// The same with formatting, when it has any: em, strong, blockquote, br, p and code, without attributes.
 	Html          string                 `protobuf:"bytes,8,opt,name=html,proto3" json:"html,omitempty"`

@@ -68,7 +68,7 @@ func Read(r *store.Record) Content {
 		c.File.ours(r)
 	}
 	if caption := r.MetaValue(store.MetaCaption); caption != "" {
-		c.Text = clean(caption)
+		c.Text = Clean(caption)
 	}
 	return c
 }
@@ -93,7 +93,7 @@ func (c *Content) read(contentType string, body []byte, depth int) {
 		c.add(decode(body, params), "")
 	case media == "text/html", media == "application/xhtml+xml":
 		formatted := Sanitise(decode(body, params))
-		c.add(plainOf(formatted), Formatting(formatted))
+		c.add(Plain(formatted), Formatting(formatted))
 	case media == cpim.ContentType && depth < maxNested:
 		c.readCPIM(body, depth)
 	case mime.IsMultipart(media) && depth < maxNested:
@@ -207,24 +207,21 @@ func decode(body []byte, params string) string {
 		for _, b := range body[:min(len(body), MaxText+1)] {
 			runes = append(runes, rune(b))
 		}
-		return clean(string(runes))
+		return Clean(string(runes))
 	}
 	return text(body)
 }
 
 func text(body []byte) string {
 	if len(body) > MaxText {
-		return clean(cut(string(body[:min(len(body), MaxText+utf8.UTFMax)]), MaxText)) + "…"
+		return Clean(cut(string(body[:min(len(body), MaxText+utf8.UTFMax)]), MaxText)) + "…"
 	}
-	return clean(string(body))
+	return Clean(string(body))
 }
 
-// Clean is s as it may be recorded and shown as plain text; see clean.
-func Clean(s string) string { return clean(s) }
-
-// clean is s in UTF-8, with lines ended by \n and without control characters. Marks of direction stay: they are part of what was
+// Clean is s as it may be recorded and shown as plain text: in UTF-8, with lines ended by \n and without control characters. Marks of direction stay: they are part of what was
 // written, and whoever shows it keeps them from reaching beyond.
-func clean(s string) string {
+func Clean(s string) string {
 	if simple(s) {
 		return s
 	}
@@ -272,7 +269,7 @@ func cut(s string, n int) string {
 
 // line is s in one line of at most n characters.
 func line(s string, n int) string {
-	s = strings.Join(strings.Fields(clean(s)), " ")
+	s = strings.Join(strings.Fields(Clean(s)), " ")
 	if len(s) <= n { // n characters have n bytes at least
 		return s
 	}

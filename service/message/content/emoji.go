@@ -2,13 +2,13 @@ package content
 
 import "unicode/utf8"
 
-// MaxEmoji is the longest emoji, in bytes.
-const MaxEmoji = 32
+// maxEmoji is the longest emoji, in bytes.
+const maxEmoji = 32
 
 // IsEmoji tells whether s is one emoji of at most 32 bytes, as Unicode Technical Standard #51 §1.4.9 (ED-17a) spells them: pictures with their
 // variations and colours of skin, joined ones, flags and keycaps.
 func IsEmoji(s string) bool {
-	if s == "" || len(s) > MaxEmoji || !utf8.ValidString(s) {
+	if s == "" || len(s) > maxEmoji || !utf8.ValidString(s) {
 		return false
 	}
 	r := []rune(s)

@@ -53,7 +53,7 @@ var dropped = map[string]bool{
 // browsers show it. What is longer than MaxText is cut. Sanitising again changes nothing.
 func Sanitise(s string) string {
 	w := writer{fresh: true}
-	z := html.NewTokenizer(strings.NewReader(clean(cut(s, MaxText))))
+	z := html.NewTokenizer(strings.NewReader(Clean(cut(s, MaxText))))
 	var skip string // the dropped element that this is inside of
 	depth := 0
 	for len(w.out) < 2*MaxText {
@@ -75,7 +75,7 @@ func Sanitise(s string) string {
 				depth++
 			}
 		case kind == html.TextToken:
-			w.text(clean(t.Data))
+			w.text(Clean(t.Data))
 		case kind == html.EndTagToken:
 			w.end(t.Data)
 		case (kind == html.StartTagToken || kind == html.SelfClosingTagToken) && dropped[t.Data]:
@@ -325,7 +325,7 @@ func (w *writer) endLink() {
 	if w.mark <= len(w.out) && strings.Contains(string(w.out[w.mark:]), html.EscapeString(target)) {
 		return
 	}
-	w.text(" (" + strings.Join(strings.Fields(clean(target)), "%20") + ")")
+	w.text(" (" + strings.Join(strings.Fields(Clean(target)), "%20") + ")")
 }
 
 func attribute(t *html.Token, name string) string {
@@ -349,15 +349,12 @@ func Formatting(sanitised string) string {
 
 // Escape is plain text as sanitised HTML.
 func Escape(text string) string {
-	return strings.ReplaceAll(html.EscapeString(clean(text)), "\n", "<br>")
+	return strings.ReplaceAll(html.EscapeString(Clean(text)), "\n", "<br>")
 }
 
-// Plain is the text of HTML as it is read where there is no formatting: paragraphs have an empty line between them, breaks are
-// kept, and quotes begin with "> ".
-func Plain(s string) string { return plainOf(Sanitise(s)) }
-
-// plainOf is Plain of what is sanitised.
-func plainOf(sanitised string) string {
+// Plain is the text of HTML from Sanitise as it is read where there is no formatting: paragraphs have an empty line between them,
+// breaks are kept, and quotes begin with "> ".
+func Plain(sanitised string) string {
 	var p plain
 	z := html.NewTokenizer(strings.NewReader(sanitised))
 	for {

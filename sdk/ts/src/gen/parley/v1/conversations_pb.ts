@@ -369,7 +369,7 @@ export type Fate = Message<"parley.v1.Fate"> & {
   at?: Timestamp;
 
   /**
-   * where; empty when not known
+   * where; empty when not known, or not for the caller to know
    *
    * @generated from field: string device = 3;
    */

@@ -500,6 +500,8 @@ export type DeliveryChanged = Message<"parley.v1.DeliveryChanged"> & {
   what: string;
 
   /**
+   * empty when not known, or not for the caller to know
+   *
    * @generated from field: string device = 5;
    */
   device: string;

@@ -52,7 +52,7 @@ export type Message = Message$1<"parley.v1.Message"> & {
   from: string;
 
   /**
-   * of the sender
+   * of the sender; empty when the caller may not know it
    *
    * @generated from field: string device = 6;
    */
