@@ -1,7 +1,13 @@
 package test
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -54,6 +60,64 @@ func TestHostileConnections(t *testing.T) {
 			})
 		}
 	}, func(c *config.Config) { c.Limits.ConnectionsPerAddress = perAddress })
+}
+
+// Row 9, over HTTP: more connections than one address may have. This machine's own addresses of loopback are not limited, so they
+// come from another one.
+func TestHostileHTTPConnections(t *testing.T) {
+	t.Parallel()
+	const perAddress = 5
+	host := ""
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && p.Addr().IsGlobalUnicast() {
+			host = p.Addr().String()
+		}
+	}
+	if host == "" {
+		t.Skip("connections over HTTP are not counted here: this machine has no address but loopback, which is not limited")
+	}
+	s := Start(t, func(c *config.Config) { c.Limits.ConnectionsPerAddress, c.HTTP.Listen = perAddress, "0.0.0.0:0" })
+	_, port, err := net.SplitHostPort(s.Addrs[transport.WS])
+	if err != nil {
+		t.Fatal(err)
+	}
+	// dial opens a connection and tells whether it is served.
+	dial := func(host string) (net.Conn, bool) {
+		t.Helper()
+		c, err := net.Dial("tcp", net.JoinHostPort(host, port))
+		if err != nil {
+			return nil, false // it was closed before we knew that it was open
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		_ = c.SetDeadline(time.Now().Add(Patience))
+		_, _ = io.WriteString(c, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n") // it may be closed already
+		line, err := bufio.NewReader(c).ReadString('\n')
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("neither answered nor closed")
+		}
+		return c, strings.HasPrefix(line, "HTTP/1.1 200")
+	}
+	var first net.Conn
+	for n := range perAddress + 1 {
+		c, served := dial(host)
+		if served != (n < perAddress) {
+			t.Fatalf("connection %d of %d: served is %v", n+1, perAddress, served)
+		}
+		if n == 0 {
+			first = c
+		}
+	}
+	for range perAddress + 1 {
+		if _, served := dial("127.0.0.1"); !served {
+			t.Fatal("this machine itself is limited")
+		}
+	}
+	_ = first.Close()
+	Eventually(t, "a place is free again", func() bool { _, served := dial(host); return served })
 }
 
 // Row 9: connections that send nothing, a byte now and then, or half a request.
