@@ -78,6 +78,9 @@ func whois(ctx context.Context) identity { return requestOf(ctx).who }
 
 func caller(ctx context.Context) string { return whois(ctx).name }
 
+// NameOf is who calls, as records have it: an address-of-record, "root@localhost" for an administrator of this machine, "" for nobody.
+func NameOf(ctx context.Context) string { return caller(ctx) }
+
 // ErrNobody (Unauthorized) is for calls that somebody must have signed in for.
 var ErrNobody = errs.Say(errs.New(errs.Unauthorized, "api: nobody has signed in"), "sign in first")
 

@@ -11,6 +11,7 @@ import (
 	"github.com/parley-im/parley/api"
 	webdoor "github.com/parley-im/parley/api/door"
 	v1 "github.com/parley-im/parley/api/parley/v1"
+	"github.com/parley-im/parley/base/rate"
 	"github.com/parley-im/parley/bus"
 	"github.com/parley-im/parley/service/directory"
 	"github.com/parley-im/parley/service/file"
@@ -46,7 +47,8 @@ type streams struct {
 // buildBrowsers makes what people who sign in over HTTP need.
 func (s *Server) buildBrowsers() error {
 	s.sessions = session.New(session.Options{
-		Store: s.store.sql.Sessions(), Users: s.store, Passwords: s.auth, Domains: s.cfg.Domains, Canonical: s.directory.Canonical, Ended: s.sessionEnded,
+		Store: signIns{s.store.sql.Sessions(), s.store, s.log}, Users: s.store,
+		Passwords: doorman{s.auth, rate.NewBuckets[string](wrongPasswords, 1), s.log}, Domains: s.cfg.Domains, Canonical: s.directory.Canonical, Ended: s.sessionEnded,
 		Lifetime: s.cfg.HTTP.SessionLifetime, Rate: s.cfg.HTTP.Rate, Log: s.log, Registerer: s.registry,
 	})
 	if err := s.buildPush(); err != nil {

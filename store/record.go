@@ -22,6 +22,7 @@ const (
 	KindCallEnd   = "call.end"   // the call of record Ref ended: MetaOutcome, MetaDuration
 	KindAdmin     = "admin"      // an administrative act of From, concerning To
 	KindSearch    = "search"     // From searched the archive
+	KindSession   = "session"    // From signed in or out on Device, or signed To out: MetaAction
 	KindVoid      = "void"       // record Ref is void: its sender was told that it was not recorded
 )
 

@@ -29,7 +29,7 @@ type archiveSearchCmd struct {
 	With   string   `placeholder:"USER@DOMAIN" help:"With --from: only what went between the two."`
 	Since  string   `placeholder:"TIME" help:"2026-01-31, 2026-01-31T14:00, or how long ago: 90m, 12h, 7d."`
 	Until  string   `placeholder:"TIME" help:"As --since."`
-	Kind   []string `help:"Only these kinds: message, edit, retract, reaction, delivery, receipt, call.start, call.text, call.end, admin, search."`
+	Kind   []string `help:"Only these kinds: message, edit, retract, reaction, delivery, receipt, call.start, call.text, call.end, admin, search, session; without it all but delivery, receipt and session."`
 	Limit  int      `default:"1000" help:"Most records to print; 0 for all."`
 	Oldest bool     `help:"Oldest first instead of newest first."`
 	JSON   bool     `help:"One record a line as JSON."`
@@ -74,8 +74,11 @@ func (c archiveSearchCmd) Run(a *app) error {
 				return err
 			}
 			if left -= len(resp.Msg.Records); len(resp.Msg.Records) < int(req.Limit) {
-				return nil
+				break
 			}
+		}
+		if len(c.Kind) == 0 {
+			fmt.Fprintf(os.Stderr, "not shown: deliveries, receipts, and who signed in or out; --kind %s shows them\n", strings.Join(hidden, ","))
 		}
 		return nil
 	})
@@ -106,6 +109,8 @@ func what(r *v1.Record) string {
 		return strings.TrimSpace(string(r.Body) + " " + quoted(r))
 	case "admin":
 		return strings.TrimSpace(r.Meta["action"] + " " + r.Device + r.Meta["about"])
+	case "session":
+		return session(r)
 	case "search":
 		return r.Meta["query"]
 	case "call.start":
@@ -120,6 +125,24 @@ func what(r *v1.Record) string {
 	}
 	return strings.TrimSpace(r.Meta["outcome"] + " " + r.Device)
 }
+
+// session is who came or went on what, and from where.
+func session(r *v1.Record) string {
+	parts := []string{r.Meta["action"], r.Device}
+	if r.Meta["label"] != "" {
+		parts = append(parts, "“"+r.Meta["label"]+"”")
+	}
+	if r.Meta["address"] != "" {
+		parts = append(parts, "from "+r.Meta["address"])
+	}
+	if r.Meta["reason"] != "" {
+		parts = append(parts, "("+r.Meta["reason"]+")")
+	}
+	return strings.Join(parts, " ")
+}
+
+// hidden are the kinds of records that are looked for only when they are asked for.
+var hidden = []string{"delivery", "receipt", "session"}
 
 // quoted is the beginning of the message that a record is about, as it was then; without one, the message's id.
 func quoted(r *v1.Record) string {

@@ -25,6 +25,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
+
+	parley "github.com/parley-im/parley/sdk/go"
 )
 
 func TestMain(m *testing.M) {
@@ -39,6 +41,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ready": ready, "clock": clock, "within": within, "certificate": certificate, "users": users, "taken": taken, "cut": cut,
 			"occupied": occupied, "demonstrates": demonstrates, "signin": signin, "follow": follow,
+			"visit": visit, "page": onPage,
 		},
 	})
 }
@@ -71,6 +74,7 @@ listen = "127.0.0.1:$P4"
 
 func setup(e *testscript.Env) error {
 	e.Values[phones{}] = map[string]*phone{}
+	e.Values[pages{}] = map[string]*parley.Client{}
 	var pairs []string
 	for i := 1; i <= 5; i++ {
 		port, err := free()

@@ -39,7 +39,7 @@ const (
 
 // kinds are those that can be asked for.
 var kinds = []string{store.KindMessage, store.KindEdit, store.KindRetract, store.KindReaction, store.KindDelivery, store.KindReceipt,
-	store.KindCallStart, store.KindCallText, store.KindCallEnd, store.KindAdmin, store.KindSearch}
+	store.KindCallStart, store.KindCallText, store.KindCallEnd, store.KindAdmin, store.KindSearch, store.KindSession}
 
 // check refuses what cannot be searched, and writes addresses as the log has them.
 func check(q *store.Query) error {

@@ -29,7 +29,7 @@ type SearchRequest struct {
 	With          string                 `protobuf:"bytes,3,opt,name=with,proto3" json:"with,omitempty"`      // address: only what went between person and this one
 	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`    // at this time or later
 	Until         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`    // before this time
-	Kinds         []string               `protobuf:"bytes,6,rep,name=kinds,proto3" json:"kinds,omitempty"`    // message, edit, retract, reaction, delivery, receipt, call.start, call.text, call.end, admin, search; none: all but delivery and receipt
+	Kinds         []string               `protobuf:"bytes,6,rep,name=kinds,proto3" json:"kinds,omitempty"`    // message, edit, retract, reaction, delivery, receipt, call.start, call.text, call.end, admin, search, session; none: all but delivery, receipt and session
 	Before        int64                  `protobuf:"varint,7,opt,name=before,proto3" json:"before,omitempty"` // only records with a lower seq: the next page, newest first
 	After         int64                  `protobuf:"varint,8,opt,name=after,proto3" json:"after,omitempty"`   // only records with a higher seq: the next page, oldest first
 	Limit         int32                  `protobuf:"varint,9,opt,name=limit,proto3" json:"limit,omitempty"`   // 1 to 1,000; 0: 100

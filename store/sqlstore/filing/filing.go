@@ -103,7 +103,7 @@ func (b *Batch) Add(r *store.Record, text func(*store.Record) string) {
 		b.people(r, "")
 		b.change(r)
 		b.Closed = append(b.Closed, r.Ref)
-	case store.KindAdmin, store.KindSearch, store.KindCallText:
+	case store.KindAdmin, store.KindSearch, store.KindCallText, store.KindSession:
 		b.people(r, "")
 	default:
 		return

@@ -54,7 +54,7 @@ export type SearchRequest = Message<"parley.v1.SearchRequest"> & {
   until?: Timestamp;
 
   /**
-   * message, edit, retract, reaction, delivery, receipt, call.start, call.text, call.end, admin, search; none: all but delivery and receipt
+   * message, edit, retract, reaction, delivery, receipt, call.start, call.text, call.end, admin, search, session; none: all but delivery, receipt and session
    *
    * @generated from field: repeated string kinds = 6;
    */
