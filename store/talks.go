@@ -18,6 +18,9 @@ type Talk struct {
 // MaxAbout is how many records Talks.About returns of one ID: all that people can have done to a message, many times over.
 const MaxAbout = 200
 
+// MaxEdits is how many records Talks.Edits returns.
+const MaxEdits = 200
+
 // Talks finds what the pages and programs of people show of conversations. It is a part of the index: milliseconds behind
 // the log (Index.WaitFor), and made again from it when it is lost. Voided records are never returned, but Talk.Last and
 // Talk.Sent may be the Seq of one. Limits of lists are 1 … 1,000, else an error of kind Invalid; fewer records than the limit is the
@@ -35,6 +38,9 @@ type Talks interface {
 	// reacts again and again makes it no longer. Of one ID it returns MaxAbout at most: reactions that were taken away are
 	// left out first, then the oldest. Whether their senders may do what they say is the caller's to judge.
 	About(ctx context.Context, ids ...id.ID) ([]Record, error)
+	// Edits returns the edits that somebody made to a record, ascending: the newest MaxEdits, among the newest 1,000 edits and
+	// reactions of anybody.
+	Edits(ctx context.Context, rid id.ID, from string) ([]Record, error)
 	// Fates returns the deliveries and receipts that have this one as Ref, ascending.
 	Fates(ctx context.Context, rid id.ID) ([]Record, error)
 	// ConversationAfter returns messages and starts of calls between two AORs after the given Seq, ascending. It is

@@ -329,15 +329,17 @@ func TestMessage(t *testing.T) {
 		m := r.say(alice, bob, "first")
 		r.put(store.Record{Kind: store.KindDelivery, From: alice, To: bob, Ref: m.ID, Device: "plain", Meta: map[string]string{store.MetaOutcome: store.OutcomeDelivered}})
 		r.change(store.KindEdit, m, "second")
+		r.change(store.KindEdit, m, "third")
+		r.put(store.Record{Kind: store.KindEdit, From: bob, To: alice, Ref: m.ID, Body: []byte("forged")})
 		later := r.say(alice, bob, "later")
 		read := r.read(later)
 		r.read(r.say(alice, bob, "last"))
 		d, err := r.Message(ctx, alice, m.ID.String())
-		if err != nil || len(d.Fates) != 2 || d.Fates[0].Kind != store.KindDelivery || d.Fates[1].Seq != read.Seq || len(d.Versions) != 2 {
+		if err != nil || len(d.Fates) != 2 || d.Fates[0].Kind != store.KindDelivery || d.Fates[1].Seq != read.Seq || len(d.Versions) != 3 || string(d.Versions[1].Body) != "second" || string(d.Versions[2].Body) != "third" {
 			t.Errorf("%+v, %v", d, err)
 		}
 		r.change(store.KindRetract, m, "")
-		if d, err = r.Message(ctx, bob, m.ID.String()); err != nil || len(d.Versions) != 0 || len(d.About) != 2 {
+		if d, err = r.Message(ctx, bob, m.ID.String()); err != nil || len(d.Versions) != 0 || len(d.About) != 3 {
 			t.Errorf("retracted: %+v, %v", d, err)
 		}
 		r.account(carol, "Carol")

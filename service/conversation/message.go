@@ -43,7 +43,9 @@ func (s *Service) Message(ctx context.Context, owner, rid string) (Detail, error
 			d.Fates = append(d.Fates, f)
 		}
 	}
-	d.Versions = versions(&d.Said)
+	if d.Versions, err = s.versions(ctx, &d.Said); err != nil {
+		return Detail{}, err
+	}
 	if r.From == owner && r.Kind == store.KindMessage && !slices.ContainsFunc(d.Fates, isRead) {
 		read, err := s.readWith(ctx, r)
 		if err != nil {
@@ -92,22 +94,23 @@ func (s *Service) readWith(ctx context.Context, m *store.Record) ([]store.Record
 	return nil, nil
 }
 
-// versions are the texts of a message that was edited and not retracted.
-func versions(m *Said) []store.Record {
-	edits := []store.Record{m.Record}
+// versions are the texts of a message that was edited and not retracted. What was done to it tells of the latest alone.
+func (s *Service) versions(ctx context.Context, m *Said) ([]store.Record, error) {
+	edited := false
 	for _, a := range m.About {
 		switch {
 		case a.From != m.From:
 		case a.Kind == store.KindRetract:
-			return nil
+			return nil, nil
 		case a.Kind == store.KindEdit:
-			edits = append(edits, a)
+			edited = true
 		}
 	}
-	if len(edits) == 1 {
-		return nil
+	if !edited {
+		return nil, nil
 	}
-	return edits
+	edits, err := s.o.Talks.Edits(ctx, m.ID, m.From)
+	return append([]store.Record{m.Record}, edits...), err
 }
 
 // find returns a message or call that the owner said or was told.

@@ -59,6 +59,24 @@ func (s Store) About(ctx context.Context, ids ...id.ID) ([]store.Record, error) 
 	return slices.DeleteFunc(records, func(r store.Record) bool { return !wanted[r.Ref] || !changes(&r) }), nil
 }
 
+// newest is how many edits and reactions are looked at where all of them count.
+const newest = 1000
+
+// Edits is store.Talks.Edits.
+func (s Store) Edits(ctx context.Context, rid id.ID, from string) ([]store.Record, error) {
+	var list []store.Record
+	n := 0
+	err := s.pages(ctx, s.Records, down, math.MaxInt64, newest/4, []int64{filing.About(rid)}, func(r *store.Record) (full bool) {
+		if r.Ref == rid && r.Kind == store.KindEdit && r.From == from {
+			list = append(list, *r)
+		}
+		n++
+		return n == newest || len(list) == store.MaxEdits
+	})
+	slices.Reverse(list)
+	return list, err
+}
+
 // changes says that a record is something that was done to another, or the end of a call.
 func changes(r *store.Record) bool {
 	return r.Kind == store.KindEdit || r.Kind == store.KindRetract || r.Kind == store.KindReaction || r.Kind == store.KindCallEnd
@@ -67,7 +85,6 @@ func changes(r *store.Record) bool {
 // before adds what was done before something that must not be seen, because it is void or damaged: what that took the place of
 // stands again. It is rare, and looks at the newest edits and reactions alone. missing are the keys of what was not found.
 func (s Store) before(ctx context.Context, ids []id.ID, missing map[int64]int64, records []store.Record) ([]store.Record, error) {
-	const newest = 1000
 	latest := make(map[int64]*store.Record, len(records))
 	for i := range records {
 		latest[filing.Same(&records[i])] = &records[i]
