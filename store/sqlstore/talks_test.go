@@ -167,6 +167,8 @@ func (m said) check(ctx context.Context, r *running, l look) error {
 		}
 		about, err := x.About(ctx, rec.ID)
 		compare("about one", m.changes(rec.ID), seqsOf(about), err)
+		edits, err := x.Edits(ctx, rec.ID, a)
+		compare("edits", m.filter(func(r *store.Record) bool { return r.Ref == rec.ID && r.Kind == store.KindEdit && r.From == a }), seqsOf(edits), err)
 		fates, err := x.Fates(ctx, rec.ID)
 		compare("fates", m.filter(func(r *store.Record) bool {
 			return r.Ref == rec.ID && (r.Kind == store.KindDelivery || r.Kind == store.KindReceipt)
@@ -375,6 +377,10 @@ func TestAboutIsBounded(t *testing.T) {
 		want := m.changes(of.ID)
 		if got := seqsOf(about(of.ID)); len(got) != 3 || !slices.Equal(got, want) {
 			t.Errorf("about: %v, want %v", got, want)
+		}
+		edits := m.filter(func(r *store.Record) bool { return r.Kind == store.KindEdit })
+		if got, err := r.Talks().Edits(ctx, of.ID, "a@x"); err != nil || len(got) != store.MaxEdits || !slices.Equal(seqsOf(got), edits[len(edits)-store.MaxEdits:]) {
+			t.Errorf("%d edits, and not the newest, %v", len(got), err)
 		}
 		if got := about(other.ID); len(got) != store.MaxAbout || !slices.Contains(seqsOf(got), stands.Seq) {
 			t.Errorf("%d about the other, and what stands is %t", len(got), slices.Contains(seqsOf(got), stands.Seq))
