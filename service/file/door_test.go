@@ -2,7 +2,6 @@ package file
 
 import (
 	"bytes"
-	"fmt"
 	"mime"
 	"net/url"
 	"strings"
@@ -195,13 +194,5 @@ func TestTypes(t *testing.T) {
 	}
 	if _, err := New(Options{}); err == nil {
 		t.Error("a service of nothing")
-	}
-}
-
-func TestAmount(t *testing.T) {
-	for n, want := range map[int64]string{0: "0 bytes", 999: "999 bytes", 1000: "1.0 kB", 104_857_600: "105 MB", 1_500_000_000: "1.5 GB", 999_600: "1.0 MB"} {
-		if got := amount(n); got != want {
-			t.Error(fmt.Sprint(n), got)
-		}
 	}
 }

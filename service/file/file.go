@@ -22,6 +22,7 @@ import (
 	"github.com/parley-im/parley/auth"
 	"github.com/parley-im/parley/base/errs"
 	"github.com/parley-im/parley/base/id"
+	"github.com/parley-im/parley/base/size"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/wire/rcsft"
 )
@@ -401,26 +402,10 @@ func (s *Service) quota() store.FileQuota {
 func (s *Service) explain(err error) error {
 	if errors.Is(err, errs.TooMany) {
 		return errs.Say(err, fmt.Sprintf("There are too many files that were uploaded and not sent: at most %d of %s together; send or cancel some first",
-			s.o.MaxFiles, amount(quotaTimes*s.o.MaxSize)))
+			s.o.MaxFiles, size.Text(quotaTimes*s.o.MaxSize)))
 	}
 	if errors.Is(err, store.ErrNoSpace) {
 		return errs.Say(err, "The server has no room for files at the moment")
 	}
 	return err
-}
-
-// amount is a number of bytes for people.
-func amount(n int64) string {
-	const units = "kMGTPE"
-	if n < 1000 {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	v, unit := float64(n)/1000, 0
-	for v >= 999.5 && unit < len(units)-1 {
-		v, unit = v/1000, unit+1
-	}
-	if v < 9.95 {
-		return fmt.Sprintf("%.1f %cB", v, units[unit])
-	}
-	return fmt.Sprintf("%.0f %cB", v, units[unit])
 }

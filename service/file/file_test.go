@@ -311,7 +311,7 @@ func TestQuota(t *testing.T) {
 	}
 	_, err := r.CreateUpload(t.Context(), Upload{alice, bob, "a", "", 1})
 	wantKind(t, "one too many", err, errs.TooMany)
-	if !strings.Contains(errs.Reason(err), "at most 3 of 5.0 kB") {
+	if !strings.Contains(errs.Reason(err), "at most 3 of 5 kB") {
 		t.Error(errs.Reason(err))
 	}
 	if _, err := r.CreateUpload(t.Context(), Upload{carol, bob, "a", "", 1}); err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/parley-im/parley/base/errs"
+	"github.com/parley-im/parley/base/size"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/wire/sip"
 )
@@ -57,7 +58,7 @@ func (s *Service) begin(ctx context.Context, u Upload, to string) (id string, er
 
 func (s *Service) tooLarge(n int64) error {
 	s.metrics.uploads.WithLabelValues("size").Inc()
-	return errs.Say(errs.New(errs.Invalid, "file: %d bytes, and %d is the limit", n, s.o.MaxSize), "Files here have at most "+amount(s.o.MaxSize))
+	return errs.Say(errs.New(errs.Invalid, "file: %d bytes, and %d is the limit", n, s.o.MaxSize), "Files here have at most "+size.Text(s.o.MaxSize))
 }
 
 func (s *Service) refused(kind string) error {

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/parley-im/parley/base/id"
+	"github.com/parley-im/parley/base/size"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/wire/cpim"
 	"github.com/parley-im/parley/wire/imdn"
@@ -106,7 +107,7 @@ func (c *Content) read(contentType string, body []byte, depth int) {
 	case strings.HasPrefix(media, "text/"):
 		c.add(decode(body, params), "")
 	default:
-		c.add("["+line(media, 100)+", "+Size(int64(len(body)))+"]", "") // people shall see that there was something
+		c.add("["+line(media, 100)+", "+size.Text(int64(len(body)))+"]", "") // people shall see that there was something
 	}
 }
 

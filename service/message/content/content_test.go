@@ -209,14 +209,6 @@ func TestIsEmoji(t *testing.T) {
 	}
 }
 
-func TestSize(t *testing.T) {
-	for n, want := range map[int64]string{0: "0 bytes", 999: "999 bytes", 1000: "1 kB", 1234: "1.2 kB", 9990: "10 kB", 12345: "12 kB", 999499: "999 kB", 999999: "1 MB", 1234567: "1.2 MB", 100 << 20: "105 MB", 1 << 50: "1126 TB"} {
-		if got := Size(n); got != want {
-			t.Errorf("Size(%d) = %q, want %q", n, got, want)
-		}
-	}
-}
-
 func TestBeginning(t *testing.T) {
 	if got := Beginning(" a\n\n b ", 10); got != "a b" {
 		t.Errorf("%q", got)

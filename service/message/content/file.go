@@ -3,8 +3,8 @@ package content
 import (
 	"cmp"
 	"strconv"
-	"strings"
 
+	"github.com/parley-im/parley/base/size"
 	"github.com/parley-im/parley/store"
 	"github.com/parley-im/parley/wire/rcsft"
 )
@@ -83,7 +83,7 @@ func (f *File) Document() []byte {
 func (f *File) Line() string {
 	s := "📎 " + f.title()
 	if f.Size > 0 {
-		s += " (" + Size(f.Size) + ")"
+		s += " (" + size.Text(f.Size) + ")"
 	}
 	return s + "\n" + f.URL
 }
@@ -120,22 +120,4 @@ func (c *Content) readFile(doc []byte) {
 			c.add(f.Line(), "")
 		}
 	}
-}
-
-// Size is a number of bytes as people read it: "1.2 MB".
-func Size(n int64) string {
-	if n < 1000 {
-		return strconv.FormatInt(n, 10) + " bytes"
-	}
-	f, unit := float64(n), ""
-	for _, unit = range []string{"kB", "MB", "GB", "TB"} {
-		if f /= 1000; f < 999.5 {
-			break
-		}
-	}
-	precision := 0
-	if f < 9.95 {
-		precision = 1
-	}
-	return strings.TrimSuffix(strconv.FormatFloat(f, 'f', precision, 64), ".0") + " " + unit
 }
