@@ -705,6 +705,23 @@ func TestDoorOverTLS(t *testing.T) {
 			_ = resp.Body.Close()
 		}
 	}
+	// Streams hear what is said, also after a while in which nothing was, and that their client has gone.
+	for _, h2 := range []bool{true, false} {
+		tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: Domain}, ForceAttemptHTTP2: h2}
+		defer tr.CloseIdleConnections()
+		c, err := parley.SignIn(t.Context(), "https://"+s.Addrs[transport.WSS], AOR("bob"), Password("bob"), parley.WithHTTPClient(&http.Client{Transport: tr}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		events := listen(t, c, &v1.StreamRequest{})
+		events.next("ready", isReady)
+		for _, text := range []string{"one", "two"} {
+			say(t, c, "carol", text)
+			events.next(text, func(e *v1.Event) bool { return e.GetMessage().GetText() == text })
+		}
+		events.stop()
+		s.Eventually("no stream", func() bool { _, page := s.Get("/metrics"); return strings.Contains(page, "\nparley_feed_streams 0\n") })
+	}
 	alice, bob := s.SignedIn("alice", transport.WSS), s.SignedIn("bob", transport.WSS)
 	exchange(t, alice, bob, "over a WebSocket beside HTTP/2")
 }
