@@ -290,11 +290,14 @@ func (d *door) known(w http.ResponseWriter, r *http.Request, v *visit) context.C
 
 // find is Sessions.Find for those who do not guess.
 func (d *door) find(ctx context.Context, token string, from netip.Addr) (*session.Session, error) {
-	known := d.Sessions.Known(token)
+	v, known, err := d.Sessions.Cached(token, from)
+	if v != nil || err != nil {
+		return v, err
+	}
 	if !known && !d.guesses.May(network(from), time.Now()) {
 		return nil, session.ErrRate
 	}
-	v, err := d.Sessions.Find(ctx, token, from)
+	v, err = d.Sessions.Find(ctx, token, from)
 	if errors.Is(err, errs.Unauthorized) && !known {
 		d.guesses.Count(network(from), time.Now())
 	}

@@ -185,17 +185,36 @@ var ErrEnded = errs.Say(errs.New(errs.Unauthorized, "session: no such session"),
 // ErrRate (TooMany) is for a session that calls too often.
 var ErrRate = errs.Say(errs.New(errs.TooMany, "session: too many calls"), "too many requests; wait a moment")
 
-// Known tells whether a token is in the cache, which costs nothing.
-func (s *Service) Known(token string) bool {
+// Cached is Find for a session that is in the cache, which costs little; nil when it must be looked for. known tells whether a token
+// is somebody's, as far as that is known here. Error: TooMany as of Find.
+func (s *Service) Cached(token string, from netip.Addr) (_ *Session, known bool, err error) {
+	if len(token) != tokenLength {
+		return nil, false, nil
+	}
+	hash, now := sha256.Sum256([]byte(token)), s.o.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.byHash[sha256.Sum256([]byte(token))] != nil
+	e := s.byHash[hash]
+	if e == nil || !e.holds(now) {
+		return nil, e != nil, nil
+	}
+	v, ok := s.use(e, from, now)
+	if !ok {
+		return nil, true, ErrRate
+	}
+	return &v, true, nil
 }
+
+// tokenLength is that of a token in base64.
+const tokenLength = (8*tokenBytes + 5) / 6
+
+// holds tells whether an entry is believed without a look into the store. Service.mu is held.
+func (e *entry) holds(now time.Time) bool { return now.Sub(e.read) < believed && now.Before(e.Expires) }
 
 // Find returns the session of a token, and notes that it is used. Errors: Unauthorized when there is none, or it has ended;
 // TooMany when it is used too often; what the store says.
 func (s *Service) Find(ctx context.Context, token string, from netip.Addr) (*Session, error) {
-	if n := len(token); n != base64.RawURLEncoding.EncodedLen(tokenBytes) {
+	if len(token) != tokenLength {
 		return nil, ErrEnded
 	}
 	hash := sha256.Sum256([]byte(token))
@@ -203,7 +222,7 @@ func (s *Service) Find(ctx context.Context, token string, from netip.Addr) (*Ses
 		now := s.o.Now()
 		s.mu.Lock()
 		e, gen := s.byHash[hash], s.gen
-		if e != nil && now.Sub(e.read) < believed && now.Before(e.Expires) {
+		if e != nil && e.holds(now) {
 			v, ok := s.use(e, from, now)
 			s.mu.Unlock()
 			if !ok {

@@ -289,11 +289,25 @@ func TestRate(t *testing.T) {
 func TestKnownAtOnce(t *testing.T) {
 	r := start(t)
 	token, v := r.in(alice)
-	if !r.Known(token) || !r.find(token) {
-		t.Error("a new session is not known")
+	if got, known, err := r.Cached(token, home); err != nil || !known || got.ID != v.ID || !r.find(token) {
+		t.Error("a new session is not known", err)
 	}
-	if err := r.End(t.Context(), alice, v.ID, "test"); err != nil || r.Known(token) || r.find(token) {
+	r.pass(believed)
+	if got, known, err := r.Cached(token, home); err != nil || !known || got != nil {
+		t.Error("it is believed without a look, or not known", err)
+	}
+	if !r.find(token) {
+		t.Error("it is not found")
+	}
+	if got, _, err := r.Cached(token, home); err != nil || got == nil {
+		t.Error("it was not read anew", err)
+	}
+	err := r.End(t.Context(), alice, v.ID, "test")
+	if _, known, _ := r.Cached(token, home); err != nil || known || r.find(token) {
 		t.Errorf("a session that has ended is known: %v", err)
+	}
+	if _, known, err := r.Cached("x", home); known || err != nil {
+		t.Error("nonsense is known", err)
 	}
 }
 
