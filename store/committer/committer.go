@@ -87,8 +87,7 @@ type Committer struct {
 	notes *notes
 	m     *metrics
 
-	head   atomic.Int64          // highest seq that readers may see
-	newest newest                // the records up to it
+	seen   newest                // what readers may see
 	sick   atomic.Pointer[error] // why the log could not be written last time; nil: it could
 	wake   chan struct{}
 	probe  chan struct{} // ask run to try whether the log can be written
@@ -132,7 +131,7 @@ func New(w Writer, o Options) *Committer {
 	}
 	c := &Committer{w: w, o: o, notes: newNotes(o.Dir, o.Log), m: newMetrics(o.Registerer), wake: make(chan struct{}, 1),
 		probe: make(chan struct{}, 1), called: make(chan struct{}, 1), watchers: make(map[int]func(int64))}
-	c.head.Store(o.Head)
+	c.seen.head.Store(o.Head)
 	c.m.head.Set(float64(o.Head))
 	return c
 }
@@ -220,7 +219,7 @@ func (c *Committer) giveUp() {
 	c.closed = true
 	if c.phase == committing && !c.doomed {
 		c.mu.Unlock()
-		c.notes.write(c.head.Load(), c.flying, noteTimeout)
+		c.notes.write(c.seen.head.Load(), c.flying, noteTimeout)
 		c.mu.Lock()
 	}
 	if !c.doomed {
@@ -345,7 +344,7 @@ func (c *Committer) landed(batch []entry, records []*store.Record, head int64) b
 	}
 	c.flying = nil
 	c.sick.Store(nil)
-	c.newest.add(records)
+	c.seen.add(records)
 	c.advance(head)
 	for _, e := range batch {
 		c.calls = append(c.calls, call{done: e.done, size: e.size, born: e.born})
@@ -357,8 +356,8 @@ func (c *Committer) landed(batch []entry, records []*store.Record, head int64) b
 
 // advance makes records up to head visible to readers. c.mu is held.
 func (c *Committer) advance(head int64) {
-	if head > c.head.Load() {
-		c.head.Store(head)
+	if head > c.seen.head.Load() {
+		c.seen.head.Store(head)
 		c.m.head.Set(float64(head))
 	}
 }
@@ -368,7 +367,7 @@ func (c *Committer) advance(head int64) {
 func (c *Committer) Observe(head int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.phase == committing || c.doomed || head <= c.head.Load() {
+	if c.phase == committing || c.doomed || head <= c.seen.head.Load() {
 		return
 	}
 	c.advance(head)
@@ -452,7 +451,7 @@ func (c *Committer) expire(now time.Time) time.Duration {
 		c.fail(errLate)
 		if c.phase == committing {
 			// It may land although we are about to say that it did not: note that where a kill cannot lose it, then say it.
-			base, ready := c.head.Load(), make(chan struct{})
+			base, ready := c.seen.head.Load(), make(chan struct{})
 			c.refusing, c.noted = ready, true
 			c.mu.Unlock()
 			c.notes.write(base, batch, noteTimeout)
@@ -568,7 +567,7 @@ func result(err error) string {
 }
 
 // Head is store.Log.Head.
-func (c *Committer) Head() int64 { return c.head.Load() }
+func (c *Committer) Head() int64 { return c.seen.head.Load() }
 
 // Subscribe is store.Log.Subscribe.
 func (c *Committer) Subscribe(fn func(head int64)) (cancel func()) {

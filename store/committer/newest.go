@@ -3,6 +3,7 @@ package committer
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/parley-im/parley/store"
 )
@@ -16,7 +17,9 @@ const (
 // newest are the records that were acknowledged last, so that those who follow the log need not read back what was in memory a
 // moment ago.
 type newest struct {
-	mu      sync.Mutex
+	head atomic.Int64 // highest seq that readers may see
+
+	mu      sync.Mutex      // guards what follows
 	records []*store.Record // with Seqs without a gap
 	bytes   int
 }
@@ -56,5 +59,5 @@ func (n *newest) after(seq, head int64) ([]*store.Record, bool) {
 
 // Newest is store.Log.Newest.
 func (c *Committer) Newest(after int64) ([]*store.Record, bool) {
-	return c.newest.after(after, c.head.Load())
+	return c.seen.after(after, c.seen.head.Load())
 }

@@ -94,7 +94,7 @@ func (c *Committer) write(ctx context.Context, batch []entry) error {
 	for i := range batch {
 		records[i] = batch[i].rec
 	}
-	base := c.head.Load()
+	base := c.seen.head.Load()
 	for try := 0; ; try++ {
 		start := time.Now()
 		crashpoint.Hit("commit.begin")
