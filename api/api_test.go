@@ -136,7 +136,7 @@ func start(t *testing.T, change ...func(*api.Options)) *rig {
 	o := api.Options{
 		Directory: directory.New(directory.Options{Store: r.store, People: st.People(), Keys: keys, Domains: []string{"example.com"}, Changed: func(string, directory.Change) {}}),
 		Contacts:  contact.New(contact.Options{Store: r.store, Domains: []string{"example.com"}, Changed: func(contact.Change) {}}),
-		Archive:   archive.New(r.store), Devices: running{}, Server: running{}, Log: slog.New(slog.NewTextHandler(&r.log, nil)),
+		Archive:   archive.New(r.store, nil), Devices: running{}, Server: running{}, Log: slog.New(slog.NewTextHandler(&r.log, nil)),
 	}
 	r.people = &crowd{store: r.store, contacts: o.Contacts, devices: map[string][]compose.Device{}}
 	agent := presence.New(presence.Options{Domains: []string{"example.com"}, Store: r.store, Accounts: r.people, Contacts: r.people, Devices: r.people.at})

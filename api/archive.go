@@ -33,6 +33,30 @@ func (a *records) Search(ctx context.Context, req *connect.Request[v1.SearchRequ
 	return connect.NewResponse(resp), nil
 }
 
+func (a *records) FetchFile(ctx context.Context, req *connect.Request[v1.FetchFileRequest], stream *connect.ServerStream[v1.FetchFileResponse]) error {
+	f, err := a.archive.File(ctx, archive.Actor{Name: caller(ctx), Via: via}, req.Msg.Record)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := stream.Send(&v1.FetchFileResponse{Name: f.Name, Type: f.Type, Size: f.Size, Sha256: f.Hash.String()}); err != nil {
+		return err
+	}
+	return f.Copy(ctx, pieces{stream})
+}
+
+// pieces sends what is written as the content of a file.
+type pieces struct {
+	stream *connect.ServerStream[v1.FetchFileResponse]
+}
+
+func (p pieces) Write(b []byte) (int, error) {
+	if err := p.stream.Send(&v1.FetchFileResponse{Chunk: b}); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
 func recordOf(r *store.Record) *v1.Record {
 	out := &v1.Record{
 		Seq: r.Seq, Id: r.ID.String(), Time: timestamppb.New(r.At), Kind: r.Kind, From: r.From, To: r.To, Device: r.Device,

@@ -106,7 +106,7 @@ func (s *Server) buildServices(context.Context) error {
 	})
 	s.buildReg()
 	s.directory = directory.New(directory.Options{Store: s.store, People: s.store.sql.People(), Keys: s.keys, Domains: s.cfg.Domains, Changed: s.changed})
-	s.archive = archive.New(s.store)
+	s.archive = archive.New(s.store, contentOf(s.cfg.Data))
 	if err := s.buildBrowsers(); err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func Administer(ctx context.Context, cfg *config.Config, log *slog.Logger, f fun
 	d, err := openSocket(cfg.Data, log, api.Options{
 		Directory: directory.New(directory.Options{Store: st, People: st.sql.People(), Keys: keys, Domains: cfg.Domains, Changed: func(string, directory.Change) {}}),
 		Contacts:  contact.New(contact.Options{Store: st, Domains: cfg.Domains, Changed: func(contact.Change) {}}),
-		Archive:   archive.New(st),
+		Archive:   archive.New(st, contentOf(cfg.Data)),
 		Server:    offline{cfg: cfg, store: st},
 	})
 	if err != nil {

@@ -21,6 +21,8 @@ import (
 
 type archiveCmd struct {
 	Search archiveSearchCmd `cmd:"" help:"Find records by words, person and time. The search is itself recorded."`
+	File   archiveFileCmd   `cmd:"" help:"Take out the file in a message, also in one that was taken back. That is recorded."`
+	Export archiveExportCmd `cmd:"" help:"Write records and files into a folder, with a list of SHA-256 sums. That is recorded."`
 }
 
 type archiveSearchCmd struct {
@@ -34,6 +36,9 @@ type archiveSearchCmd struct {
 	Oldest bool     `help:"Oldest first instead of newest first."`
 	JSON   bool     `help:"One record a line as JSON."`
 }
+
+// fileHash is the key of a record's Meta with the SHA-256 of the file in it.
+const fileHash = "file_sha256"
 
 // page is how many records are asked for at a time.
 const page = 1000
@@ -96,6 +101,9 @@ func (c archiveSearchCmd) print(w *tabwriter.Writer, r *v1.Record) error {
 func what(r *v1.Record) string {
 	switch r.Kind {
 	case "message", "edit":
+		if r.Meta[fileHash] != "" {
+			return r.Text + " [file of record " + r.Id + "]"
+		}
 		if r.Text != "" || len(r.Body) == 0 {
 			return r.Text
 		}

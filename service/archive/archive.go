@@ -20,10 +20,13 @@ type Store interface {
 }
 
 // Service is the one way into the archive.
-type Service struct{ store Store }
+type Service struct {
+	store   Store
+	content Content
+}
 
-// New makes a service.
-func New(s Store) *Service { return &Service{store: s} }
+// New makes a service. Content opens the files in messages.
+func New(s Store, content Content) *Service { return &Service{store: s, content: content} }
 
 // Actor is who searches, for the record.
 type Actor struct {
@@ -79,7 +82,7 @@ func (s *Service) Search(ctx context.Context, by Actor, q store.Query) ([]store.
 	if err := check(&q); err != nil {
 		return nil, err
 	}
-	seq, err := s.record(ctx, by, q)
+	seq, err := s.append(ctx, by, q.Person, describe(q))
 	if err != nil {
 		return nil, errs.Say(errs.Wrap(errs.KindOf(err), err, "archive: recording the search"),
 			"the archive was not searched, because the search could not be recorded; try again")
@@ -97,11 +100,11 @@ func (s *Service) Search(ctx context.Context, by Actor, q store.Query) ([]store.
 	return list, nil
 }
 
-// record returns the Seq of the search.
-func (s *Service) record(ctx context.Context, by Actor, q store.Query) (int64, error) {
+// append records that somebody looked for something, of a person or ""; it returns the Seq.
+func (s *Service) append(ctx context.Context, by Actor, person, what string) (int64, error) {
 	done := make(chan error, 1)
-	r := &store.Record{Kind: store.KindSearch, From: by.Name, To: q.Person, Meta: map[string]string{
-		store.MetaQuery: describe(q), store.MetaVia: by.Via,
+	r := &store.Record{Kind: store.KindSearch, From: by.Name, To: person, Meta: map[string]string{
+		store.MetaQuery: what, store.MetaVia: by.Via,
 	}}
 	s.store.Append(r, func(err error) { done <- err })
 	select {

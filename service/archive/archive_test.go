@@ -88,7 +88,7 @@ func start(t *testing.T, o sqlstore.Options) *rig {
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = st.Serve(ctx) })
 	r := &rig{t: t, store: parts{st.Log(), st.Index()}, stop: func() { cancel(); wg.Wait() }}
-	r.Service = New(r.store)
+	r.Service = New(r.store, nil)
 	t.Cleanup(func() { r.stop(); _ = st.Close() })
 	return r
 }
@@ -272,7 +272,7 @@ func TestGivesUpWaiting(t *testing.T) {
 	r := start(t, sqlstore.Options{Dir: t.TempDir()})
 	ctx, leave := context.WithCancel(t.Context())
 	x := &never{parts: r.store, leave: leave}
-	if _, err := New(x).Search(ctx, root, store.Query{}); !errors.Is(err, errs.Unavailable) {
+	if _, err := New(x, nil).Search(ctx, root, store.Query{}); !errors.Is(err, errs.Unavailable) {
 		t.Error(err)
 	}
 	if n := x.waiting.Load(); n != 0 {

@@ -182,6 +182,127 @@ func (x *SearchResponse) GetRecords() []*Record {
 	return nil
 }
 
+type FetchFileRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Record        string                 `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"` // id of the record of a message with a file
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchFileRequest) Reset() {
+	*x = FetchFileRequest{}
+	mi := &file_parley_v1_archive_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchFileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchFileRequest) ProtoMessage() {}
+
+func (x *FetchFileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_v1_archive_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchFileRequest.ProtoReflect.Descriptor instead.
+func (*FetchFileRequest) Descriptor() ([]byte, []int) {
+	return file_parley_v1_archive_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *FetchFileRequest) GetRecord() string {
+	if x != nil {
+		return x.Record
+	}
+	return ""
+}
+
+// FetchFileResponse is first what is known of the file, then its content.
+type FetchFileResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`     // these four in the first answer alone
+	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`     // media type
+	Size          int64                  `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`    // bytes
+	Sha256        string                 `protobuf:"bytes,4,opt,name=sha256,proto3" json:"sha256,omitempty"` // hexadecimal
+	Chunk         []byte                 `protobuf:"bytes,5,opt,name=chunk,proto3" json:"chunk,omitempty"`   // of the content
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchFileResponse) Reset() {
+	*x = FetchFileResponse{}
+	mi := &file_parley_v1_archive_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchFileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchFileResponse) ProtoMessage() {}
+
+func (x *FetchFileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_parley_v1_archive_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchFileResponse.ProtoReflect.Descriptor instead.
+func (*FetchFileResponse) Descriptor() ([]byte, []int) {
+	return file_parley_v1_archive_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *FetchFileResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FetchFileResponse) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *FetchFileResponse) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *FetchFileResponse) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *FetchFileResponse) GetChunk() []byte {
+	if x != nil {
+		return x.Chunk
+	}
+	return nil
+}
+
 // Record is one entry of the log.
 type Record struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -204,7 +325,7 @@ type Record struct {
 
 func (x *Record) Reset() {
 	*x = Record{}
-	mi := &file_parley_v1_archive_proto_msgTypes[2]
+	mi := &file_parley_v1_archive_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -216,7 +337,7 @@ func (x *Record) String() string {
 func (*Record) ProtoMessage() {}
 
 func (x *Record) ProtoReflect() protoreflect.Message {
-	mi := &file_parley_v1_archive_proto_msgTypes[2]
+	mi := &file_parley_v1_archive_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -229,7 +350,7 @@ func (x *Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Record.ProtoReflect.Descriptor instead.
 func (*Record) Descriptor() ([]byte, []int) {
-	return file_parley_v1_archive_proto_rawDescGZIP(), []int{2}
+	return file_parley_v1_archive_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Record) GetSeq() int64 {
@@ -341,7 +462,15 @@ const file_parley_v1_archive_proto_rawDesc = "" +
 	"\foldest_first\x18\n" +
 	" \x01(\bR\voldestFirst\"=\n" +
 	"\x0eSearchResponse\x12+\n" +
-	"\arecords\x18\x01 \x03(\v2\x11.parley.v1.RecordR\arecords\"\x85\x03\n" +
+	"\arecords\x18\x01 \x03(\v2\x11.parley.v1.RecordR\arecords\"*\n" +
+	"\x10FetchFileRequest\x12\x16\n" +
+	"\x06record\x18\x01 \x01(\tR\x06record\"}\n" +
+	"\x11FetchFileResponse\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x03R\x04size\x12\x16\n" +
+	"\x06sha256\x18\x04 \x01(\tR\x06sha256\x12\x14\n" +
+	"\x05chunk\x18\x05 \x01(\fR\x05chunk\"\x85\x03\n" +
 	"\x06Record\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x03R\x03seq\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12.\n" +
@@ -359,9 +488,10 @@ const file_parley_v1_archive_proto_rawDesc = "" +
 	"\x04hash\x18\r \x01(\tR\x04hash\x1a7\n" +
 	"\tMetaEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012O\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012\x99\x01\n" +
 	"\x0eArchiveService\x12=\n" +
-	"\x06Search\x12\x18.parley.v1.SearchRequest\x1a\x19.parley.v1.SearchResponseB4Z2github.com/parley-im/parley/api/parley/v1;parleyv1b\x06proto3"
+	"\x06Search\x12\x18.parley.v1.SearchRequest\x1a\x19.parley.v1.SearchResponse\x12H\n" +
+	"\tFetchFile\x12\x1b.parley.v1.FetchFileRequest\x1a\x1c.parley.v1.FetchFileResponse0\x01B4Z2github.com/parley-im/parley/api/parley/v1;parleyv1b\x06proto3"
 
 var (
 	file_parley_v1_archive_proto_rawDescOnce sync.Once
@@ -375,24 +505,28 @@ func file_parley_v1_archive_proto_rawDescGZIP() []byte {
 	return file_parley_v1_archive_proto_rawDescData
 }
 
-var file_parley_v1_archive_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_parley_v1_archive_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_parley_v1_archive_proto_goTypes = []any{
 	(*SearchRequest)(nil),         // 0: parley.v1.SearchRequest
 	(*SearchResponse)(nil),        // 1: parley.v1.SearchResponse
-	(*Record)(nil),                // 2: parley.v1.Record
-	nil,                           // 3: parley.v1.Record.MetaEntry
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*FetchFileRequest)(nil),      // 2: parley.v1.FetchFileRequest
+	(*FetchFileResponse)(nil),     // 3: parley.v1.FetchFileResponse
+	(*Record)(nil),                // 4: parley.v1.Record
+	nil,                           // 5: parley.v1.Record.MetaEntry
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
 }
 var file_parley_v1_archive_proto_depIdxs = []int32{
-	4, // 0: parley.v1.SearchRequest.since:type_name -> google.protobuf.Timestamp
-	4, // 1: parley.v1.SearchRequest.until:type_name -> google.protobuf.Timestamp
-	2, // 2: parley.v1.SearchResponse.records:type_name -> parley.v1.Record
-	4, // 3: parley.v1.Record.time:type_name -> google.protobuf.Timestamp
-	3, // 4: parley.v1.Record.meta:type_name -> parley.v1.Record.MetaEntry
+	6, // 0: parley.v1.SearchRequest.since:type_name -> google.protobuf.Timestamp
+	6, // 1: parley.v1.SearchRequest.until:type_name -> google.protobuf.Timestamp
+	4, // 2: parley.v1.SearchResponse.records:type_name -> parley.v1.Record
+	6, // 3: parley.v1.Record.time:type_name -> google.protobuf.Timestamp
+	5, // 4: parley.v1.Record.meta:type_name -> parley.v1.Record.MetaEntry
 	0, // 5: parley.v1.ArchiveService.Search:input_type -> parley.v1.SearchRequest
-	1, // 6: parley.v1.ArchiveService.Search:output_type -> parley.v1.SearchResponse
-	6, // [6:7] is the sub-list for method output_type
-	5, // [5:6] is the sub-list for method input_type
+	2, // 6: parley.v1.ArchiveService.FetchFile:input_type -> parley.v1.FetchFileRequest
+	1, // 7: parley.v1.ArchiveService.Search:output_type -> parley.v1.SearchResponse
+	3, // 8: parley.v1.ArchiveService.FetchFile:output_type -> parley.v1.FetchFileResponse
+	7, // [7:9] is the sub-list for method output_type
+	5, // [5:7] is the sub-list for method input_type
 	5, // [5:5] is the sub-list for extension type_name
 	5, // [5:5] is the sub-list for extension extendee
 	0, // [0:5] is the sub-list for field type_name
@@ -409,7 +543,7 @@ func file_parley_v1_archive_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_parley_v1_archive_proto_rawDesc), len(file_parley_v1_archive_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -35,12 +35,18 @@ const (
 const (
 	// ArchiveServiceSearchProcedure is the fully-qualified name of the ArchiveService's Search RPC.
 	ArchiveServiceSearchProcedure = "/parley.v1.ArchiveService/Search"
+	// ArchiveServiceFetchFileProcedure is the fully-qualified name of the ArchiveService's FetchFile
+	// RPC.
+	ArchiveServiceFetchFileProcedure = "/parley.v1.ArchiveService/FetchFile"
 )
 
 // ArchiveServiceClient is a client for the parley.v1.ArchiveService service.
 type ArchiveServiceClient interface {
 	// Search returns records that fit all that is given, newest first unless oldest_first.
 	Search(context.Context, *connect.Request[v1.SearchRequest]) (*connect.Response[v1.SearchResponse], error)
+	// FetchFile returns the file in a message, whatever was done to the message since. The content is checked against its SHA-256 while
+	// it is sent, so it is right only when the stream ends without an error. That a file is taken out is recorded, as a search is.
+	FetchFile(context.Context, *connect.Request[v1.FetchFileRequest]) (*connect.ServerStreamForClient[v1.FetchFileResponse], error)
 }
 
 // NewArchiveServiceClient constructs a client for the parley.v1.ArchiveService service. By default,
@@ -60,12 +66,19 @@ func NewArchiveServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(archiveServiceMethods.ByName("Search")),
 			connect.WithClientOptions(opts...),
 		),
+		fetchFile: connect.NewClient[v1.FetchFileRequest, v1.FetchFileResponse](
+			httpClient,
+			baseURL+ArchiveServiceFetchFileProcedure,
+			connect.WithSchema(archiveServiceMethods.ByName("FetchFile")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // archiveServiceClient implements ArchiveServiceClient.
 type archiveServiceClient struct {
-	search *connect.Client[v1.SearchRequest, v1.SearchResponse]
+	search    *connect.Client[v1.SearchRequest, v1.SearchResponse]
+	fetchFile *connect.Client[v1.FetchFileRequest, v1.FetchFileResponse]
 }
 
 // Search calls parley.v1.ArchiveService.Search.
@@ -73,10 +86,18 @@ func (c *archiveServiceClient) Search(ctx context.Context, req *connect.Request[
 	return c.search.CallUnary(ctx, req)
 }
 
+// FetchFile calls parley.v1.ArchiveService.FetchFile.
+func (c *archiveServiceClient) FetchFile(ctx context.Context, req *connect.Request[v1.FetchFileRequest]) (*connect.ServerStreamForClient[v1.FetchFileResponse], error) {
+	return c.fetchFile.CallServerStream(ctx, req)
+}
+
 // ArchiveServiceHandler is an implementation of the parley.v1.ArchiveService service.
 type ArchiveServiceHandler interface {
 	// Search returns records that fit all that is given, newest first unless oldest_first.
 	Search(context.Context, *connect.Request[v1.SearchRequest]) (*connect.Response[v1.SearchResponse], error)
+	// FetchFile returns the file in a message, whatever was done to the message since. The content is checked against its SHA-256 while
+	// it is sent, so it is right only when the stream ends without an error. That a file is taken out is recorded, as a search is.
+	FetchFile(context.Context, *connect.Request[v1.FetchFileRequest], *connect.ServerStream[v1.FetchFileResponse]) error
 }
 
 // NewArchiveServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -92,10 +113,18 @@ func NewArchiveServiceHandler(svc ArchiveServiceHandler, opts ...connect.Handler
 		connect.WithSchema(archiveServiceMethods.ByName("Search")),
 		connect.WithHandlerOptions(opts...),
 	)
+	archiveServiceFetchFileHandler := connect.NewServerStreamHandler(
+		ArchiveServiceFetchFileProcedure,
+		svc.FetchFile,
+		connect.WithSchema(archiveServiceMethods.ByName("FetchFile")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/parley.v1.ArchiveService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ArchiveServiceSearchProcedure:
 			archiveServiceSearchHandler.ServeHTTP(w, r)
+		case ArchiveServiceFetchFileProcedure:
+			archiveServiceFetchFileHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -107,4 +136,8 @@ type UnimplementedArchiveServiceHandler struct{}
 
 func (UnimplementedArchiveServiceHandler) Search(context.Context, *connect.Request[v1.SearchRequest]) (*connect.Response[v1.SearchResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("parley.v1.ArchiveService.Search is not implemented"))
+}
+
+func (UnimplementedArchiveServiceHandler) FetchFile(context.Context, *connect.Request[v1.FetchFileRequest], *connect.ServerStream[v1.FetchFileResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("parley.v1.ArchiveService.FetchFile is not implemented"))
 }

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file parley/v1/archive.proto.
  */
 export const file_parley_v1_archive: GenFile = /*@__PURE__*/
-  fileDesc("ChdwYXJsZXkvdjEvYXJjaGl2ZS5wcm90bxIJcGFybGV5LnYxIuUBCg1TZWFyY2hSZXF1ZXN0Eg0KBXdvcmRzGAEgASgJEg4KBnBlcnNvbhgCIAEoCRIMCgR3aXRoGAMgASgJEikKBXNpbmNlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgV1bnRpbBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFa2luZHMYBiADKAkSDgoGYmVmb3JlGAcgASgDEg0KBWFmdGVyGAggASgDEg0KBWxpbWl0GAkgASgFEhQKDG9sZGVzdF9maXJzdBgKIAEoCCI0Cg5TZWFyY2hSZXNwb25zZRIiCgdyZWNvcmRzGAEgAygLMhEucGFybGV5LnYxLlJlY29yZCKoAgoGUmVjb3JkEgsKA3NlcRgBIAEoAxIKCgJpZBgCIAEoCRIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRraW5kGAQgASgJEgwKBGZyb20YBSABKAkSCgoCdG8YBiABKAkSDgoGZGV2aWNlGAcgASgJEgsKA3JlZhgIIAEoCRIUCgxjb250ZW50X3R5cGUYCSABKAkSDAoEYm9keRgKIAEoDBIMCgR0ZXh0GAsgASgJEikKBG1ldGEYDCADKAsyGy5wYXJsZXkudjEuUmVjb3JkLk1ldGFFbnRyeRIMCgRoYXNoGA0gASgJGisKCU1ldGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBMk8KDkFyY2hpdmVTZXJ2aWNlEj0KBlNlYXJjaBIYLnBhcmxleS52MS5TZWFyY2hSZXF1ZXN0GhkucGFybGV5LnYxLlNlYXJjaFJlc3BvbnNlQjRaMmdpdGh1Yi5jb20vcGFybGV5LWltL3BhcmxleS9hcGkvcGFybGV5L3YxO3BhcmxleXYxYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChdwYXJsZXkvdjEvYXJjaGl2ZS5wcm90bxIJcGFybGV5LnYxIuUBCg1TZWFyY2hSZXF1ZXN0Eg0KBXdvcmRzGAEgASgJEg4KBnBlcnNvbhgCIAEoCRIMCgR3aXRoGAMgASgJEikKBXNpbmNlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgV1bnRpbBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFa2luZHMYBiADKAkSDgoGYmVmb3JlGAcgASgDEg0KBWFmdGVyGAggASgDEg0KBWxpbWl0GAkgASgFEhQKDG9sZGVzdF9maXJzdBgKIAEoCCI0Cg5TZWFyY2hSZXNwb25zZRIiCgdyZWNvcmRzGAEgAygLMhEucGFybGV5LnYxLlJlY29yZCIiChBGZXRjaEZpbGVSZXF1ZXN0Eg4KBnJlY29yZBgBIAEoCSJcChFGZXRjaEZpbGVSZXNwb25zZRIMCgRuYW1lGAEgASgJEgwKBHR5cGUYAiABKAkSDAoEc2l6ZRgDIAEoAxIOCgZzaGEyNTYYBCABKAkSDQoFY2h1bmsYBSABKAwiqAIKBlJlY29yZBILCgNzZXEYASABKAMSCgoCaWQYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEa2luZBgEIAEoCRIMCgRmcm9tGAUgASgJEgoKAnRvGAYgASgJEg4KBmRldmljZRgHIAEoCRILCgNyZWYYCCABKAkSFAoMY29udGVudF90eXBlGAkgASgJEgwKBGJvZHkYCiABKAwSDAoEdGV4dBgLIAEoCRIpCgRtZXRhGAwgAygLMhsucGFybGV5LnYxLlJlY29yZC5NZXRhRW50cnkSDAoEaGFzaBgNIAEoCRorCglNZXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ATKZAQoOQXJjaGl2ZVNlcnZpY2USPQoGU2VhcmNoEhgucGFybGV5LnYxLlNlYXJjaFJlcXVlc3QaGS5wYXJsZXkudjEuU2VhcmNoUmVzcG9uc2USSAoJRmV0Y2hGaWxlEhsucGFybGV5LnYxLkZldGNoRmlsZVJlcXVlc3QaHC5wYXJsZXkudjEuRmV0Y2hGaWxlUmVzcG9uc2UwAUI0WjJnaXRodWIuY29tL3BhcmxleS1pbS9wYXJsZXkvYXBpL3BhcmxleS92MTtwYXJsZXl2MWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message parley.v1.SearchRequest
@@ -112,6 +112,74 @@ export const SearchResponseSchema: GenMessage<SearchResponse> = /*@__PURE__*/
   messageDesc(file_parley_v1_archive, 1);
 
 /**
+ * @generated from message parley.v1.FetchFileRequest
+ */
+export type FetchFileRequest = Message<"parley.v1.FetchFileRequest"> & {
+  /**
+   * id of the record of a message with a file
+   *
+   * @generated from field: string record = 1;
+   */
+  record: string;
+};
+
+/**
+ * Describes the message parley.v1.FetchFileRequest.
+ * Use `create(FetchFileRequestSchema)` to create a new message.
+ */
+export const FetchFileRequestSchema: GenMessage<FetchFileRequest> = /*@__PURE__*/
+  messageDesc(file_parley_v1_archive, 2);
+
+/**
+ * FetchFileResponse is first what is known of the file, then its content.
+ *
+ * @generated from message parley.v1.FetchFileResponse
+ */
+export type FetchFileResponse = Message<"parley.v1.FetchFileResponse"> & {
+  /**
+   * these four in the first answer alone
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * media type
+   *
+   * @generated from field: string type = 2;
+   */
+  type: string;
+
+  /**
+   * bytes
+   *
+   * @generated from field: int64 size = 3;
+   */
+  size: bigint;
+
+  /**
+   * hexadecimal
+   *
+   * @generated from field: string sha256 = 4;
+   */
+  sha256: string;
+
+  /**
+   * of the content
+   *
+   * @generated from field: bytes chunk = 5;
+   */
+  chunk: Uint8Array;
+};
+
+/**
+ * Describes the message parley.v1.FetchFileResponse.
+ * Use `create(FetchFileResponseSchema)` to create a new message.
+ */
+export const FetchFileResponseSchema: GenMessage<FetchFileResponse> = /*@__PURE__*/
+  messageDesc(file_parley_v1_archive, 3);
+
+/**
  * Record is one entry of the log.
  *
  * @generated from message parley.v1.Record
@@ -194,7 +262,7 @@ export type Record = Message<"parley.v1.Record"> & {
  * Use `create(RecordSchema)` to create a new message.
  */
 export const RecordSchema: GenMessage<Record> = /*@__PURE__*/
-  messageDesc(file_parley_v1_archive, 2);
+  messageDesc(file_parley_v1_archive, 4);
 
 /**
  * ArchiveService reads what was recorded. Every search is recorded too. Only administrators may call it.
@@ -211,6 +279,17 @@ export const ArchiveService: GenService<{
     methodKind: "unary";
     input: typeof SearchRequestSchema;
     output: typeof SearchResponseSchema;
+  },
+  /**
+   * FetchFile returns the file in a message, whatever was done to the message since. The content is checked against its SHA-256 while
+   * it is sent, so it is right only when the stream ends without an error. That a file is taken out is recorded, as a search is.
+   *
+   * @generated from rpc parley.v1.ArchiveService.FetchFile
+   */
+  fetchFile: {
+    methodKind: "server_streaming";
+    input: typeof FetchFileRequestSchema;
+    output: typeof FetchFileResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_parley_v1_archive, 0);
