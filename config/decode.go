@@ -11,12 +11,15 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
+// unquoted is what the parser says about a word without quotes.
+var unquoted = regexp.MustCompile(`^expected value but found "([^"]*[[:alpha:]][^"]*)" instead$`)
+
 // decode reads TOML into c and refuses keys that c does not have.
 func decode(text []byte, c *Config) error {
 	meta, err := toml.Decode(string(text), c)
 	if err != nil {
 		if p, ok := errors.AsType[toml.ParseError](err); ok {
-			return fmt.Errorf("line %d: %s", p.Position.Line, p.Message)
+			return fmt.Errorf("line %d: %s", p.Position.Line, unquoted.ReplaceAllString(p.Message, "$0: texts need quotes, such as \"$1\""))
 		}
 		return errors.New(wrongType(err.Error()))
 	}
