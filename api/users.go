@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -103,7 +104,15 @@ func (u *users) RemoveUser(ctx context.Context, req *connect.Request[v1.RemoveUs
 
 func (u *users) AddDevicePassword(ctx context.Context, req *connect.Request[v1.AddDevicePasswordRequest]) (*connect.Response[v1.AddDevicePasswordResponse], error) {
 	d, password, err := u.directory.AddDevice(ctx, actor(ctx), req.Msg.Address, req.Msg.Label)
-	return connect.NewResponse(&v1.AddDevicePasswordResponse{DevicePassword: devicePasswordOf(&d), Password: password}), err
+	if err != nil {
+		return nil, err
+	}
+	resp := &v1.AddDevicePasswordResponse{DevicePassword: devicePasswordOf(&d), Password: password}
+	resp.User, resp.Domain, _ = strings.Cut(d.AOR, "@")
+	if u.reach != nil {
+		resp.Proxy = u.reach.Proxy()
+	}
+	return connect.NewResponse(resp), nil
 }
 
 func (u *users) RevokeDevicePassword(ctx context.Context, req *connect.Request[v1.RevokeDevicePasswordRequest]) (*connect.Response[v1.RevokeDevicePasswordResponse], error) {

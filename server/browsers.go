@@ -1,9 +1,7 @@
 package server
 
 import (
-	"net"
 	"net/http"
-	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -18,7 +16,6 @@ import (
 	"github.com/parley-im/parley/service/push"
 	"github.com/parley-im/parley/service/session"
 	"github.com/parley-im/parley/service/setting"
-	"github.com/parley-im/parley/transport"
 	"github.com/parley-im/parley/web"
 )
 
@@ -136,22 +133,7 @@ func (r reach) EndDevice(aor, device string) bool {
 }
 
 // Proxy names the best listener that there is.
-func (r reach) Proxy() string {
-	for _, k := range []transport.Kind{transport.TLS, transport.TCP, transport.UDP} {
-		list := r.s.transport.Addrs(k)
-		if len(list) == 0 {
-			continue
-		}
-		host := list[0].Addr().String()
-		if r.s.cfg.SIP.Advertise != "" {
-			host = r.s.cfg.SIP.Advertise
-		} else if list[0].Addr().IsUnspecified() {
-			host = r.s.cfg.Domains[0]
-		}
-		return "sip:" + net.JoinHostPort(host, strconv.Itoa(int(list[0].Port()))) + ";transport=" + k.String()
-	}
-	return ""
-}
+func (r reach) Proxy() string { return proxyAddress(r.s.cfg, r.s.transport.Addrs, r.s.demo != nil) }
 
 // openDoor makes the handler of the door for browsers. Lines take its event streams.
 func (s *Server) openDoor(secure bool, lines *api.Lines) http.Handler {

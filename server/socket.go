@@ -90,6 +90,7 @@ func Administer(ctx context.Context, cfg *config.Config, log *slog.Logger, f fun
 		Contacts:  contact.New(contact.Options{Store: st, Domains: cfg.Domains, Changed: func(contact.Change) {}}),
 		Archive:   archive.New(st, contentOf(cfg.Data)),
 		Server:    offline{cfg: cfg, store: st},
+		Reach:     offline{cfg: cfg, store: st},
 	})
 	if err != nil {
 		return err

@@ -161,7 +161,7 @@ func freePort(want int, network string) int {
 }
 
 func printDemo(cfg *config.Config, file, password string) {
-	host := lanAddress()
+	host := server.LANAddress()
 	sip, tls := net.JoinHostPort(host, port(cfg.SIP.TCP[0])), net.JoinHostPort(host, port(cfg.SIP.TLS[0]))
 	fmt.Printf(`http://localhost:%[9]s
 
@@ -201,15 +201,4 @@ func program() string {
 func port(address string) string {
 	_, p, _ := net.SplitHostPort(address) // made above
 	return p
-}
-
-// lanAddress is the address by which others on the network reach this machine.
-func lanAddress() string {
-	addrs, _ := net.InterfaceAddrs() // none: this machine only
-	for _, a := range addrs {
-		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() && !n.IP.IsLinkLocalUnicast() {
-			return n.IP.String()
-		}
-	}
-	return "127.0.0.1"
 }

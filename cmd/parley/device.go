@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
+	"os"
 
 	"connectrpc.com/connect"
 
 	v1 "github.com/parley-im/parley/api/parley/v1"
+	"github.com/parley-im/parley/base/errs"
 	parley "github.com/parley-im/parley/sdk/go"
 )
 
@@ -16,16 +18,25 @@ type deviceCmd struct {
 
 type deviceAddCmd struct {
 	User  string `arg:"" placeholder:"USER@DOMAIN"`
+	Name  string `arg:"" optional:"" placeholder:"LABEL" help:"As --label."`
 	Label string `help:"What the device is, for people: \"desk phone\"."`
 }
 
 func (c deviceAddCmd) Run(a *app) error {
+	if c.Name != "" && c.Label != "" {
+		return errs.New(errs.Invalid, "give one label, behind the user or with --label")
+	}
+	c.Label += c.Name
 	return a.administer(func(p *parley.Client) error {
 		resp, err := p.Users.AddDevicePassword(a.ctx, connect.NewRequest(&v1.AddDevicePasswordRequest{Address: c.User, Label: c.Label}))
 		if err != nil {
 			return err
 		}
 		fmt.Printf("device %s password: %s\n", resp.Msg.DevicePassword.Id, resp.Msg.Password)
+		fmt.Fprintf(os.Stderr, "Type into the device:\n  user        %s\n  domain      %s\n  password    as above\n", resp.Msg.User, resp.Msg.Domain)
+		if resp.Msg.Proxy != "" {
+			fmt.Fprintf(os.Stderr, "  proxy       %s\n", resp.Msg.Proxy)
+		}
 		return nil
 	})
 }

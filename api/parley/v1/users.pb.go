@@ -1103,6 +1103,9 @@ type AddDevicePasswordResponse struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	DevicePassword *DevicePassword        `protobuf:"bytes,1,opt,name=device_password,json=devicePassword,proto3" json:"device_password,omitempty"`
 	Password       string                 `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	User           string                 `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"` // what to type into the device, as MakeDevicePassword tells
+	Domain         string                 `protobuf:"bytes,4,opt,name=domain,proto3" json:"domain,omitempty"`
+	Proxy          string                 `protobuf:"bytes,5,opt,name=proxy,proto3" json:"proxy,omitempty"` // "sip:host:port;transport=tls", empty when there is no listener for it
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -1147,6 +1150,27 @@ func (x *AddDevicePasswordResponse) GetDevicePassword() *DevicePassword {
 func (x *AddDevicePasswordResponse) GetPassword() string {
 	if x != nil {
 		return x.Password
+	}
+	return ""
+}
+
+func (x *AddDevicePasswordResponse) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *AddDevicePasswordResponse) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *AddDevicePasswordResponse) GetProxy() string {
+	if x != nil {
+		return x.Proxy
 	}
 	return ""
 }
@@ -1597,10 +1621,13 @@ const file_parley_v1_users_proto_rawDesc = "" +
 	"\x12RemoveUserResponse\"J\n" +
 	"\x18AddDevicePasswordRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x14\n" +
-	"\x05label\x18\x02 \x01(\tR\x05label\"{\n" +
+	"\x05label\x18\x02 \x01(\tR\x05label\"\xbd\x01\n" +
 	"\x19AddDevicePasswordResponse\x12B\n" +
 	"\x0fdevice_password\x18\x01 \x01(\v2\x19.parley.v1.DevicePasswordR\x0edevicePassword\x12\x1a\n" +
-	"\bpassword\x18\x02 \x01(\tR\bpassword\"G\n" +
+	"\bpassword\x18\x02 \x01(\tR\bpassword\x12\x12\n" +
+	"\x04user\x18\x03 \x01(\tR\x04user\x12\x16\n" +
+	"\x06domain\x18\x04 \x01(\tR\x06domain\x12\x14\n" +
+	"\x05proxy\x18\x05 \x01(\tR\x05proxy\"G\n" +
 	"\x1bRevokeDevicePasswordRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"\x1e\n" +
