@@ -220,6 +220,57 @@ const tests = {
     await Promise.all([alice.context.close(), bob.context.close()]);
   },
 
+  async "the printed address opens a window for each person"() {
+    const { context, page } = await visit(browser, server.printed);
+    if (new URL(server.printed).hostname !== "localhost") return context.close(); // a server that runs elsewhere
+    const own = {};
+    for (const name of ["Alice", "Bob"]) {
+      const opened = context.waitForEvent("page");
+      await page.getByRole("link", { name: new RegExp(name) }).click();
+      own[name] = await opened;
+      await own[name].getByRole("navigation", { name: "Main" }).waitFor();
+    }
+    await own.Alice.bringToFront();
+    await openTalk(own.Alice, "Bob");
+    await say(own.Alice, "from window to window");
+    await row(own.Bob, "Alice").getByText("from window to window").waitFor();
+    // Each stays who it is, and the first page goes on offering all of them.
+    await own.Alice.reload();
+    await own.Alice.getByRole("main").getByText("from window to window").waitFor();
+    await page.reload();
+    await page.getByRole("link", { name: /Carol/ }).waitFor();
+    await context.close();
+  },
+
+  async "seven tabs: those that nobody sees leave the line to the one that is looked at"() {
+    const [{ context, page }] = await people("Alice");
+    const [bob] = await people("Bob");
+    const hide = (tab) =>
+      tab.evaluate(() => {
+        Object.defineProperty(document, "hidden", { configurable: true, get: () => true });
+        Object.defineProperty(document, "visibilityState", { configurable: true, get: () => "hidden" });
+      });
+    await hide(page);
+    let last = page;
+    for (let n = 0; n < 6; n++) {
+      last = await context.newPage();
+      await last.goto(server.url);
+      await last.getByRole("heading", { name: "Chats" }).waitFor();
+      if (n < 5) await hide(last);
+    }
+    await openTalk(bob.page, "Alice");
+    await say(bob.page, "to the seventh tab");
+    await row(last, "Bob").getByText("to the seventh tab").waitFor();
+    // Who comes back to the first one finds there what came meanwhile.
+    await page.evaluate(() => {
+      delete document.hidden;
+      delete document.visibilityState;
+      document.dispatchEvent(new Event("visibilitychange"));
+    });
+    await row(page, "Bob").getByText("to the seventh tab").waitFor();
+    await Promise.all([context.close(), bob.context.close()]);
+  },
+
   async "two tabs: signing out in one signs out both"() {
     const [{ context, page }] = await people("Carol");
     const second = await context.newPage();

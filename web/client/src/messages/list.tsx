@@ -2,6 +2,7 @@
 import type { Message } from "@parley-im/sdk";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { t, tn } from "../i18n";
+import { attentive, onReturn } from "../state/activity";
 import { markRead, talk } from "../state/conversations";
 import { nameOf } from "../state/people";
 import type { Jump } from "../state/router";
@@ -73,7 +74,7 @@ export function MessageList({ peer, jump, actions }: Props) {
   });
 
   const readSeen = () => {
-    if (document.hidden || !document.hasFocus()) return;
+    if (document.hidden || !document.hasFocus() || !attentive()) return;
     const position = scroll.lowest()?.dataset.position;
     if (position) markRead(peer, BigInt(position));
   };
@@ -155,7 +156,9 @@ export function MessageList({ peer, jump, actions }: Props) {
   useEffect(() => {
     addEventListener("focus", readSeen);
     document.addEventListener("visibilitychange", readSeen);
+    const off = onReturn(readSeen);
     return () => {
+      off();
       removeEventListener("focus", readSeen);
       document.removeEventListener("visibilitychange", readSeen);
     };

@@ -14,6 +14,13 @@ interface Demo {
   people: { address: string; name: string; title: string }[];
 }
 
+/** The name that one of the demo's people has in addresses of pages. */
+const ownHost = (address: string) => `${address.split("@")[0]}.localhost`;
+
+/** Each of the demo's people has a window of one's own: all names under localhost are this machine (RFC 6761 §6.3), and browsers
+ * keep a sign-in for each name. Safari does not know these names. */
+const windows = () => location.hostname === "localhost" && /(Chrome|Firefox)\//.test(navigator.userAgent);
+
 /** A server that is a demonstration says who may be tried. */
 async function askDemo(): Promise<Demo | undefined> {
   const answer = await fetch("/demo.json", { headers: { Accept: "application/json" } });
@@ -46,6 +53,13 @@ export function SignIn() {
       setFailure(explain(reason));
     }
   };
+  // The window of one of the demo's people.
+  useEffect(() => {
+    const self = demo?.people.find((one) => ownHost(one.address) === location.hostname);
+    if (!demo || !self || location.hash !== "#demo") return;
+    history.replaceState(null, "", location.pathname);
+    void enter(self.address, demo.password);
+  }, [demo]);
   const why = endedBecause.value;
 
   return (
@@ -115,22 +129,11 @@ export function SignIn() {
         {demo && demo.people.length > 0 && (
           <section class="demo" aria-labelledby="demo-title">
             <h2 id="demo-title">{t("sign-in.demo")}</h2>
-            <p class="hint">{t("sign-in.demo-text")}</p>
+            <p class="hint">{t(windows() ? "sign-in.demo-windows" : "sign-in.demo-text")}</p>
             <ul class="demo-people">
               {demo.people.map((person) => (
                 <li key={person.address}>
-                  <button
-                    type="button"
-                    class="demo-person"
-                    disabled={busy}
-                    onClick={() => void enter(person.address, demo.password)}
-                  >
-                    <Avatar address={person.address} name={person.name} size={40} />
-                    <span>
-                      <span class="row-name">{person.name}</span>
-                      <span class="row-preview">{person.title || person.address}</span>
-                    </span>
-                  </button>
+                  <DemoPerson person={person} busy={busy} onEnter={() => void enter(person.address, demo.password)} />
                 </li>
               ))}
             </ul>
@@ -138,6 +141,28 @@ export function SignIn() {
         )}
       </div>
     </main>
+  );
+}
+
+function DemoPerson({ person, busy, onEnter }: { person: Demo["people"][number]; busy: boolean; onEnter: () => void }) {
+  const content = (
+    <>
+      <Avatar address={person.address} name={person.name} size={40} />
+      <span>
+        <span class="row-name">{person.name}</span>
+        <span class="row-preview">{person.title || person.address}</span>
+      </span>
+    </>
+  );
+  const host = ownHost(person.address);
+  return windows() ? (
+    <a class="demo-person" href={`${location.protocol}//${host}:${location.port}/#demo`} target={host}>
+      {content}
+    </a>
+  ) : (
+    <button type="button" class="demo-person" disabled={busy} onClick={onEnter}>
+      {content}
+    </button>
   );
 }
 

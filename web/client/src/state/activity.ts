@@ -9,10 +9,27 @@ const idleAfter = 5 * 60_000;
 const look = 30_000;
 /** The tabs of a browser are one device. So often one that is used tells the others. */
 const share = 10_000;
+/** Who has not touched this tab for so long does not read what comes. */
+const attention = 60_000;
+
+let touchedAt = Date.now();
+const returns = new Set<() => void>();
+
+/** Somebody sits in front of this tab. */
+export function attentive(): boolean {
+  return Date.now() - touchedAt < attention;
+}
+
+/** Calls back when somebody is in front of this tab again. Returns what ends that. */
+export function onReturn(run: () => void): () => void {
+  returns.add(run);
+  return () => returns.delete(run);
+}
 
 /** Watches keys and pointers until the returned function is called. */
 export function startActivity(): () => void {
   let last = Date.now();
+  touchedAt = last;
   let shared = 0;
   /** What the server knows: since when nobody is here, 0 for somebody is; undefined: not known. */
   let told: number | undefined;
@@ -40,7 +57,10 @@ export function startActivity(): () => void {
     if (told !== undefined && told !== 0) void tell();
   };
   const touched = () => {
+    const away = !attentive();
+    touchedAt = Date.now();
     here();
+    if (away) for (const run of [...returns]) run();
     if (last - shared > share) {
       shared = last;
       sayUsed();

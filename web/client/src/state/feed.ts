@@ -6,11 +6,15 @@ import { loadTalks, talkEvent } from "./conversations";
 import { loadOwn, presenceEvent, watched } from "./presence";
 import { leave, sdk } from "./session";
 import { loadSettings } from "./settings";
+import { askForRoom, onRoom } from "./tabs";
 import { typingEvent } from "./typing";
 
 export type LinkState = "connecting" | "online" | "offline";
 const current = signal<LinkState>("connecting");
 export const link: ReadonlySignal<LinkState> = current;
+
+/** Milliseconds in which tabs that nobody sees have given up their streams for this one. */
+const roomWithin = 300;
 
 const listeners = new Set<(event: ParleyEvent) => void>();
 const resets = new Set<() => void>();
@@ -77,13 +81,22 @@ function ended(error: unknown): boolean {
 function follow(position: bigint): void {
   const own = sdk().events({ position, presence: true, follow: watched() });
   stream = own;
+  let opened = false;
+  onRoom(() => {
+    if (document.hidden && stream === own) own.pause();
+  });
   own.onState((state) => {
     if (stream !== own) return;
     if (state === "open") {
-      if (current.peek() === "offline") void catchUp();
+      if (opened) void catchUp();
+      opened = true;
       current.value = "online";
     } else if (state === "waiting") {
-      current.value = "offline";
+      current.value = own.retryAt === 0 ? "connecting" : "offline";
+      if (own.error?.code === "resource_exhausted" && !document.hidden) {
+        askForRoom();
+        setTimeout(() => own.wake(), roomWithin);
+      }
     } else if (state === "ended") {
       if (!ended(own.error)) current.value = "offline";
     }

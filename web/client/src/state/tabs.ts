@@ -16,7 +16,11 @@ interface Left {
 interface Used {
   kind: "used";
 }
-type Said = Looking | SignedOut | Left | Used;
+/** The server has no more room for streams of this session. */
+interface Room {
+  kind: "room";
+}
+type Said = Looking | SignedOut | Left | Used | Room;
 
 const self = crypto.randomUUID();
 const channel = new BroadcastChannel("parley");
@@ -24,6 +28,7 @@ const looking = new Map<string, string>();
 let leading = false;
 let signedOut = () => {};
 let used = () => {};
+let makeRoom = () => {};
 
 /** Begins to listen. ended is called when another tab has signed out. */
 export function startTabs(ended: () => void): void {
@@ -40,6 +45,7 @@ channel.onmessage = (event: MessageEvent<Said>) => {
   const said = event.data;
   if (said.kind === "signed-out") signedOut();
   else if (said.kind === "used") used();
+  else if (said.kind === "room") makeRoom();
   else if (said.kind === "left") looking.delete(said.tab);
   else if (said.kind === "looking") looking.set(said.tab, said.peer);
 };
@@ -71,6 +77,16 @@ export function onUsed(run: () => void): void {
 
 export function sayUsed(): void {
   say({ kind: "used" });
+}
+
+/** Asks the tabs that nobody sees to give up their streams. */
+export function askForRoom(): void {
+  say({ kind: "room" });
+}
+
+/** Calls back when another tab needs the stream of this one. */
+export function onRoom(run: () => void): void {
+  makeRoom = run;
 }
 
 export function saySignedOut(): void {
