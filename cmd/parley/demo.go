@@ -165,10 +165,11 @@ func printDemo(cfg *config.Config, file, password string) {
 	sip, tls := net.JoinHostPort(host, port(cfg.SIP.TCP[0])), net.JoinHostPort(host, port(cfg.SIP.TLS[0]))
 	fmt.Printf(`http://localhost:%[9]s
 
-Open this address in a browser. The page offers three people: Alice, Bob and Carol. Open it again in a
-private window as somebody else, and write to each other.
+Open this address in a browser. The page offers three people: Alice, Bob and Carol, each in a window of
+their own. Open two, and write to each other. (Safari needs a private window for the second.)
 
-SIP clients (Linphone, baresip, Pidgin, a desk phone) can take part, also from other machines:
+SIP clients (Linphone, baresip, Pidgin, a desk phone) can take part, also from other machines. The password
+is the same for all three people:
 
   user        alice
   domain      %[1]s
