@@ -38,6 +38,9 @@ type signIns struct {
 
 // AddSession implements store.Sessions.
 func (s signIns) AddSession(ctx context.Context, v store.Session, as *store.User, most int) ([]string, error) {
+	if api.CallerOf(ctx).Session == v.ID { // it goes on after its owner has changed the password, which is on record
+		return s.Sessions.AddSession(ctx, v, as, most)
+	}
 	r := sessionRecord(&v, signIn)
 	r.From = v.AOR
 	if err := s.append(ctx, r); err != nil {
@@ -45,6 +48,9 @@ func (s signIns) AddSession(ctx context.Context, v store.Session, as *store.User
 	}
 	ended, err := s.Sessions.AddSession(ctx, v, as, most)
 	if err != nil {
+		out := sessionRecord(&v, signOut)
+		out.From, out.Meta[store.MetaReason] = v.AOR, "the session could not be begun"
+		s.ended(ctx, []*store.Record{out})
 		return nil, err
 	}
 	s.log.Info("signed in", "aor", v.AOR, "device", v.Label, "id", session.Device(v.ID), "peer", v.Address)
@@ -64,6 +70,9 @@ func (s signIns) RemoveSession(ctx context.Context, aor, id string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.Sessions.RemoveSession(ctx, aor, id); err != nil {
+		return err
+	}
 	for i := range list {
 		if v := &list[i]; v.ID == id {
 			r := sessionRecord(v, signOut)
@@ -76,7 +85,7 @@ func (s signIns) RemoveSession(ctx context.Context, aor, id string) error {
 			s.ended(ctx, []*store.Record{r})
 		}
 	}
-	return s.Sessions.RemoveSession(ctx, aor, id)
+	return nil
 }
 
 // SweepSessions implements store.Sessions.
@@ -104,6 +113,7 @@ func sessionRecord(v *store.Session, action string) *store.Record {
 
 // ended records the ends of sessions, some at a time.
 func (s signIns) ended(ctx context.Context, records []*store.Record) {
+	ctx = context.WithoutCancel(ctx) // they have ended; the log answers in time, also when it cannot record
 	for len(records) > 0 {
 		some := records[:min(endsTogether, len(records))]
 		records = records[len(some):]

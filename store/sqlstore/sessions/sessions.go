@@ -131,7 +131,10 @@ func (s Store) SweepSessions(ctx context.Context, now time.Time) (over []store.S
 		}
 		return nil
 	})
-	return over, err
+	if err != nil {
+		return nil, err // nothing was removed
+	}
+	return over, nil
 }
 
 // lock keeps a session from being added while its account is changed: each waits for the other.
