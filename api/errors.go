@@ -25,7 +25,7 @@ const (
 	ReasonEnded         = "session-ended"    // sign in again
 	ReasonRate          = "rate"             // too many calls; Retry-After
 	ReasonOrigin        = "origin"           // a page of another site asked
-	ReasonMedia         = "media-type"       // a request that a form of another site could have made
+	ReasonMedia         = "media-type"       // not the Content-Type of the call, or one that a form of another site could have sent
 	ReasonChanges       = "too-many-changes" // of one message by one person; it will not work later
 )
 

@@ -19,13 +19,13 @@ import (
 const startingUp = 3 * time.Second
 
 // administer runs f with the API of the server that runs on the data folder, or, when none runs, of one in this
-// process that does nothing else. There must be a data folder.
+// process that does nothing else. There must be a data folder, or a database elsewhere.
 func (a *app) administer(f func(*parley.Client) error) error {
 	cfg, err := a.load()
 	if err != nil {
 		return err
 	}
-	if server.FolderMissing(cfg.Data) && !running(cfg) {
+	if cfg.Store.URL == "" && server.FolderMissing(cfg.Data) && !running(cfg) {
 		return errs.New(errs.NotFound, "there is no server in the data folder %s; name the server's configuration file with -c, or make a new server with parley serve or parley user add", absolute(cfg.Data))
 	}
 	return a.inFolder(cfg, f)
