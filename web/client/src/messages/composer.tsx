@@ -74,7 +74,8 @@ export function Composer({ peer, purpose, onPurpose, files, onFiles, lastOwn, ju
     setText(draft);
   }, [draft]);
 
-  useEffect(() => {
+  // Before anybody sees it: a quick hand writes at once.
+  useLayoutEffect(() => {
     if (editing) setText(editing.html ? fromHTML(editing.html) : editing.text);
     else setText(own.current);
     if (purpose) field.current?.focus();
