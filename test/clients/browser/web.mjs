@@ -111,7 +111,8 @@ class Web {
   /** Waits until the list of conversations says how many messages of somebody are unread, without opening any. */
   async unread(address, count) {
     await this.#page.getByRole('link', { name: /^Chats/ }).click();
-    const row = this.#page.getByRole('region', { name: 'Chats' }).getByRole('link').filter({ has: this.#page.getByText(nameOf(address), { exact: true }) });
+    const row = this.#page.getByRole('region', { name: 'Chats' }).getByRole('link')
+      .filter({ has: this.#page.getByText(new RegExp(`^${literal(nameOf(address))}(,|$)`)) }); // the state follows for who listens
     await row.getByText(count === '1' ? '1 unread message' : `${count} unread messages`, { exact: true }).waitFor({ state: 'attached' });
   }
 
