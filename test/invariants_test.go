@@ -220,6 +220,7 @@ func TestRedelivery(t *testing.T) {
 func TestKilledWhileTalking(t *testing.T) {
 	t.Parallel()
 	s := StartProcess(t, SamePorts(t))
+	all := 0
 	for round := range 3 {
 		alice, bob := s.SignedIn("alice", transport.TCP), s.SignedIn("bob", transport.TCP)
 		const window = 200
@@ -275,8 +276,9 @@ func TestKilledWhileTalking(t *testing.T) {
 				}
 			}
 		}
-		if len(acknowledged) == 0 || len(delivered) < 20 {
-			t.Errorf("only %d acknowledged, %d delivered: nothing was tried", len(acknowledged), len(delivered))
+		// The kill may take the answers of a round with it: a connection with something unread is reset.
+		if all += len(acknowledged); round == 2 && all == 0 || len(delivered) < 20 {
+			t.Errorf("only %d acknowledged, %d delivered: nothing was tried", all, len(delivered))
 		}
 		t.Logf("%d in the log, %d acknowledged, %d delivered", len(log), len(acknowledged), len(delivered))
 		// What is in the log comes when bob returns, in order; none is left out.
