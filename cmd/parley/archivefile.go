@@ -62,7 +62,13 @@ func fetch(a *app, p *parley.Client, record string, w io.Writer) (*v1.FetchFileR
 			return nil, err
 		}
 	}
-	return info, stream.Err()
+	if err := stream.Err(); err != nil {
+		return nil, err
+	}
+	if info == nil {
+		return nil, errs.New(errs.Internal, "the server sent nothing of the file")
+	}
+	return info, nil
 }
 
 // fetchTo is fetch into a new file, which is there whole or not at all.

@@ -159,13 +159,13 @@ func (x *export) resume(text []byte) error {
 	if err := protojson.Unmarshal(was.Request, old); err != nil {
 		return errs.New(errs.Invalid, "%s cannot be read: %w", x.path(exportQuery), err)
 	}
+	if was.Times != x.relative || old.Person != x.req.Person || old.With != x.req.With || !slices.Equal(old.Kinds, x.req.Kinds) {
+		return errs.New(errs.Conflict, "the export in %s was begun with other options; give the same ones to go on, or choose another folder", x.folder)
+	}
 	if _, err := os.Lstat(x.path(exportRecords)); err == nil { // only the sums are missing
 		if err := os.Rename(x.path(exportRecords), x.path(exportPart)); err != nil {
 			return err
 		}
-	}
-	if was.Times != x.relative || old.Person != x.req.Person || old.With != x.req.With || !slices.Equal(old.Kinds, x.req.Kinds) {
-		return errs.New(errs.Conflict, "the export in %s was begun with other options; give the same ones to go on, or choose another folder", x.folder)
 	}
 	x.req = old
 	return nil
