@@ -20,8 +20,7 @@ type Asked struct {
 
 // Of tells what is asked in the wrapper in which a SIP client sent a message (RFC 5438 §6.2).
 func Of(r *store.Record) Asked {
-	media, _, _ := strings.Cut(r.ContentType, ";")
-	if r.Kind != store.KindMessage || !strings.EqualFold(strings.TrimSpace(media), cpim.ContentType) {
+	if r.Kind != store.KindMessage || mime(r.ContentType) != cpim.ContentType {
 		return Asked{}
 	}
 	m, err := cpim.Parse(r.Body)
