@@ -69,14 +69,20 @@ func (s *Server) call(t *testing.T, procedure, body string, headers ...string) a
 
 func (s *Server) ask(t *testing.T, method, path string, body io.Reader, headers ...string) answer {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, s.web()+path, body)
+	return ask(t, client, method, s.web()+path, body, headers...)
+}
+
+// ask asks as a client; headers come in pairs.
+func ask(t *testing.T, c *http.Client, method, url string, body io.Reader, headers ...string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, body)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	resp, err := client.Do(req)
+	resp, err := c.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

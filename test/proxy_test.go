@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -112,24 +111,7 @@ func TestBehindNginx(t *testing.T) {
 	}
 	call := func(c *http.Client, procedure, body string, headers ...string) answer {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+proxy+"/parley.v1."+procedure, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Content-Type", "application/json")
-		for i := 0; i < len(headers); i += 2 {
-			req.Header.Set(headers[i], headers[i+1])
-		}
-		resp, err := c.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return answer{resp.StatusCode, resp.Header, string(text)}
+		return ask(t, c, http.MethodPost, "https://"+proxy+"/parley.v1."+procedure, strings.NewReader(body), append([]string{"Content-Type", "application/json"}, headers...)...)
 	}
 
 	page := from("127.0.0.2")
